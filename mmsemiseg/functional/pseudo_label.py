@@ -1,0 +1,211 @@
+"""Pseudo labels: from a teacher's logits to a weighted cross entropy."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IGNORE_INDEX = 255
+
+
+class PseudoLabel(NamedTuple):
+    """What a teacher says about the pixels of a batch.
+
+    Args:
+        label: (N, H, W) int64, the most probable class; 255 where not valid.
+        confidence: (N, H, W) float32, the probability of that class.
+        valid: (N, H, W) bool, False on padding.
+        probs: (N, C, H, W) float32 soft label, or None for hard labels.
+
+    """
+
+    label: Tensor
+    confidence: Tensor
+    valid: Tensor
+    probs: Tensor | None = None
+
+
+class PseudoLabelStats(NamedTuple):
+    """Sums over the valid pixels of each predicted class, (C,) each.
+
+    Args:
+        total: int64, the valid pixels.
+        count: int64, those of them that are kept (weight above 0).
+        confidence: float64, the sum of the confidences of the valid pixels.
+
+    """
+
+    total: Tensor
+    count: Tensor
+    confidence: Tensor
+
+
+@torch.no_grad()
+def pseudo_label(
+    logits: Tensor,
+    valid: Tensor | None = None,
+    temperature: float = 1.0,
+    keep_probs: bool = False,
+) -> PseudoLabel:
+    """Read the labels out of logits: p = softmax(logits), confidence = max p.
+
+    The soft label is softmax(logits / temperature): below 1 it is sharper
+    than p. Label and confidence do not depend on the temperature.
+
+    Args:
+        logits: (N, C, H, W) of any float type with C >= 2.
+        valid: (N, H, W) bool, False on padding; None means all are valid.
+        temperature: Of the soft label, above 0.
+        keep_probs: Whether to return the soft label.
+
+    Raises:
+        ValueError: For one logit channel, a wrong shape or temperature.
+
+    >>> logits = torch.tensor([[[[0., 2.]], [[1., 0.]]]])
+    >>> pseudo = pseudo_label(logits)
+    >>> pseudo.label.tolist(), pseudo.confidence[0, 0, 1].item() > 0.88
+    ([[[1, 0]]], True)
+
+    """
+    _check_logits(logits)
+    if not temperature > 0:
+        raise ValueError(f'temperature must be above 0, but got {temperature}')
+    if valid is None:
+        valid = logits.new_ones(logits[:, 0].shape, dtype=torch.bool)
+    elif valid.shape != logits[:, 0].shape:
+        raise ValueError(
+            'valid must have the shape (N, H, W) of the logits, '
+            f'{tuple(logits[:, 0].shape)}, '
+            f'but got {tuple(valid.shape)}'
+        )
+    logits = logits.float()
+    probs = logits.softmax(1)
+    confidence, label = probs.max(1)
+    if not keep_probs:
+        probs = None
+    elif temperature != 1:
+        probs = (logits / temperature).softmax(1)
+    label = label.masked_fill(~valid, IGNORE_INDEX)
+    return PseudoLabel(label, confidence, valid, probs)
+
+
+def keep_mask(pseudo: PseudoLabel, threshold: float) -> Tensor:
+    """Say which pixels are kept: valid and confidence >= threshold.
+
+    Returns:
+        (N, H, W) bool. The threshold itself is kept, so 1 keeps the pixels
+        whose probability saturates at 1.
+
+    """
+    if not 0 <= threshold <= 1:
+        raise ValueError(f'threshold must be in [0, 1], but got {threshold}')
+    return pseudo.valid & (pseudo.confidence >= threshold)
+
+
+def pixel_weights(
+    pseudo: PseudoLabel, threshold: float | None = None, power: float | None = None
+) -> Tensor:
+    """Weigh pixels: w = valid * [confidence >= threshold] * confidence^power.
+
+    Without a threshold every valid pixel is kept; without a power each kept
+    pixel weighs 1.
+
+    Returns:
+        (N, H, W) float32, 0 where not valid.
+
+    """
+    if power is not None and not power >= 0:
+        raise ValueError(f'power must be at least 0, but got {power}')
+    keep = pseudo.valid if threshold is None else keep_mask(pseudo, threshold)
+    if power is None:
+        return keep.float()
+    return torch.where(keep, pseudo.confidence**power, 0.0)
+
+
+@torch.no_grad()
+def pseudo_label_stats(
+    pseudo: PseudoLabel, weights: Tensor, num_classes: int
+) -> PseudoLabelStats:
+    """Count valid and kept pixels by class, without waiting for the device.
+
+    Args:
+        pseudo: The pseudo labels, those of a mixed batch included.
+        weights: (N, H, W), what :func:`pixel_weights` returns.
+        num_classes: C; valid labels are 0 to C - 1.
+
+    """
+    counted = pseudo.valid & (pseudo.label != IGNORE_INDEX)
+    index = pseudo.label.masked_fill(~counted, num_classes).flatten()
+
+    def class_sums(values: Tensor, dtype: torch.dtype) -> Tensor:
+        sums = torch.zeros(num_classes + 1, dtype=dtype, device=values.device)
+        sums.scatter_add_(0, index, values.flatten().to(dtype))
+        return sums[:num_classes]
+
+    return PseudoLabelStats(
+        total=class_sums(counted, torch.int64),
+        count=class_sums(weights > 0, torch.int64),
+        confidence=class_sums(pseudo.confidence, torch.float64),
+    )
+
+
+def pseudo_label_loss(
+    logits: Tensor, pseudo: PseudoLabel, weights: Tensor, norm: str = 'valid'
+) -> Tensor:
+    r"""Weighted cross entropy :math:`\frac1Z \sum_i w_i H(y_i, p_i)`.
+
+    p = softmax(logits) in fp32. The target y is ``pseudo.probs`` where they
+    were kept, else the one-hot ``pseudo.label``. A pixel that is not valid,
+    is labeled 255 or weighs 0 has neither loss nor gradient. When that is so
+    for all pixels the loss is a 0 attached to ``logits``.
+
+    Args:
+        logits: (N, C, H, W) of the student, C >= 2.
+        pseudo: The target at the same size.
+        weights: (N, H, W), at least 0; not part of the gradient.
+        norm: Z: 'valid', the number of valid pixels not labeled 255;
+            'weights', the sum of their weights; 'all', N * H * W.
+
+    Returns:
+        A float32 scalar.
+
+    """
+    _check_logits(logits)
+    if norm not in ('valid', 'weights', 'all'):
+        raise ValueError(f"norm must be 'valid', 'weights' or 'all', but got {norm!r}")
+    if not logits[:, 0].shape == pseudo.label.shape == weights.shape:
+        raise ValueError(
+            'logits, pseudo and weights must have the same N, H, W, but got '
+            f'{tuple(logits.shape)}, {tuple(pseudo.label.shape)} and '
+            f'{tuple(weights.shape)}'
+        )
+    valid = pseudo.valid & (pseudo.label != IGNORE_INDEX)
+    weights = weights.detach().float() * valid
+    active = weights > 0
+    if pseudo.probs is None:
+        label = pseudo.label.masked_fill(~active, IGNORE_INDEX)
+        loss = F.cross_entropy(
+            logits.float(), label, ignore_index=IGNORE_INDEX, reduction='none'
+        )
+    else:
+        loss = -(pseudo.probs * logits.float().log_softmax(1)).sum(1)
+        loss = torch.where(active, loss, 0.0)
+    if norm == 'valid':
+        size = valid.sum()
+    elif norm == 'weights':
+        size = weights.sum()
+    else:
+        size = torch.full_like(weights[:0].sum(), weights.numel())
+    return (weights * loss).sum() / torch.where(size > 0, size, 1)
+
+
+def _check_logits(logits: Tensor) -> None:
+    if logits.dim() != 4:
+        raise ValueError(f'logits must be (N, C, H, W), but got {tuple(logits.shape)}')
+    if logits.shape[1] < 2:
+        raise ValueError(
+            'pseudo labels need at least 2 logit channels, but got '
+            f'{logits.shape[1]}: give a binary segmentor num_classes=2 and '
+            'out_channels=2'
+        )
