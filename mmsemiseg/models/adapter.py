@@ -1,0 +1,235 @@
+"""Logits and features of any MMSegmentation segmentor.
+
+The head's own code is not asked: hooks on the layer that classifies live for one
+call only, so that nothing stays on the segmentor and a deep copy works as well.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from mmseg.models.losses import CrossEntropyLoss
+from mmseg.models.utils import resize
+from torch import Tensor, nn
+
+
+class SegmentorOutput(NamedTuple):
+    """``logits`` (N, C, h, w) and ``features`` (N, D, h', w'), or None if not asked."""
+
+    logits: Tensor
+    features: Tensor | None
+
+
+@dataclass(frozen=True)
+class HeadRule:
+    """Where a kind of decode head keeps its main logits and its features.
+
+    Args:
+        main: Index of the main logits where ``forward`` returns a list or tuple.
+        classifier: Path, inside the head, of the layer whose input is the feature. A
+            module ``dropout`` beside it that feeds it is looked through.
+    """
+
+    main: int = 0
+    classifier: str = 'conv_seg'
+
+
+_USUAL = (
+    'ANNHead APCHead ASPPHead DAHead DDRHead DMHead DPTHead EMAHead EncHead FCNHead '
+    'FPNHead ISAHead LRASPPHead LightHamHead OCRHead PSAHead PSPHead SETRMLAHead '
+    'SETRUPHead SegformerHead UPerHead'
+)
+
+# Class name -> rule; a subclass takes the rule of its nearest listed base.
+HEAD_RULES: dict[str, HeadRule] = {
+    **dict.fromkeys(_USUAL.split(), HeadRule()),
+    'IterativeDecodeHead': HeadRule(-1, 'kernel_generate_head.conv_seg'),
+    'PIDHead': HeadRule(1),
+    'SegmenterMaskTransformerHead': HeadRule(classifier='patch_proj'),
+}
+
+
+class SegmentorAdapter:
+    """Runs segmentors that are built like ``segmentor``: itself and its copies.
+
+    Holds settings only; the segmentor to run is an argument of each call.
+
+    Args:
+        segmentor: An ``EncoderDecoder``, ``CascadeEncoderDecoder`` or subclass.
+        feature: ``'pre_cls'``: what enters the classifier, before dropout;
+            ``'stage4'`` or the index 3: the fourth map of ``extract_feat``;
+            None: no features.
+
+    Raises:
+        TypeError: ``segmentor`` has no backbone-and-head structure.
+        ValueError: The head is not known, has a single sigmoid output, or ``feature``
+            is none of the above.
+    """
+
+    def __init__(self, segmentor: nn.Module, feature: str | int | None = 'pre_cls'):
+        self.stage = _stage_index(feature)
+        self.pre_cls = feature == 'pre_cls'
+        head = _heads(segmentor)[-1]
+        self.rule = _rule_of(head)
+        if getattr(head, 'out_channels', None) == 1:
+            raise ValueError(
+                f'{type(head).__name__} has out_channels=1, but pseudo labels need one '
+                f'channel for each class: set out_channels={head.num_classes}'
+            )
+
+    def __call__(self, segmentor: nn.Module, inputs: Tensor) -> SegmentorOutput:
+        """(N, 3, H, W) -> logits at the head's resolution, in the segmentor's mode."""
+        maps = segmentor.extract_feat(inputs)
+        first, *later = _heads(segmentor)
+        head = later[-1] if later else first
+        with ExitStack() as stack:
+            if self.pre_cls:
+                calls = stack.enter_context(_record(head, self.rule.classifier))
+            output = first(maps)
+            for cascaded in later:
+                output = cascaded(maps, output)
+        if isinstance(output, (list, tuple)):
+            output = output[self.rule.main]
+        if self.pre_cls:
+            return SegmentorOutput(output, _features(head, calls, output))
+        if self.stage is not None:
+            return SegmentorOutput(output, _stage(maps, self.stage))
+        return SegmentorOutput(output, None)
+
+    @torch.no_grad()
+    def inference(self, segmentor: nn.Module, inputs: Tensor) -> Tensor:
+        """(N, 3, H, W) -> eval-mode logits (N, C, H, W), without gradient."""
+        training = [m for m in segmentor.modules() if m.training]
+        try:
+            for module in training:
+                module.training = False
+            logits = self(segmentor, inputs).logits
+        finally:
+            for module in training:
+                module.training = True
+        align_corners = _heads(segmentor)[-1].align_corners
+        return resize_logits(logits, inputs.shape[2:], align_corners)
+
+
+def resize_logits(logits: Tensor, size, align_corners: bool = False) -> Tensor:
+    """(N, C, h, w) -> (N, C, *size), bilinear, as the heads do for loss and result."""
+    return resize(logits, tuple(size), None, 'bilinear', align_corners, warning=False)
+
+
+def check_losses(segmentor: nn.Module) -> None:
+    """Refuse cross entropies that raise an IndexError deep in the first iteration.
+
+    Raises:
+        ValueError: A loss has ``class_weight`` together with ``avg_non_ignore=True``.
+    """
+    for path, loss in segmentor.named_modules():
+        if not isinstance(loss, CrossEntropyLoss) or loss.use_sigmoid or loss.use_mask:
+            continue
+        if loss.class_weight is not None and loss.avg_non_ignore:
+            head = path.partition('.loss_decode')[0]
+            name = type(segmentor.get_submodule(head)).__name__
+            raise ValueError(
+                f'{path} of {name}: CrossEntropyLoss with class_weight and '
+                'avg_non_ignore=True raises an IndexError in MMSegmentation. Set '
+                'avg_non_ignore=False: with class_weight that already is the weighted '
+                'mean over the valid pixels'
+            )
+
+
+def _heads(segmentor: nn.Module) -> list[nn.Module]:
+    head = getattr(segmentor, 'decode_head', None)
+    if head is None or not hasattr(segmentor, 'extract_feat'):
+        raise TypeError(
+            'segmentor must be an EncoderDecoder or CascadeEncoderDecoder of '
+            f'MMSegmentation, but got {type(segmentor).__name__}'
+        )
+    return list(head) if isinstance(head, nn.ModuleList) else [head]
+
+
+def _rule_of(head: nn.Module) -> HeadRule:
+    for base in type(head).__mro__:
+        rule = HEAD_RULES.get(base.__name__)
+        if rule is not None:
+            break
+    else:
+        raise ValueError(
+            f'decode_head {type(head).__name__} is not supported: it is not known '
+            'where its logits and features are. Supported, with their subclasses: '
+            f'{", ".join(sorted(HEAD_RULES))}. For a head of your own that classifies '
+            'pixels: `from mmsemiseg.models.adapter import HEAD_RULES, HeadRule; '
+            f"HEAD_RULES['{type(head).__name__}'] = HeadRule(main=0, "
+            "classifier='conv_seg')`, see docs/features.md"
+        )
+    try:
+        head.get_submodule(rule.classifier)
+    except AttributeError:
+        raise ValueError(
+            f'decode_head {type(head).__name__} has no layer {rule.classifier!r}, '
+            'which its rule in HEAD_RULES names as its classifier'
+        ) from None
+    return rule
+
+
+def _stage_index(feature: str | int | None) -> int | None:
+    if feature is None or feature == 'pre_cls':
+        return None
+    if isinstance(feature, int) and not isinstance(feature, bool):
+        return feature
+    if isinstance(feature, str) and feature.startswith('stage'):
+        number = feature.removeprefix('stage')
+        if number.isdecimal() and int(number) > 0:
+            return int(number) - 1
+    raise ValueError(
+        "feature must be 'pre_cls', 'stage<number from 1>', an index or None, "
+        f'but got {feature!r}'
+    )
+
+
+def _stage(maps, index: int) -> Tensor:
+    maps = maps if isinstance(maps, (list, tuple)) else [maps]
+    kinds = [type(x).__name__ for x in maps]
+    if -len(maps) <= index < len(maps) and kinds[index] == 'Tensor':
+        return maps[index]
+    raise ValueError(
+        f'feature index {index} (stage{index + 1}) must be a map of extract_feat, '
+        f'which gives {kinds}'
+    )
+
+
+@contextmanager
+def _record(head: nn.Module, path: str) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Collect (input before dropout, output) of every call of the classifier."""
+    calls, dropped = [], []
+
+    def see_dropout(module, args, output):
+        dropped[:] = [(args[0], output)]
+
+    def see_classifier(module, args, output):
+        before = [x for x, y in dropped if y is args[0]]
+        calls.append((before[0] if before else args[0], output))
+
+    dropout = getattr(head.get_submodule(path.rpartition('.')[0]), 'dropout', None)
+    handles = [head.get_submodule(path).register_forward_hook(see_classifier)]
+    if isinstance(dropout, nn.Module):
+        handles.append(dropout.register_forward_hook(see_dropout))
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _features(head: nn.Module, calls, logits: Tensor) -> Tensor:
+    """The input of the call that gave the logits, else of the only call."""
+    found = [x for x, y in calls if y is logits] or [x for x, _ in calls]
+    if len(found) != 1:
+        raise RuntimeError(
+            f'{type(head).__name__}: {len(found)} calls of its classifier, none of '
+            'which gave the main logits. Correct its rule in HEAD_RULES'
+        )
+    features = found[0]
+    if features.dim() == 3:  # tokens (N, h * w, D) of a transformer head
+        features = features.transpose(1, 2).unflatten(2, logits.shape[2:])
+    return features
