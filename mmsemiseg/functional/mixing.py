@@ -23,7 +23,6 @@ def partners(
 
     >>> partners(2).tolist()
     [1, 0]
-
     """
     if n < 2:
         raise ValueError(
@@ -57,7 +56,6 @@ def cutmix_masks(
 
     Raises:
         ValueError: For ranges that are not 0 < low <= high (area: <= 1).
-
     """
     for name, (low, high) in dict(area=area, aspect=aspect).items():
         if not 0 < low <= high or (name == 'area' and high > 1):
@@ -99,7 +97,6 @@ def classmix_masks(
 
     Returns:
         (N, 1, H, W) bool, True on the pixels of the chosen classes.
-
     """
     if extra not in (0, 1):
         raise ValueError(f'extra must be 0 or 1, but got {extra}')
@@ -136,7 +133,6 @@ def mix(mask: Tensor, partner: Tensor, *values: Any) -> Any:
     >>> label = torch.tensor([[[1, 2]], [[3, 4]]])
     >>> mix(mask, torch.tensor([1, 0]), label).tolist()
     [[[3, 2]], [[1, 4]]]
-
     """
     mixed = tuple(_mix(mask, partner, value) for value in values)
     return mixed[0] if len(mixed) == 1 else mixed

@@ -17,7 +17,6 @@ class PseudoLabel(NamedTuple):
         confidence: (N, H, W) float32, the probability of that class.
         valid: (N, H, W) bool, False on padding.
         probs: (N, C, H, W) float32 soft label, or None for hard labels.
-
     """
 
     label: Tensor
@@ -33,7 +32,6 @@ class PseudoLabelStats(NamedTuple):
         total: int64, the valid pixels.
         count: int64, those of them that are kept (weight above 0).
         confidence: float64, the sum of the confidences of the valid pixels.
-
     """
 
     total: Tensor
@@ -66,7 +64,6 @@ def pseudo_label(
     >>> pseudo = pseudo_label(logits)
     >>> pseudo.label.tolist(), pseudo.confidence[0, 0, 1].item() > 0.88
     ([[[1, 0]]], True)
-
     """
     _check_logits(logits)
     if not temperature > 0:
@@ -96,7 +93,6 @@ def keep_mask(pseudo: PseudoLabel, threshold: float) -> Tensor:
     Returns:
         (N, H, W) bool. The threshold itself is kept, so 1 keeps the pixels
         whose probability saturates at 1.
-
     """
     if not 0 <= threshold <= 1:
         raise ValueError(f'threshold must be in [0, 1], but got {threshold}')
@@ -113,7 +109,6 @@ def pixel_weights(
 
     Returns:
         (N, H, W) float32, 0 where not valid.
-
     """
     if power is not None and not power >= 0:
         raise ValueError(f'power must be at least 0, but got {power}')
@@ -133,7 +128,6 @@ def pseudo_label_stats(
         pseudo: The pseudo labels, those of a mixed batch included.
         weights: (N, H, W), what :func:`pixel_weights` returns.
         num_classes: C; valid labels are 0 to C - 1.
-
     """
     counted = pseudo.valid & (pseudo.label != IGNORE_INDEX)
     index = pseudo.label.masked_fill(~counted, num_classes).flatten()
@@ -169,11 +163,8 @@ def pseudo_label_loss(
 
     Returns:
         A float32 scalar.
-
     """
     _check_logits(logits)
-    if norm not in ('valid', 'weights', 'all'):
-        raise ValueError(f"norm must be 'valid', 'weights' or 'all', but got {norm!r}")
     if not logits[:, 0].shape == pseudo.label.shape == weights.shape:
         raise ValueError(
             'logits, pseudo and weights must have the same N, H, W, but got '
@@ -182,6 +173,10 @@ def pseudo_label_loss(
         )
     valid = pseudo.valid & (pseudo.label != IGNORE_INDEX)
     weights = weights.detach().float() * valid
+    sizes = {'valid': valid, 'weights': weights, 'all': torch.ones_like(valid)}
+    if norm not in sizes:
+        raise ValueError(f'norm must be one of {list(sizes)}, but got {norm!r}')
+    size = sizes[norm].sum()
     active = weights > 0
     if pseudo.probs is None:
         label = pseudo.label.masked_fill(~active, IGNORE_INDEX)
@@ -191,12 +186,6 @@ def pseudo_label_loss(
     else:
         loss = -(pseudo.probs * logits.float().log_softmax(1)).sum(1)
         loss = torch.where(active, loss, 0.0)
-    if norm == 'valid':
-        size = valid.sum()
-    elif norm == 'weights':
-        size = weights.sum()
-    else:
-        size = torch.full_like(weights[:0].sum(), weights.numel())
     return (weights * loss).sum() / torch.where(size > 0, size, 1)
 
 
