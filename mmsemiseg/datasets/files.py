@@ -1,0 +1,129 @@
+"""Finding image files by folder, glob pattern, list file or name."""
+
+import glob
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+
+
+def strip_suffix(name: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> str | None:
+    """``name`` without its suffix, or None where no suffix of ``suffixes`` fits.
+
+    The comparison ignores case, the longest suffix wins.
+
+    >>> strip_suffix('seq/0001.JPG')
+    'seq/0001'
+    >>> strip_suffix('notes.md') is None
+    True
+    >>> strip_suffix('aachen_leftImg8bit.png', ('_leftImg8bit.png',))
+    'aachen'
+    """
+    lower = name.lower()
+    fits = [len(s) for s in suffixes if lower.endswith(s.lower())]
+    return name[: -max(fits)] if fits else None
+
+
+def check_suffixes(suffixes: Sequence[str]) -> tuple[str, ...]:
+    """A tuple of suffixes, or ValueError where one is empty or no string."""
+    if isinstance(suffixes, str):
+        suffixes = (suffixes,)
+    if not suffixes or not all(isinstance(s, str) and s for s in suffixes):
+        raise ValueError(f'suffixes must be non-empty strings, but got {suffixes!r}')
+    return tuple(suffixes)
+
+
+def name_some(names: Sequence[str], limit: int = 10) -> str:
+    """The first ``limit`` names, and how many more there are.
+
+    >>> name_some(['a', 'b', 'c'], limit=2)
+    'a, b and 1 more'
+    """
+    text = ', '.join(names[:limit])
+    left = len(names) - limit
+    return f'{text} and {left} more' if left > 0 else text
+
+
+def read_names(path: str) -> list[tuple[int, str]]:
+    """(line number, name) of a list file; blank lines and ``#`` lines are skipped."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'list file does not exist: {path}')
+    with open(path, encoding='utf-8-sig') as file:
+        lines = [(number, line.strip()) for number, line in enumerate(file, 1)]
+    return [(number, name) for number, name in lines if name and name[0] != '#']
+
+
+def walk_files(folder: str) -> Iterator[str]:
+    """Paths of all files below ``folder``, relative to it; links are followed once.
+
+    Hidden files and folders are left out (``._0001.jpg``, ``.ipynb_checkpoints``).
+    The order is that of the names, so it does not depend on the file system.
+    """
+    seen = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if name[0] != '.')
+        for name in sorted(files):
+            if name[0] != '.':
+                path = os.path.relpath(os.path.join(root, name), folder)
+                yield path.replace(os.sep, '/')
+
+
+def find_images(folder: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[str]:
+    """All images below ``folder``: paths relative to it, sorted."""
+    found = (n for n in walk_files(folder) if strip_suffix(n, suffixes) is not None)
+    return sorted(found)
+
+
+def is_pattern(path: str) -> bool:
+    """True where ``path`` is a glob pattern, and no file or folder of that name."""
+    return glob.has_magic(path) and not os.path.exists(path)
+
+
+class FileIndex:
+    """Finds files by name or stem, with one listing per folder.
+
+    A name may be a stem (``0001``), a relative path without (``seq/0001``) or
+    with its suffix (``seq/0001.png``). Suffixes are compared without case.
+    """
+
+    def __init__(self, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> None:
+        self.suffixes = check_suffixes(suffixes)
+        self._folders: dict[str, dict[str, list[str]]] = {}
+
+    def find(self, root: str, name: str) -> str | None:
+        """Path of ``name`` below ``root``, or None; ValueError if two files fit."""
+        path = os.path.normpath(os.path.join(root, name))
+        stem = strip_suffix(path, self.suffixes)
+        if stem is not None and os.path.isfile(path):
+            return path
+        fits = self._of_stem(path)
+        if not fits and stem is not None:  # 0001.jpg in the list, 0001.JPG on the disk
+            suffix = path[len(stem) :].lower()
+            fits = [f for f in self._of_stem(stem) if f.lower().endswith(suffix)]
+        if len(fits) > 1:
+            raise ValueError(
+                f'the name {name!r} fits more than one file: {name_some(fits)}; '
+                'name the file with its suffix, or set suffixes='
+            )
+        return fits[0] if fits else None
+
+    def _of_stem(self, path: str) -> list[str]:
+        folder, stem = os.path.split(path)
+        if folder not in self._folders:
+            self._folders[folder] = self._list(folder)
+        return [os.path.join(folder, f) for f in self._folders[folder].get(stem, ())]
+
+    def _list(self, folder: str) -> dict[str, list[str]]:
+        files = defaultdict(list)
+        names = os.listdir(folder or '.') if os.path.isdir(folder or '.') else ()
+        for name in sorted(names):
+            stem = strip_suffix(name, self.suffixes)
+            if stem is not None and name[0] != '.':
+                files[stem].append(name)
+        return files

@@ -1,0 +1,196 @@
+import glob
+import os
+from collections.abc import Callable, Sequence
+
+from mmengine.dataset import BaseDataset
+from mmseg.registry import DATASETS
+
+from .files import (
+    IMAGE_SUFFIXES,
+    FileIndex,
+    check_suffixes,
+    find_images,
+    is_pattern,
+    name_some,
+    read_names,
+    strip_suffix,
+)
+
+
+@DATASETS.register_module()
+class UnlabeledDataset(BaseDataset):
+    """Images without labels: a data info is ``dict(img_path=...)`` and nothing else.
+
+    No mask path is ever made, so no mask of these images can be opened.
+
+    Args:
+        images: One or several of: a folder (searched recursively), a glob pattern
+            (``'seq*/**/*.jpg'``), a ``.txt`` list of names, one image file.
+            Relative to ``data_root``. What several name is taken once.
+        exclude: "The rest of a split": list files, folders or patterns of images
+            that are left out. The names in a list are looked up below ``image_dir``
+            (default: the folders of ``images``, then ``data_root``), suffixes do not
+            matter. A folder of masks leaves out the images with the same stems.
+        image_dir: Folder of the names in list files, relative to ``data_root``.
+            Default: ``data_root``.
+        metainfo: For instance ``dict(classes=..., palette=...)``.
+        suffixes: Suffixes of images, compared without case.
+
+    Raises:
+        FileNotFoundError: An entry, or a name in a list, does not exist.
+        ValueError: No image is left, or two files have the same stem (which may be
+            an image and its mask).
+    """
+
+    def __init__(
+        self,
+        images: str | Sequence[str],
+        data_root: str = '',
+        exclude: str | Sequence[str] | None = None,
+        image_dir: str | None = None,
+        metainfo: dict | None = None,
+        pipeline: Sequence[dict | Callable] = (),
+        suffixes: Sequence[str] = IMAGE_SUFFIXES,
+        indices: int | Sequence[int] | None = None,
+        serialize_data: bool = True,
+        test_mode: bool = False,
+        lazy_init: bool = False,
+        max_refetch: int = 0,
+    ) -> None:
+        self.images = _as_list('images', images)
+        self.exclude = _as_list('exclude', exclude) if exclude is not None else []
+        self.image_dir = image_dir
+        self.suffixes = check_suffixes(suffixes)
+        super().__init__(
+            metainfo=metainfo,
+            data_root=data_root or '',
+            data_prefix=dict(),
+            indices=indices,
+            serialize_data=serialize_data,
+            pipeline=list(pipeline),
+            test_mode=test_mode,
+            lazy_init=lazy_init,
+            max_refetch=max_refetch,
+        )
+
+    def load_data_list(self) -> list[dict]:
+        """``[dict(img_path=...)]``, sorted by path."""
+        index = FileIndex(self.suffixes)
+        found: list[str] = []
+        for entry in self.images:
+            seen = set(found)
+            found += [p for p in self._expand(entry, index, 'images') if p not in seen]
+        total = len(found)
+        left_out = self._excluded(index, {self._key(path) for path in found})
+        found = [path for path in sorted(found) if self._key(path) not in left_out]
+        if not found:
+            searched = ', '.join(self._join(entry) for entry in self.images)
+            raise ValueError(
+                f'images={self.images!r} gives no image: searched {searched} for '
+                f'suffixes {self.suffixes}, found {total}, exclude={self.exclude!r} '
+                f'left out {total}'
+            )
+        self._check_stems(found)
+        return [dict(img_path=path) for path in found]
+
+    def _join(self, path: str) -> str:
+        return os.path.normpath(os.path.join(self.data_root, path))
+
+    def _key(self, path: str) -> str:
+        stem = strip_suffix(path, self.suffixes)
+        folder, name = os.path.split(path if stem is None else stem)
+        return os.path.join(os.path.realpath(folder), name)
+
+    def _expand(self, entry: str, index: FileIndex, setting: str) -> list[str]:
+        path = self._join(entry)
+        if is_pattern(path):
+            fits = sorted(glob.glob(path, recursive=True))
+            is_image = [strip_suffix(f, self.suffixes) is not None for f in fits]
+            return [
+                f
+                for f, ok in zip(fits, is_image, strict=True)
+                if ok and os.path.isfile(f)
+            ]
+        if os.path.isdir(path):
+            return [os.path.join(path, f) for f in find_images(path, self.suffixes)]
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f'{setting}={entry!r} does not exist: {path}')
+        if path.lower().endswith('.txt'):
+            root = self._join(self.image_dir or '')
+            names = read_names(path)
+            files = [index.find(root, name) for _, name in names]
+            _check_found(setting, entry, [root], names, files)
+            return files
+        if strip_suffix(path, self.suffixes) is None:
+            raise ValueError(
+                f'{setting}={entry!r} must be a folder, a pattern, a .txt list or an '
+                f'image with one of the suffixes {self.suffixes}'
+            )
+        return [path]
+
+    def _roots(self) -> list[str]:
+        if self.image_dir is not None:
+            return [self._join(self.image_dir)]
+        roots = []
+        for path in map(self._join, self.images):
+            while is_pattern(path):
+                path = os.path.dirname(path)
+            roots.append(path if os.path.isdir(path) else os.path.dirname(path))
+        return list(dict.fromkeys([*roots, self._join('')]))
+
+    def _excluded(self, index: FileIndex, found: set[str]) -> set[str]:
+        keys: set[str] = set()
+        roots = self._roots()
+        for entry in self.exclude:
+            path = self._join(entry)
+            is_list = path.lower().endswith('.txt') and os.path.isfile(path)
+            if is_list:
+                names = read_names(path)
+                fits = [[index.find(root, name) for root in roots] for _, name in names]
+                _check_found(
+                    'exclude', entry, roots, names, [any(f) or None for f in fits]
+                )
+                keys.update(self._key(f) for of_name in fits for f in of_name if f)
+                continue
+            files = self._expand(entry, index, 'exclude')
+            own = {self._key(file) for file in files}
+            if os.path.isdir(path) and not own & found:  # a folder of masks
+                stems = [os.path.relpath(f, path) for f in files]
+                own = {self._key(os.path.join(r, s)) for r in roots for s in stems}
+            keys |= own
+        return keys
+
+    def _check_stems(self, paths: list[str]) -> None:
+        first: dict[str, str] = {}
+        pairs = []
+        for path in paths:
+            other = first.setdefault(self._key(path), path)
+            if other != path:
+                pairs.append(f'{other} and {os.path.basename(path)}')
+        if pairs:
+            raise ValueError(
+                f'images={self.images!r} finds {len(pairs)} stems more than once, '
+                f'perhaps images and their masks: {name_some(pairs)}; '
+                "set suffixes=, for instance ('.jpg',), or use a pattern"
+            )
+
+
+def _as_list(setting: str, value: str | Sequence[str]) -> list[str]:
+    entries = [value] if isinstance(value, (str, os.PathLike)) else list(value)
+    entries = [os.fspath(entry) for entry in entries]
+    if not entries or not all(entries):
+        raise ValueError(f'{setting} must name at least one path, but got {value!r}')
+    return entries
+
+
+def _check_found(
+    setting: str, entry: str, roots: list[str], names: list, files: list
+) -> None:
+    missing = [
+        f'{n} (line {i})' for (i, n), f in zip(names, files, strict=True) if f is None
+    ]
+    if missing:
+        raise FileNotFoundError(
+            f'{setting}={entry!r}: no image for {len(missing)} of {len(names)} names '
+            f'in {", ".join(roots)}: {name_some(missing)}'
+        )
