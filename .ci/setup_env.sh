@@ -1,0 +1,193 @@
+#!/usr/bin/env bash
+# Brings a virtual environment to the tested set of packages.
+#
+#   .ci/setup_env.sh base    what training needs, mmcv without compiled ops
+#   .ci/setup_env.sh tests   what the tests need, the compiled ops of mmcv included
+#   .ci/setup_env.sh ops     the compiled ops of mmcv alone
+#
+# VENV        the environment [.venv]; one that exists is used and completed
+# PYTHON      the interpreter that a new one is made with [3.11, 3.12 or 3.10]
+# TORCH_SPEC  what pip installs where torch is missing [the pinned version: the CPU
+#             build on a machine without an NVIDIA driver, where there is one]
+# Finished parts leave a stamp in $VENV/.mmsemiseg, named after a hash of the
+# requirement files: a second call ends at once.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+exec </dev/null
+
+VENV=${VENV:-.venv}
+STAMPS=$VENV/.mmsemiseg
+WHEELS=${XDG_CACHE_HOME:-$HOME/.cache}/mmsemiseg/wheels
+PINS=requirements/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+
+say() { printf '== %s\n' "$*"; }
+pinned() { sed -n "s/^$1==\([^ ;]*\).*/\1/p" "$PINS"; }
+py() { "$VENV/bin/python" "$@"; }
+pip() { py -m pip "$@"; }
+
+find_python() {
+    local name
+    for name in ${PYTHON:-python3.11 python3.12 python3.10 python3 python}; do
+        if "$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' \
+            2>/dev/null; then
+            echo "$name"
+            return
+        fi
+    done
+    echo 'Python 3.10, 3.11 or 3.12 is needed; name one by PYTHON=...' >&2
+    return 1
+}
+
+make_venv() {
+    [ -x "$VENV/bin/python" ] && return
+    local python
+    python=$(find_python)
+    say "making the environment $VENV with $("$python" --version)"
+    "$python" -m venv "$VENV"
+}
+
+install_torch() {
+    if py -c 'import torch' 2>/dev/null; then
+        say "torch $(py -c 'import torch; print(torch.__version__)') is there and is kept"
+        return
+    fi
+    local version
+    version=$(pinned torch)
+    if [ -n "${TORCH_SPEC:-}" ]; then
+        say "installing torch: $TORCH_SPEC"
+        # shellcheck disable=SC2086  (it may hold several arguments)
+        pip install -q $TORCH_SPEC
+    elif ! command -v nvidia-smi >/dev/null 2>&1 &&
+        pip install -q "torch==$version+cpu" 2>/dev/null; then
+        say "installed torch $version, CPU build"
+    else
+        say "installing torch $version, the default build"
+        pip install -q "torch==$version"
+    fi
+}
+
+install_mmcv_without_ops() {
+    # Not through pip's cache of wheels: it does not know for which torch one was made.
+    local version
+    version=$(pinned onedl-mmcv)
+    if [ "$(installed onedl-mmcv)" != "$version" ]; then
+        say "installing mmcv $version without compiled ops"
+        MMCV_WITH_OPS=0 pip install -q --no-deps --no-cache-dir \
+            --no-binary onedl-mmcv "onedl-mmcv==$version"
+    fi
+}
+
+installed() {
+    py -c 'import sys, importlib.metadata as m
+try: print(m.version(sys.argv[1]))
+except m.PackageNotFoundError: pass' "$1"
+}
+
+# install NAME...: the requirement files of these names, torch as it is
+install() {
+    mkdir -p "$STAMPS"
+    grep -v '^torch==' "$PINS" >"$STAMPS/constraints.txt"
+    local args=() name
+    for name in "$@"; do args+=(-r "requirements/$name.txt"); done
+    say "installing the requirements: $*"
+    pip install -q -c "$STAMPS/constraints.txt" "${args[@]}"
+}
+
+install_self() {
+    say 'installing mmsemiseg itself, editable'
+    pip install -q --no-deps --no-build-isolation -e .
+}
+
+has_ops() { py -c 'import torch; from mmcv import _ext' 2>/dev/null; }
+
+install_ops() {
+    if has_ops; then
+        say 'the compiled ops of mmcv are there'
+        return
+    fi
+    local version key folder
+    version=$(pinned onedl-mmcv)
+    key=$(py -c 'import sys, torch
+print("cp%d%d-torch%s" % (*sys.version_info[:2], torch.__version__))')
+    folder=$WHEELS/$key
+    if ! compgen -G "$folder/onedl_mmcv-$version-*.whl" >/dev/null; then
+        say "compiling the ops of mmcv $version for $key (8 minutes on 2 cores)"
+        mkdir -p "$folder"
+        local partial
+        partial=$(mktemp -d "$folder/build.XXXX")
+        MMCV_WITH_OPS=1 MAX_JOBS=${MAX_JOBS:-$(nproc)} pip wheel -q --no-deps \
+            --no-build-isolation --no-cache-dir --no-binary onedl-mmcv \
+            -w "$partial" "onedl-mmcv==$version"
+        mv "$partial"/*.whl "$folder/"
+        rmdir "$partial"
+    fi
+    say "installing mmcv $version with ops from $folder"
+    pip install -q --no-deps --force-reinstall "$folder"/onedl_mmcv-"$version"-*.whl
+    has_ops || {
+        echo "mmcv was installed from $folder, but mmcv._ext does not import" >&2
+        return 1
+    }
+}
+
+refuse_original_packages() {
+    local name
+    for name in mmengine mmcv mmsegmentation; do
+        if [ -n "$(installed "$name")" ]; then
+            echo "$VENV holds the original $name, which shares its import name with" \
+                "onedl-$name; name another environment by VENV=..." >&2
+            return 1
+        fi
+    done
+}
+
+base() {
+    refuse_original_packages
+    install_torch
+    pip install -q -c "$PINS" pip setuptools wheel
+    install_mmcv_without_ops
+    install runtime mm
+    install_self
+}
+
+tests() {
+    once base
+    install runtime mm rc2l tests
+    pip install -q -c "$PINS" ninja psutil
+    install_ops
+}
+
+# once PART: run it unless its stamp says that nothing has changed since
+once() {
+    local hash stamp
+    hash=$(cat requirements/*.txt setup.py pyproject.toml .ci/setup_env.sh |
+        py -c 'import hashlib, sys
+data = sys.stdin.buffer.read() + sys.version.encode() + sys.argv[1].encode()
+print(hashlib.sha256(data).hexdigest()[:16])' "$PWD")
+    stamp=$STAMPS/$1-$hash
+    if [ -e "$stamp" ]; then
+        say "environment $VENV: $1 is ready"
+        return
+    fi
+    "$1"
+    mkdir -p "$STAMPS"
+    rm -f "$STAMPS/$1"-*
+    touch "$stamp"
+}
+
+case "${1:-}" in
+base | tests)
+    make_venv
+    once "$1"
+    ;;
+ops)
+    make_venv
+    once base
+    pip install -q -c "$PINS" ninja psutil
+    install_ops
+    ;;
+*)
+    echo "usage: $0 base|tests|ops" >&2
+    exit 2
+    ;;
+esac

@@ -1,0 +1,41 @@
+# `make help` says what there is. VENV, PYTHON and TORCH_SPEC are explained in
+# .ci/setup_env.sh.
+VENV ?= .venv
+export VENV
+BIN = $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help env ops quickstart test check format wheel clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\): .*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
+
+env: ## the environment .venv with the tested packages
+	@bash .ci/setup_env.sh base
+
+ops: ## the same with the compiled ops of mmcv (RC2L needs them)
+	@bash .ci/setup_env.sh ops
+
+quickstart: env ## train, evaluate and predict on a small generated data set
+	@"$(BIN)/mim" run mmsemiseg quickstart
+
+test: ## set up what the tests need, check the style, run all tests
+	@bash .ci/setup_env.sh tests
+	@$(MAKE) --no-print-directory check
+	@"$(BIN)/python" -m pytest
+
+check: ## style: ruff's rules and format
+	@"$(BIN)/ruff" check .
+	@"$(BIN)/ruff" format --check .
+
+format: ## let ruff repair what it can
+	@"$(BIN)/ruff" check --fix .
+	@"$(BIN)/ruff" format .
+
+wheel: ## build the wheel into dist/
+	@"$(BIN)/python" -m pip wheel -q --no-deps --no-build-isolation -w dist .
+
+clean: ## remove caches and build output; environment, data and runs stay
+	@rm -rf build dist .pytest_cache .ruff_cache *.egg-info
+	@find mmsemiseg tools tests configs -name __pycache__ -type d -prune \
+	    -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,142 @@
+"""What the command line tools share: settings that a flag writes into a config."""
+
+import sys
+import traceback
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
+
+# Errors that a setting, a path or a missing package causes: the message is enough.
+SETTING_ERRORS = (
+    AssertionError,
+    AttributeError,
+    ImportError,
+    KeyError,
+    OSError,
+    TypeError,
+    ValueError,
+)
+
+
+def run_tool(main, debug=False):
+    """Call `main()`; an error in the settings ends the process in one message.
+
+    The message goes to stderr and the exit status is 1. With `debug`, and for errors
+    that no setting explains, Python's traceback is printed as usual.
+    """
+    try:
+        main()
+    except SETTING_ERRORS as error:
+        if debug:
+            raise
+        text = error.args[0] if isinstance(error, KeyError) and error.args else error
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        print(
+            f'error: {type(error).__name__}: {text}\n'
+            f'(raised in {where.filename}:{where.lineno}; '
+            '--debug prints the whole traceback)',
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+def existing_file(path, setting):
+    """`path` when it is a file or a URL, else FileNotFoundError naming `setting`."""
+    if '://' not in str(path) and not Path(path).is_file():
+        raise FileNotFoundError(f'{setting}: there is no file {path}')
+    return str(path)
+
+
+def load_config(path, cfg_options=None, work_dir=None, dump_as='config.py'):
+    """Read a config, merge the options of the command line, choose the work folder.
+
+    The work folder is `work_dir`, else the config's own, else `work_dirs/<name>`, where
+    the name is the config's `experiment_name`, else its file's. The runner writes the
+    config there as `dump_as` and not under its own name: `mim` takes a bare config name
+    only where a single file of that name lies below the package's root, and for an
+    editable installation that root includes `work_dirs/`.
+    """
+    cfg = Config.fromfile(existing_file(path, 'config'))
+    if cfg_options:
+        cfg.merge_from_dict(cfg_options)
+    name = cfg.get('experiment_name') or Path(path).stem
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / name)
+    cfg.experiment_name = name
+    if cfg.get('default_scope') is None:
+        cfg.default_scope = 'mmseg'
+    object.__setattr__(cfg, '_filename', dump_as)
+    return cfg
+
+
+def student_configs(model):
+    """The configs of the networks that a method, or a plain segmentor, trains."""
+    students = model.get('students') or [model.get('student', model)]
+    for student in students:
+        if 'backbone' not in student:
+            raise ValueError(
+                '--pretrained needs model.student.backbone in the config, but the '
+                f'model is {model.get("type")} with settings {sorted(model)}'
+            )
+    return students
+
+
+def use_pretrained(model, file):
+    """Start every student's backbone from the weights in `file`, without a network."""
+    existing_file(file, '--pretrained')
+    for student in student_configs(model):
+        student.pop('pretrained', None)
+        student.backbone.pop('pretrained', None)
+        student.backbone.init_cfg = dict(type='Pretrained', checkpoint=str(file))
+
+
+def check_pretrained(backbone, file):
+    """Raise ValueError when `file` holds no tensor that fits `backbone` (a module).
+
+    Loading is not strict, so that a classifier's last layer may be left over. Without
+    this check a wrong file would quietly mean random weights.
+    """
+    loaded = CheckpointLoader.load_checkpoint(str(file), map_location='cpu')
+    loaded = loaded.get('state_dict', loaded)
+    loaded = {key.removeprefix('module.'): value for key, value in loaded.items()}
+    own = backbone.state_dict()
+    fits = [
+        key
+        for key, value in loaded.items()
+        if key in own and getattr(value, 'shape', None) == own[key].shape
+    ]
+    if not fits:
+        raise ValueError(
+            f'--pretrained {file}: none of its {len(loaded)} entries '
+            f'({", ".join(list(loaded)[:3])}, ...) fits the backbone '
+            f'{type(backbone).__name__} ({", ".join(list(own)[:3])}, ...)'
+        )
+
+
+def use_amp(cfg, device):
+    """Switch the optimizer wrapper to mixed precision with a dynamic loss scale."""
+    if device == 'cpu':
+        raise ValueError('--amp needs an accelerator, but the device is cpu')
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise ValueError(
+            f'--amp works with optim_wrapper.type=OptimWrapper, but it is {kind}'
+        )
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def use_resume(cfg, resume):
+    """`'auto'`: go on from the newest checkpoint in the work folder; else from a file.
+
+    With `'auto'` and nothing to go on from, the run starts as it would without.
+    """
+    if resume != 'auto':
+        cfg.resume, cfg.load_from = True, existing_file(resume, '--resume')
+    elif any(Path(cfg.work_dir).rglob('last_checkpoint')):
+        cfg.resume, cfg.load_from = True, None
+    else:
+        cfg.resume = cfg.get('load_from') is None

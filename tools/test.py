@@ -1,0 +1,104 @@
+"""Evaluate a checkpoint: `mim test mmsemiseg CONFIG --checkpoint FILE`."""
+
+import argparse
+import inspect
+import os
+
+from mmengine.config import DictAction
+from mmengine.runner import Runner
+from mmseg.registry import METRICS, RUNNERS
+
+import mmsemiseg  # noqa: F401  (registers everything)
+from mmsemiseg.utils import launch
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description='Evaluate a checkpoint on the test data of a config.'
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument('file', nargs='?', metavar='CHECKPOINT', help='checkpoint file')
+    parser.add_argument('--checkpoint', help='the same, by name')
+    parser.add_argument(
+        '--work-dir', help='folder of the logs [work_dirs/<config name>]'
+    )
+    parser.add_argument(
+        '--out', metavar='DIR', help='save the predicted label maps here'
+    )
+    parser.add_argument('--show-dir', metavar='DIR', help='save painted images here')
+    parser.add_argument(
+        '--predict-with',
+        choices=['student', 'teacher', 'mean'],
+        help="the network that predicts [the config's]",
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='settings that replace those of the config: key=value ...',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes of a distributed run were started',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.add_argument(
+        '--debug', action='store_true', help='print the traceback of every error'
+    )
+    args = parser.parse_args()
+    if (args.file is None) == (args.checkpoint is None):
+        parser.error('give one checkpoint, as second argument or by --checkpoint')
+    args.checkpoint = args.checkpoint or args.file
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def save_predictions(cfg, folder):
+    """Let the metrics that can do so write each predicted label map to `folder`."""
+    evaluators = cfg.test_evaluator
+    evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
+    able = [
+        evaluator
+        for evaluator in evaluators
+        if 'output_dir' in inspect.signature(METRICS.get(evaluator.type)).parameters
+    ]
+    if not able:
+        types = [evaluator.type for evaluator in evaluators]
+        raise ValueError(f'--out: none of the metrics {types} has an output_dir')
+    able[0].output_dir = folder
+
+
+def paint_images(cfg, folder):
+    """Let the visualization hook write every painted image below `folder`."""
+    cfg.default_hooks.visualization = dict(
+        type='SegVisualizationHook', draw=True, interval=1
+    )
+    cfg.visualizer = dict(
+        type='SegLocalVisualizer',
+        vis_backends=[dict(type='LocalVisBackend')],
+        save_dir=folder,
+    )
+
+
+def main(args):
+    launch.existing_file(args.checkpoint, 'checkpoint')
+    cfg = launch.load_config(
+        args.config, args.cfg_options, args.work_dir, dump_as='test_config.py'
+    )
+    cfg.launcher = args.launcher
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    if args.predict_with is not None:
+        cfg.model.predict_with = args.predict_with
+    if args.out is not None:
+        save_predictions(cfg, args.out)
+    if args.show_dir is not None:
+        paint_images(cfg, args.show_dir)
+    build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
+    build(cfg).test()
+
+
+if __name__ == '__main__':
+    arguments = parse_args()
+    launch.run_tool(lambda: main(arguments), arguments.debug)

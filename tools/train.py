@@ -1,0 +1,87 @@
+"""Train a config: `mim train mmsemiseg CONFIG` or `python tools/train.py CONFIG`."""
+
+import argparse
+import os
+
+from mmengine.config import DictAction
+from mmengine.device import get_device
+from mmengine.runner import Runner
+from mmseg.registry import MODELS, RUNNERS
+
+import mmsemiseg  # noqa: F401  (registers everything)
+from mmsemiseg.utils import launch
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description='Train a semi-supervised segmentor.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--work-dir', help='folder of logs and checkpoints [work_dirs/<config name>]'
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='go on from this checkpoint; without a value from the newest one in the '
+        'work folder',
+    )
+    parser.add_argument('--load-from', help='start from the weights of this checkpoint')
+    parser.add_argument(
+        '--pretrained',
+        metavar='FILE',
+        help="file with the backbone's weights, instead of those that the config would "
+        'download',
+    )
+    parser.add_argument('--seed', type=int, help='seed of the run')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='settings that replace those of the config: key=value ..., with lists as '
+        'key="[a,b]" or key=a,b',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes of a distributed run were started',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.add_argument(
+        '--debug', action='store_true', help='print the traceback of every error'
+    )
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def build_config(args):
+    if args.pretrained is not None:
+        launch.existing_file(args.pretrained, '--pretrained')
+    cfg = launch.load_config(args.config, args.cfg_options, args.work_dir)
+    cfg.launcher = args.launcher
+    if args.load_from is not None:
+        cfg.load_from = launch.existing_file(args.load_from, '--load-from')
+    if args.pretrained is not None:
+        launch.use_pretrained(cfg.model, args.pretrained)
+        student = launch.student_configs(cfg.model)[0]
+        launch.check_pretrained(MODELS.build(student.backbone), args.pretrained)
+    if args.seed is not None:
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
+    if args.amp:
+        launch.use_amp(cfg, get_device())
+    if args.resume is not None:
+        launch.use_resume(cfg, args.resume)
+    return cfg
+
+
+def main(args):
+    cfg = build_config(args)
+    build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
+    build(cfg).train()
+
+
+if __name__ == '__main__':
+    arguments = parse_args()
+    launch.run_tool(lambda: main(arguments), arguments.debug)
