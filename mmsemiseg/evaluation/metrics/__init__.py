@@ -1,0 +1,4 @@
+from .audit import PseudoLabelAudit
+from .iou import PerClassIoUMetric
+
+__all__ = ['PerClassIoUMetric', 'PseudoLabelAudit']
