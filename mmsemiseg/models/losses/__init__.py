@@ -1,0 +1,3 @@
+from .ohem_loss import OHEMLoss
+
+__all__ = ['OHEMLoss']

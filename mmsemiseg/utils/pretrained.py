@@ -1,0 +1,103 @@
+"""Pretrained weights that a model config names: found early, or explained."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPException
+from pickle import UnpicklingError
+
+from mmengine.model.weight_init import PretrainedInit
+
+WAYS_OUT = (
+    'Either give a local file with `--pretrained FILE`, or set `init_cfg=None` (and '
+    '`pretrained=None`) to train from scratch'
+)
+
+# What PyTorch says in a RuntimeError about a half or altered file
+DAMAGED = ('invalid hash value', 'PytorchStreamReader')
+
+
+def find_pretrained(cfg: Mapping, name: str = 'model') -> dict[str, str]:
+    """Config key -> file or address, of everything that ``init_weights`` will load.
+
+    Args:
+        cfg: Config of a model. Found are ``init_cfg=dict(type='Pretrained',
+            checkpoint=...)``, also within lists, and ``pretrained='...'``, anywhere.
+        name: What the keys begin with.
+
+    Example:
+        >>> find_pretrained(dict(backbone=dict(pretrained='a.pth')), 'student')
+        {'student.backbone.pretrained': 'a.pth'}
+    """
+    found = {}
+    if isinstance(cfg, Mapping):
+        if cfg.get('type') in ('Pretrained', 'Pretrained_Part', PretrainedInit):
+            found[f'{name}.checkpoint'] = cfg.get('checkpoint')
+        if isinstance(cfg.get('pretrained'), str):
+            found[f'{name}.pretrained'] = cfg['pretrained']
+        for key, value in cfg.items():
+            found |= find_pretrained(value, f'{name}.{key}')
+    elif isinstance(cfg, (list, tuple)):
+        for index, value in enumerate(cfg):
+            found |= find_pretrained(value, f'{name}.{index}')
+    return found
+
+
+def is_remote(checkpoint: str) -> bool:
+    """Whether it is an address (``https://``, ``open-mmlab://``, ...), not a file."""
+    return '://' in checkpoint
+
+
+def check_pretrained(cfg: Mapping, name: str = 'model') -> None:
+    """Refuse a config whose pretrained files are not there. Addresses are not tried.
+
+    Raises:
+        FileNotFoundError: A local file is missing; names it and its config key.
+        ValueError: A ``Pretrained`` entry has no ``checkpoint``.
+    """
+    for key, checkpoint in find_pretrained(cfg, name).items():
+        if not isinstance(checkpoint, (str, os.PathLike)):
+            raise ValueError(f'{key} must be a file or an address, not {checkpoint!r}')
+        path = os.path.expanduser(os.fspath(checkpoint))
+        if not is_remote(path) and not os.path.isfile(path):
+            raise FileNotFoundError(
+                f'{checkpoint} ({key}), the pretrained weights, is not a file in '
+                f'{os.getcwd()}. {WAYS_OUT}'
+            )
+
+
+@contextmanager
+def explain_failed_download(cfg: Mapping, name: str = 'model') -> Iterator[None]:
+    """Around ``init_weights``: say which address failed, and the ways out.
+
+    Args:
+        cfg: Config that the model was built from.
+        name: What its keys begin with.
+
+    Raises:
+        RuntimeError: An address could not be loaded: not reached, not known, damaged,
+            or torchvision, which ``torchvision://`` needs, is not installed. Other
+            errors pass, and all do where the config names no address.
+    """
+    try:
+        yield
+    except (
+        OSError,
+        HTTPException,
+        KeyError,
+        ImportError,
+        UnpicklingError,
+        RuntimeError,
+    ) as error:
+        damaged = any(sign in str(error) for sign in DAMAGED)
+        remote = [
+            f'{checkpoint} ({key})'
+            for key, checkpoint in find_pretrained(cfg, name).items()
+            if is_remote(str(checkpoint))
+        ]
+        if not remote or (isinstance(error, RuntimeError) and not damaged):
+            raise
+        raise RuntimeError(
+            f'Could not load the pretrained weights {", ".join(remote)}: '
+            f'{type(error).__name__}: {error}. {WAYS_OUT}'
+        ) from error

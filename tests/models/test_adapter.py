@@ -1,0 +1,585 @@
+"""The adapter on tiny, real MMSegmentation models."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS
+from mmseg.utils import register_all_modules
+from torch import nn
+from torch.testing import assert_close
+
+from mmsemiseg.models.adapter import (
+    HEAD_RULES,
+    HeadRule,
+    SegmentorAdapter,
+    check_losses,
+    resize_logits,
+)
+
+CLASSES = 5
+BN = {'type': 'BN', 'requires_grad': True}
+RESNET = {
+    'type': 'ResNetV1c',
+    'depth': 18,
+    'base_channels': 8,
+    'stem_channels': 8,
+    'strides': (1, 2, 2, 1),
+    'dilations': (1, 1, 1, 2),
+    'norm_cfg': BN,
+}
+WIDTHS = [8, 16, 32, 64]
+COMMON = {'channels': 16, 'num_classes': CLASSES, 'norm_cfg': BN}
+LAST = {'in_channels': 64, 'in_index': 3, **COMMON}
+ALL = {'in_channels': WIDTHS, 'in_index': [0, 1, 2, 3], **COMMON}
+FCN = {'type': 'FCNHead', **LAST}
+KERNEL_UPDATE = {
+    'type': 'KernelUpdateHead',
+    'num_classes': CLASSES,
+    'num_ffn_fcs': 2,
+    'num_heads': 2,
+    'num_mask_fcs': 1,
+    'feedforward_channels': 16,
+    'in_channels': 16,
+    'out_channels': 16,
+    'feat_transform_cfg': {'conv_cfg': {'type': 'Conv2d'}, 'act_cfg': None},
+    'kernel_updator_cfg': {
+        'type': 'KernelUpdator',
+        'in_channels': 8,
+        'feat_channels': 8,
+        'out_channels': 8,
+        'norm_cfg': {'type': 'LN'},
+    },
+}
+
+
+def encoder_decoder(head, backbone=None, **settings):
+    return {
+        'type': 'EncoderDecoder',
+        'backbone': RESNET if backbone is None else backbone,
+        'decode_head': head,
+        'test_cfg': {'mode': 'whole'},
+        **settings,
+    }
+
+
+ASPP = {'dilations': (1, 2), **LAST}
+ATTENTION = {
+    'type': 'ISAHead',
+    'isa_channels': 8,
+    'down_factor': (4, 4),
+    **LAST,
+}
+ZOO = {
+    'fcn': encoder_decoder(FCN, auxiliary_head={**FCN, 'num_convs': 1}),
+    'fcn_without_dropout': encoder_decoder({**FCN, 'dropout_ratio': 0}),
+    'psp': encoder_decoder({'type': 'PSPHead', 'pool_scales': (1, 2), **LAST}),
+    'deeplabv3': encoder_decoder({'type': 'ASPPHead', **ASPP}),
+    'deeplabv3plus': encoder_decoder(
+        {
+            'type': 'DepthwiseSeparableASPPHead',
+            'c1_in_channels': 8,
+            'c1_channels': 4,
+            **ASPP,
+        }
+    ),
+    'upernet': encoder_decoder({'type': 'UPerHead', 'pool_scales': (1, 2), **ALL}),
+    'fpn': encoder_decoder(
+        {
+            'type': 'FPNHead',
+            'feature_strides': [4, 8, 16, 16],
+            **ALL,
+            'in_channels': [16] * 4,
+        },
+        neck={'type': 'FPN', 'in_channels': WIDTHS, 'out_channels': 16, 'num_outs': 4},
+    ),
+    'isa': encoder_decoder(ATTENTION),
+    'ann': encoder_decoder(
+        {
+            'type': 'ANNHead',
+            **COMMON,
+            'in_channels': [32, 64],
+            'in_index': [2, 3],
+            'project_channels': 8,
+        }
+    ),
+    'danet': encoder_decoder({'type': 'DAHead', 'pam_channels': 8, **LAST}),
+    'encnet': encoder_decoder(
+        {'type': 'EncHead', **ALL, 'num_codes': 4, 'use_se_loss': True}
+    ),
+    'segformer': encoder_decoder(
+        {'type': 'SegformerHead', **ALL, 'in_channels': [8, 16, 24, 32]},
+        {
+            'type': 'MixVisionTransformer',
+            'embed_dims': 8,
+            'num_layers': [1, 1, 1, 1],
+            'num_heads': [1, 2, 3, 4],
+        },
+    ),
+    'fastscnn': encoder_decoder(
+        {
+            'type': 'DepthwiseSeparableFCNHead',
+            'in_channels': 16,
+            'concat_input': False,
+            'in_index': -1,
+            **COMMON,
+        },
+        {
+            'type': 'FastSCNN',
+            'downsample_dw_channels': (8, 8),
+            'global_in_channels': 16,
+            'global_block_channels': (8, 8, 16),
+            'global_out_channels': 16,
+            'higher_in_channels': 16,
+            'lower_in_channels': 16,
+            'fusion_out_channels': 16,
+            'norm_cfg': BN,
+        },
+    ),
+    'ocrnet': {
+        **encoder_decoder(
+            [
+                {**FCN, 'in_channels': 32, 'in_index': 2},
+                {'type': 'OCRHead', 'ocr_channels': 8, **LAST},
+            ]
+        ),
+        'type': 'CascadeEncoderDecoder',
+        'num_stages': 2,
+    },
+    'knet': encoder_decoder(
+        {
+            'type': 'IterativeDecodeHead',
+            'num_stages': 2,
+            'kernel_update_head': [KERNEL_UPDATE, KERNEL_UPDATE],
+            'kernel_generate_head': FCN,
+        }
+    ),
+    'ddrnet': encoder_decoder(
+        {
+            'type': 'DDRHead',
+            'in_channels': 32,
+            **COMMON,
+            'loss_decode': [{'type': 'CrossEntropyLoss'}] * 2,
+        },
+        {'type': 'DDRNet', 'channels': 8, 'ppm_channels': 8, 'norm_cfg': BN},
+    ),
+    'pidnet': encoder_decoder(
+        {
+            'type': 'PIDHead',
+            'in_channels': 32,
+            **COMMON,
+            'loss_decode': [{'type': 'CrossEntropyLoss'}] * 4,
+        },
+        {'type': 'PIDNet', 'channels': 8, 'ppm_channels': 8, 'norm_cfg': BN},
+    ),
+    'segmenter': encoder_decoder(
+        {
+            'type': 'SegmenterMaskTransformerHead',
+            'in_channels': 16,
+            'channels': 16,
+            'num_classes': CLASSES,
+            'num_layers': 1,
+            'num_heads': 2,
+            'embed_dims': 16,
+            'dropout_ratio': 0.0,
+        },
+        {
+            'type': 'VisionTransformer',
+            'img_size': (64, 96),
+            'embed_dims': 16,
+            'num_layers': 1,
+            'num_heads': 2,
+            'final_norm': True,
+        },
+    ),
+}
+# The layer that turns features into the main logits bit for bit.
+LINEAR = [name for name in ZOO if name not in ('knet', 'segmenter')]
+
+
+@pytest.fixture(autouse=True, scope='module')
+def mmseg_modules():
+    register_all_modules(init_default_scope=True)
+
+
+def build(config):
+    torch.manual_seed(0)
+    return MODELS.build(ConfigDict(copy.deepcopy(config)))
+
+
+def images(n=2):
+    return torch.randn(n, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+
+
+def last_head(segmentor):
+    head = segmentor.decode_head
+    return head[-1] if isinstance(head, nn.ModuleList) else head
+
+
+def hook_count(segmentor):
+    return sum(
+        len(m._forward_hooks) + len(m._forward_pre_hooks) for m in segmentor.modules()
+    )
+
+
+@pytest.mark.parametrize('name', ZOO)
+@pytest.mark.parametrize('training', [True, False], ids=['train', 'eval'])
+def test_shapes_gradients_and_no_trace(name, training):
+    segmentor = build(ZOO[name]).train(training)
+    before = hook_count(segmentor)
+    logits, features = SegmentorAdapter(segmentor)(segmentor, images())
+    assert logits.shape[:2] == (2, CLASSES)
+    assert features.shape == (2, 16, *features.shape[2:])
+    assert features.shape[2:] == logits.shape[2:]
+    assert hook_count(segmentor) == before
+    features.square().sum().backward()
+    backbone = [p.grad for p in segmentor.backbone.parameters() if p.grad is not None]
+    assert sum(grad.abs().sum() for grad in backbone) > 0
+
+
+@pytest.mark.parametrize('name', ZOO)
+def test_eval_logits_are_those_of_the_head(name):
+    segmentor = build(ZOO[name]).eval()
+    adapter = SegmentorAdapter(segmentor)
+    expected = segmentor(images(), mode='tensor')
+    expected = expected[0] if isinstance(expected, (list, tuple)) else expected
+    logits, _ = adapter(segmentor, images())
+    assert torch.equal(logits, expected)
+    # and the whole way to the input size is that of mmseg's own prediction
+    metas = [{'img_shape': (64, 96), 'ori_shape': (64, 96)}] * 2
+    whole = segmentor.inference(images(), metas).detach()
+    assert torch.equal(adapter.inference(segmentor, images()), whole)
+
+
+@pytest.mark.parametrize('name', LINEAR)
+@pytest.mark.parametrize('training', [True, False], ids=['train', 'eval'])
+def test_classifier_on_features_gives_the_logits(name, training):
+    segmentor = build(ZOO[name]).train(training)
+    head = last_head(segmentor)
+    for module in head.modules():
+        if isinstance(module, nn.Dropout2d):
+            module.eval()
+    logits, features = SegmentorAdapter(segmentor)(segmentor, images())
+    assert torch.equal(head.conv_seg(features), logits)
+
+
+def test_features_are_taken_before_dropout():
+    segmentor = build(encoder_decoder({**FCN, 'dropout_ratio': 0.9})).train()
+    logits, features = SegmentorAdapter(segmentor)(segmentor, images())
+    dropped = features.flatten(2).abs().sum(-1) == 0
+    assert not dropped.any()
+    # ... while the train-mode logits have seen it
+    assert not torch.allclose(segmentor.decode_head.conv_seg(features), logits)
+
+
+def test_knet_features_feed_the_first_stage():
+    segmentor = build(ZOO['knet']).eval()
+    head = segmentor.decode_head
+    adapter = SegmentorAdapter(segmentor)
+    _, features = adapter(segmentor, images())
+    maps = segmentor.extract_feat(images())
+    assert torch.equal(features, head.kernel_generate_head._forward_feature(maps))
+    segmentor.train()
+    head.kernel_generate_head.dropout.eval()
+    stages = []
+    handle = head.register_forward_hook(lambda m, i, output: stages.extend(output))
+    logits, features = adapter(segmentor, images())
+    handle.remove()
+    assert len(stages) == 3
+    assert logits is stages[-1]
+    assert torch.equal(head.kernel_generate_head.conv_seg(features), stages[0])
+
+
+def test_segmenter_features_give_the_masks():
+    segmentor = build(ZOO['segmenter']).eval()
+    head, classes = segmentor.decode_head, []
+    head.classes_proj.register_forward_hook(lambda m, i, output: classes.append(output))
+    logits, features = SegmentorAdapter(segmentor)(segmentor, images())
+    tokens = features.flatten(2).transpose(1, 2)
+    patches = nn.functional.normalize(head.patch_proj(tokens), dim=2)
+    masks = patches @ nn.functional.normalize(classes[0], dim=2).transpose(1, 2)
+    masks = head.mask_norm(masks).transpose(1, 2).reshape(logits.shape)
+    assert_close(masks, logits)
+
+
+def test_pidnet_train_logits_are_the_integral_branch():
+    segmentor = build(ZOO['pidnet']).train()
+    seen = []
+    segmentor.decode_head.register_forward_hook(
+        lambda m, i, output: seen.append(output)
+    )
+    logits, _ = SegmentorAdapter(segmentor)(segmentor, images())
+    assert len(seen[0]) == 3
+    assert logits is seen[0][1]
+
+
+@pytest.mark.parametrize(('feature', 'width'), [('stage4', 64), (0, 8), (-1, 64)])
+def test_stage_features(feature, width):
+    segmentor = build(ZOO['fcn']).eval()
+    logits, features = SegmentorAdapter(segmentor, feature)(segmentor, images())
+    assert features.shape[1] == width
+    index = 3 if feature == 'stage4' else feature
+    assert torch.equal(features, segmentor.extract_feat(images())[index])
+    assert torch.equal(logits, segmentor(images(), mode='tensor'))
+
+
+def test_no_features_when_not_asked():
+    segmentor = build(ZOO['fcn']).eval()
+    handles = []
+    segmentor.decode_head.conv_seg.register_forward_hook(
+        lambda m, i, o: handles.append(len(m._forward_hooks))
+    )
+    output = SegmentorAdapter(segmentor, None)(segmentor, images())
+    assert output.features is None
+    assert handles == [1]
+
+
+def test_copies_run_with_the_same_adapter():
+    student = build(ZOO['deeplabv3plus']).train()
+    adapter = copy.deepcopy(SegmentorAdapter(student))
+    teacher = copy.deepcopy(student).eval()
+    with torch.no_grad():
+        teacher.decode_head.conv_seg.bias.add_(1)
+    before = copy.deepcopy(teacher.state_dict())
+    student_output = adapter(student.eval(), images())
+    teacher_output = adapter(teacher, images())
+    assert torch.equal(teacher_output.features, student_output.features)
+    assert_close(teacher_output.logits, student_output.logits + 1)
+    assert all(torch.equal(v, before[k]) for k, v in teacher.state_dict().items())
+
+
+class Model(nn.Module):
+    """What DistributedDataParallel wraps: the adapter runs inside its forward."""
+
+    def __init__(self, segmentor):
+        super().__init__()
+        self.segmentor, self.adapter = segmentor, SegmentorAdapter(segmentor)
+
+    def forward(self, inputs):
+        return self.adapter(self.segmentor, inputs)
+
+
+def test_under_distributed_data_parallel():
+    segmentor = build(ZOO['deeplabv3plus']).train()
+    alone = Model(copy.deepcopy(segmentor))
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group('gloo', store=store, rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(Model(segmentor))
+        results = []
+        for model in (wrapped, alone):
+            torch.manual_seed(0)  # dropout
+            output = model(images())
+            sum(x.square().mean() for x in output).backward()
+            results.append(output)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert torch.equal(results[0].logits, results[1].logits)
+    assert torch.equal(results[0].features, results[1].features)
+    for ours, theirs in zip(
+        segmentor.parameters(), alone.segmentor.parameters(), strict=True
+    ):
+        assert_close(ours.grad, theirs.grad)
+
+
+def test_under_autocast():
+    segmentor = build(ZOO['fcn']).eval()
+    with torch.autocast('cpu', torch.bfloat16):
+        logits, features = SegmentorAdapter(segmentor)(segmentor, images())
+        assert torch.equal(segmentor.decode_head.conv_seg(features), logits)
+    assert logits.dtype == torch.bfloat16
+
+
+def test_hooks_go_when_the_head_fails():
+    segmentor = build(ZOO['fcn'])
+    segmentor.decode_head.conv_seg = nn.Conv2d(3, CLASSES, 1)
+    before = hook_count(segmentor)
+    with pytest.raises(RuntimeError):
+        SegmentorAdapter(segmentor)(segmentor, images())
+    assert hook_count(segmentor) == before
+
+
+def test_inference_keeps_modes_and_statistics():
+    segmentor = build(ZOO['fcn']).train()
+    segmentor.backbone.eval()
+    modes = [m.training for m in segmentor.modules()]
+    mean = segmentor.decode_head.convs[0].bn.running_mean.clone()
+    logits = SegmentorAdapter(segmentor).inference(segmentor, images())
+    assert logits.shape == (2, CLASSES, 64, 96)
+    assert not logits.requires_grad
+    assert [m.training for m in segmentor.modules()] == modes
+    assert torch.equal(segmentor.decode_head.convs[0].bn.running_mean, mean)
+
+
+@pytest.mark.parametrize('align_corners', [True, False])
+def test_resize_logits_and_align_corners_of_the_head(align_corners):
+    segmentor = build(encoder_decoder({**FCN, 'align_corners': align_corners})).eval()
+    adapter = SegmentorAdapter(segmentor, None)
+    logits = adapter(segmentor, images()).logits
+    expected = resize(logits, (64, 96), None, 'bilinear', align_corners)
+    assert torch.equal(resize_logits(logits, (64, 96), align_corners), expected)
+    assert torch.equal(adapter.inference(segmentor, images()), expected)
+    assert not torch.equal(
+        expected, resize(logits, (64, 96), None, 'bilinear', not align_corners)
+    )
+
+
+class Frozen(nn.Module):
+    """A segmentor around a head that MMSegmentation does not have."""
+
+    def __init__(self, head):
+        super().__init__()
+        self.decode_head = head
+
+    def extract_feat(self, inputs):
+        return inputs
+
+
+class TwoScaleHead(nn.Module):
+    """Classifies twice; the first call gives the main logits."""
+
+    align_corners, out_channels, num_classes = False, CLASSES, CLASSES
+
+    def __init__(self):
+        super().__init__()
+        self.conv_seg = nn.Conv2d(3, CLASSES, 1)
+
+    def forward(self, inputs):
+        return self.conv_seg(inputs), self.conv_seg(inputs[..., ::2, ::2])
+
+
+def test_own_head_is_refused_until_registered(monkeypatch):
+    segmentor = Frozen(TwoScaleHead())
+    with pytest.raises(ValueError, match=r'TwoScaleHead is not supported.*HEAD_RULES'):
+        SegmentorAdapter(segmentor)
+    monkeypatch.setitem(HEAD_RULES, 'TwoScaleHead', HeadRule())
+    logits, features = SegmentorAdapter(segmentor)(segmentor, images())
+    assert logits.shape == (2, CLASSES, 64, 96)
+    assert torch.equal(features, images())  # of the call that gave the logits
+    monkeypatch.setitem(HEAD_RULES, 'TwoScaleHead', HeadRule(main=1))
+    logits, features = SegmentorAdapter(segmentor)(segmentor, images())
+    assert torch.equal(features, images()[..., ::2, ::2])
+
+
+def test_ambiguous_calls_are_an_error(monkeypatch):
+    class SumHead(TwoScaleHead):
+        def forward(self, inputs):
+            return self.conv_seg(inputs) + self.conv_seg(inputs.flip(3))
+
+    monkeypatch.setitem(HEAD_RULES, 'SumHead', HeadRule())
+    segmentor = Frozen(SumHead())
+    with pytest.raises(RuntimeError, match='SumHead: 2 calls of its classifier'):
+        SegmentorAdapter(segmentor)(segmentor, images())
+
+
+def test_rule_with_a_wrong_path(monkeypatch):
+    monkeypatch.setitem(HEAD_RULES, 'TwoScaleHead', HeadRule(classifier='cls.conv'))
+    with pytest.raises(ValueError, match=r"TwoScaleHead has no layer 'cls.conv'"):
+        SegmentorAdapter(Frozen(TwoScaleHead()))
+
+
+@pytest.mark.parametrize(
+    'name', ['MaskFormerHead', 'Mask2FormerHead', 'SideAdapterCLIPHead', 'PointHead']
+)
+def test_heads_without_a_pixel_classifier_are_refused(name):
+    head = type(name, (nn.Module,), {})()
+    with pytest.raises(ValueError, match=f'decode_head {name} is not supported'):
+        SegmentorAdapter(Frozen(head))
+
+
+def test_subclass_takes_the_rule_of_its_base():
+    from mmseg.models.decode_heads import FCNHead
+
+    class MyHead(FCNHead):
+        pass
+
+    head = MyHead(**{k: v for k, v in FCN.items() if k != 'type'}, num_convs=1)
+    segmentor = build(ZOO['fcn'])
+    segmentor.decode_head = head
+    _, features = SegmentorAdapter(segmentor)(segmentor, images())
+    assert features.shape[:2] == (2, 16)
+
+
+def test_not_a_segmentor():
+    with pytest.raises(TypeError, match='must be an EncoderDecoder.*got Conv2d'):
+        SegmentorAdapter(nn.Conv2d(3, 3, 1))
+
+
+@pytest.mark.parametrize('feature', ['stage0', 'stage', 'neck', 1.0, True])
+def test_bad_feature(feature):
+    with pytest.raises(ValueError, match=f'feature must be .* got {feature!r}'):
+        SegmentorAdapter(build(ZOO['fcn']), feature)
+
+
+def test_missing_stage():
+    segmentor = build(ZOO['fcn']).eval()
+    with pytest.raises(ValueError, match=r'feature index 4 \(stage5\)'):
+        SegmentorAdapter(segmentor, 'stage5')(segmentor, images())
+
+
+def test_single_output_channel_is_refused():
+    head = {**FCN, 'num_classes': 2, 'out_channels': 1, 'threshold': 0.3}
+    with pytest.raises(ValueError, match='out_channels=1.*set out_channels=2'):
+        SegmentorAdapter(build(encoder_decoder(head)))
+
+
+@pytest.mark.parametrize('where', ['decode_head', 'auxiliary_head', 'ocr', 'knet'])
+def test_class_weight_with_avg_non_ignore_is_refused(where):
+    loss = {
+        'type': 'CrossEntropyLoss',
+        'class_weight': [1.0] * CLASSES,
+        'avg_non_ignore': True,
+    }
+    bad = {**FCN, 'loss_decode': [{'type': 'CrossEntropyLoss'}, loss]}
+    config, name = copy.deepcopy(ZOO['fcn']), r'decode_head\.loss_decode\.1 of FCNHead'
+    if where == 'decode_head':
+        config['decode_head'] = bad
+    elif where == 'auxiliary_head':
+        config['auxiliary_head'] = [FCN, bad]
+        name = r'auxiliary_head\.1\.loss_decode\.1 of FCNHead'
+    elif where == 'ocr':
+        config = copy.deepcopy(ZOO['ocrnet'])
+        config['decode_head'][1]['loss_decode'] = loss
+        name = r'decode_head\.1\.loss_decode of OCRHead'
+    else:
+        config = copy.deepcopy(ZOO['knet'])
+        config['decode_head']['kernel_generate_head'] = bad
+        name = r'decode_head\.kernel_generate_head\.loss_decode\.1 of FCNHead'
+    with pytest.raises(ValueError, match=rf'{name}.*avg_non_ignore=False'):
+        check_losses(build(config))
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        {'avg_non_ignore': True},
+        {'class_weight': [1.0] * CLASSES},
+    ],
+)
+def test_working_losses_pass(settings):
+    loss = {'type': 'CrossEntropyLoss', **settings}
+    segmentor = build(encoder_decoder({**FCN, 'loss_decode': loss}))
+    assert check_losses(segmentor) is None
+    label = torch.randint(CLASSES, (2, 4, 4))
+    label[0, 0] = 255
+    value = segmentor.decode_head.loss_decode(
+        torch.randn(2, CLASSES, 4, 4), label, ignore_index=255
+    )
+    assert value.isfinite()
+
+
+def test_the_refused_loss_really_raises_and_the_advice_is_the_weighted_mean():
+    weight, logits = [1.0, 2.0, 3.0, 4.0, 5.0], torch.randn(2, CLASSES, 4, 4)
+    label = torch.randint(CLASSES, (2, 4, 4))
+    label[0, 0] = 255
+    settings = {'type': 'CrossEntropyLoss', 'class_weight': weight}
+    broken = MODELS.build({**settings, 'avg_non_ignore': True})
+    with pytest.raises(IndexError):
+        broken(logits, label, ignore_index=255)
+    advised = MODELS.build({**settings, 'avg_non_ignore': False})
+    expected = nn.functional.cross_entropy(
+        logits, label, torch.tensor(weight), ignore_index=255
+    )
+    assert_close(advised(logits, label, ignore_index=255), expected)
