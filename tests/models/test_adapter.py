@@ -1,6 +1,7 @@
 """The adapter on tiny, real MMSegmentation models."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -211,6 +212,98 @@ def build(config):
 
 def images(n=2):
     return torch.randn(n, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+
+
+# Heads alone, on the maps of a backbone of these widths at strides 4, 8, 16, 16.
+SELECT = {**ALL, 'input_transform': 'multiple_select'}
+HEADS = {
+    'APCHead': {**LAST, 'pool_scales': (1, 2)},
+    'CCHead': LAST,
+    'DMHead': {**LAST, 'filter_sizes': (1, 3)},
+    'DNLHead': LAST,
+    'EMAHead': {**LAST, 'ema_channels': 16, 'num_bases': 4, 'num_stages': 2},
+    'GCHead': LAST,
+    'LRASPPHead': {
+        **SELECT,
+        'in_channels': [8, 16, 32],
+        'in_index': [0, 1, 2],
+        'branch_channels': (8, 8),
+    },
+    'LightHamHead': {**ALL, 'ham_channels': 16, 'ham_kwargs': {'MD_R': 4}},
+    'NLHead': LAST,
+    'SETRMLAHead': {**ALL, 'mla_channels': 4, 'up_scale': 2},
+    'SETRUPHead': {**LAST, 'num_convs': 1, 'up_scale': 2},
+    'STDCHead': LAST,
+    'DPTHead': {
+        **SELECT,
+        'post_process_channels': [4, 8, 8, 8],
+        'embed_dims': 16,
+    },
+}
+
+
+def maps_for(name):
+    generator = torch.Generator().manual_seed(1)
+    sizes = [(16, 24), (8, 12), (4, 6), (4, 6)]
+    widths = WIDTHS
+    if name in ('SETRMLAHead', 'DPTHead'):  # maps of a plain transformer
+        sizes = [(4, 6)] * 4
+    if name == 'LRASPPHead':  # pools over 49 x 49
+        sizes = [(52, 52), (52, 52), (50, 50), (4, 6)]
+    if name == 'DPTHead':
+        widths = [16] * 4
+    maps = [
+        torch.randn(2, width, *size, generator=generator)
+        for width, size in zip(widths, sizes, strict=True)
+    ]
+    if name == 'DPTHead':
+        return [(x, x.mean((2, 3))) for x in maps]
+    return maps
+
+
+@pytest.mark.parametrize('name', HEADS)
+def test_other_heads(name):
+    head = build({'type': name, **HEADS[name]}).train()
+    for module in head.modules():
+        if isinstance(module, nn.Dropout2d):
+            module.eval()
+    segmentor = Frozen(head)
+    logits, features = SegmentorAdapter(segmentor)(segmentor, maps_for(name))
+    assert logits.shape[:2] == (2, CLASSES)
+    assert features.shape[:2] == (2, 16)
+    assert torch.equal(head.conv_seg(features), logits)
+
+
+def test_every_rule_is_tested():
+    tested = {*HEADS, 'PSAHead'}  # PSAHead needs compiled operators
+    for config in ZOO.values():
+        heads = config['decode_head']
+        tested |= {h['type'] for h in (heads if isinstance(heads, list) else [heads])}
+    assert set(HEAD_RULES) <= tested
+
+
+def test_every_rule_is_documented():
+    text = (Path(__file__).parents[2] / 'docs' / 'features.md').read_text()
+    assert [name for name in HEAD_RULES if f'`{name}`' not in text] == []
+
+
+@pytest.mark.parametrize(
+    ('name', 'stride'),
+    [
+        ('deeplabv3plus', 4),
+        ('upernet', 4),
+        ('fpn', 4),
+        ('segformer', 4),
+        ('fastscnn', 8),
+        ('ddrnet', 8),
+        ('pidnet', 8),
+        ('segmenter', 16),
+    ],
+)
+def test_documented_strides(name, stride):
+    segmentor = build(ZOO[name]).train()
+    logits, features = SegmentorAdapter(segmentor)(segmentor, images())
+    assert features.shape[2:] == logits.shape[2:] == (64 // stride, 96 // stride)
 
 
 def last_head(segmentor):
