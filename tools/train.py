@@ -66,7 +66,7 @@ def build_config(args):
     if args.pretrained is not None:
         launch.use_pretrained(cfg.model, args.pretrained)
         student = launch.student_configs(cfg.model)[0]
-        launch.check_pretrained(MODELS.build(student.backbone), args.pretrained)
+        launch.require_fit(MODELS.build(student.backbone), args.pretrained)
     if args.seed is not None:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
     if args.amp:

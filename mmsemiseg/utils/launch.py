@@ -7,6 +7,8 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
+PACKAGE = Path(__file__).resolve().parents[1]
+
 # Errors that a setting, a path or a missing package causes: the message is enough.
 SETTING_ERRORS = (
     AssertionError,
@@ -27,11 +29,12 @@ def run_tool(main, debug=False):
     """
     try:
         main()
-    except SETTING_ERRORS as error:
-        if debug:
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raised_here = PACKAGE in Path(where.filename).parents
+        if debug or not (isinstance(error, SETTING_ERRORS) or raised_here):
             raise
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
-        where = traceback.extract_tb(error.__traceback__)[-1]
         print(
             f'error: {type(error).__name__}: {text}\n'
             f'(raised in {where.filename}:{where.lineno}; '
@@ -93,7 +96,7 @@ def use_pretrained(model, file):
         student.backbone.init_cfg = dict(type='Pretrained', checkpoint=str(file))
 
 
-def check_pretrained(backbone, file):
+def require_fit(backbone, file):
     """Raise ValueError when `file` holds no tensor that fits `backbone` (a module).
 
     Loading is not strict, so that a classifier's last layer may be left over. Without
