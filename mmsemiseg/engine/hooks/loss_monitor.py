@@ -1,0 +1,75 @@
+"""Stop at a broken loss, and say so when an unsupervised one does nothing."""
+
+import math
+
+from mmengine.hooks import Hook
+from mmseg.registry import HOOKS
+
+from ...utils.model import unwrap
+
+
+@HOOKS.register_module()
+class LossMonitorHook(Hook):
+    """Look at the loss terms of every training iteration.
+
+    - A term that is not finite ends the run with a ``FloatingPointError`` that names
+      it. Checkpoints are saved after this check, so none holds the broken weights of
+      that iteration.
+    - An unsupervised term (a key with ``loss`` that does not start with ``sup.``) that
+      is exactly 0 for ``streak`` iterations in a row is warned about, once per streak.
+
+    Args:
+        streak: Iterations in a row, at least 1.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, streak: int = 100) -> None:
+        if streak < 1:
+            raise ValueError(f'streak must be at least 1, but got {streak}')
+        self.streak = streak
+        self._zeros: dict[str, int] = {}
+
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
+    ) -> None:
+        losses = {k: float(v) for k, v in (outputs or {}).items() if 'loss' in k}
+        broken = {k: v for k, v in losses.items() if not math.isfinite(v)}
+        if broken:
+            raise FloatingPointError(_describe_broken(runner, broken))
+        for name, value in losses.items():
+            if name != 'loss' and not name.startswith('sup.'):
+                self._zeros[name] = self._zeros.get(name, 0) + 1 if value == 0 else 0
+                if self._zeros[name] == self.streak:
+                    self._warn(runner, name)
+
+    def _warn(self, runner, name: str) -> None:
+        runner.logger.warning(
+            f'{name} was exactly 0 in the last {self.streak} iterations (now '
+            f'{runner.iter + 1}): no unlabeled pixel teaches the student. Look at '
+            f'{describe_settings(unwrap(runner.model))}; during a warm-up this is as '
+            'it should be.'
+        )
+
+
+def describe_settings(model) -> str:
+    """Name the settings that keep pixels out, with the values found on the model."""
+    names = ('threshold', 'unsup_weight', 'ramp_up')
+    found = [f'{n}={getattr(model, n)!r}' for n in names if hasattr(model, n)]
+    named = ', '.join(found) or 'its threshold and loss weight'
+    return f'the settings of {type(model).__name__}: {named}'
+
+
+def _describe_broken(runner, broken: dict[str, float]) -> str:
+    terms = {k: v for k, v in broken.items() if k != 'loss'} or broken
+    named = ', '.join(f'{key} = {value}' for key, value in terms.items())
+    last = runner.message_hub.get_info('last_ckpt')
+    start = (
+        f'Go on from {last} (--resume)'
+        if last
+        else 'There is no checkpoint of this run yet: start again'
+    )
+    return (
+        f'{named} at iteration {runner.iter + 1}. {start} with a smaller learning '
+        'rate, clipped gradients (optim_wrapper.clip_grad), or without mixed precision.'
+    )

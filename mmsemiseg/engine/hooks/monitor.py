@@ -1,0 +1,102 @@
+"""Which pseudo labels are kept, by class, and which classes starve."""
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmseg.registry import HOOKS
+from torch import Tensor
+
+from ...functional import PseudoLabelStats
+from ...utils.model import unwrap
+from .loss_monitor import describe_settings
+
+
+@HOOKS.register_module()
+class PseudoLabelMonitorHook(Hook):
+    """Report the :class:`~mmsemiseg.functional.PseudoLabelStats` that a step leaves.
+
+    Reads ``model.pending['pseudo']`` after each iteration, where there is one, and
+    sums on the device. Every ``interval`` iterations, over all processes:
+
+    - the scalars ``train/pseudo_coverage`` (kept / valid pixels) and
+      ``train/pseudo_confidence`` (mean over valid pixels), both in [0, 1];
+    - a log line with the share of the pixels and the coverage of each class;
+    - a warning, once per streak, for the classes without a kept pixel in the last
+      ``window`` iterations.
+
+    Args:
+        interval: Iterations between two reports.
+        window: Iterations without a pseudo label until a class is said to starve;
+            noticed at the next report.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, interval: int = 50, window: int = 500) -> None:
+        for name, value in (('interval', interval), ('window', window)):
+            if value < 1:
+                raise ValueError(f'{name} must be at least 1, but got {value}')
+        self.interval = interval
+        self.window = window
+
+    def before_train(self, runner) -> None:
+        self._sums: Tensor | None = None  # (3, C) float64, as the stats
+        self._last_seen: Tensor | None = None  # (C,) iteration of the last kept pixel
+        self._starving: set[int] = set()
+
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
+    ) -> None:
+        stats = getattr(unwrap(runner.model), 'pending', {}).get('pseudo')
+        if stats is not None:
+            self._add(stats, runner.iter)
+        if self._sums is not None and self.every_n_train_iters(runner, self.interval):
+            self._report(runner)
+
+    def _add(self, stats: PseudoLabelStats, iteration: int) -> None:
+        if self._last_seen is None:
+            self._last_seen = torch.full_like(stats.count, iteration - 1)
+        self._last_seen = self._last_seen.masked_fill(stats.count > 0, iteration)
+        sums = torch.stack([row.double() for row in stats])
+        self._sums = sums if self._sums is None else self._sums + sums
+
+    def _report(self, runner) -> None:
+        all_reduce(self._sums)
+        all_reduce(self._last_seen, op='max')
+        total, count, confidence = sums = self._sums.cpu()
+        self._sums = None
+        pixels = total.sum()
+        if pixels > 0:
+            coverage, mean = (count.sum() / pixels).item(), confidence.sum() / pixels
+            runner.message_hub.update_scalar('train/pseudo_coverage', coverage)
+            runner.message_hub.update_scalar('train/pseudo_confidence', mean.item())
+            runner.logger.info(self._line(runner, total, count))
+        self._warn(runner, sums)
+
+    def _line(self, runner, total: Tensor, count: Tensor) -> str:
+        share, kept = 100 * total / total.sum(), 100 * count / total.clamp(min=1)
+        rows = zip(_class_names(runner, len(total)), share, kept, strict=True)
+        cells = [f'{name} {s:.1f}% ({k:.0f}% kept)' for name, s, k in rows]
+        return f'pseudo labels: {", ".join(cells)}'
+
+    def _warn(self, runner, sums: Tensor) -> None:
+        unseen = runner.iter - self._last_seen.cpu()
+        starving = set((unseen >= self.window).nonzero().flatten().tolist())
+        names = _class_names(runner, len(unseen))
+        for k in sorted(starving - self._starving):
+            total, _, confidence = sums[:, k].tolist()
+            why = 'it was not predicted at all'
+            if total:
+                why = f'its mean confidence was {confidence / total:.3f}'
+            runner.logger.warning(
+                f'no pseudo label for class {names[k]!r} ({k}) in the last '
+                f'{int(unseen[k])} iterations; since the last report, {why}. Look at '
+                f'{describe_settings(unwrap(runner.model))}.'
+            )
+        self._starving = starving
+
+
+def _class_names(runner, num_classes: int) -> list[str]:
+    meta = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
+    names = list(meta.get('classes') or ())
+    return names if len(names) == num_classes else [str(k) for k in range(num_classes)]

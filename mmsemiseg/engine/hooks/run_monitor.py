@@ -1,0 +1,63 @@
+"""Memory, and the distance of the teacher from the student."""
+
+import re
+import sys
+
+import torch
+from mmengine.hooks import Hook
+from mmseg.registry import HOOKS
+
+
+@HOOKS.register_module()
+class RunMonitorHook(Hook):
+    """Add scalars that mmengine's own log does not have.
+
+    - ``train/peak_memory_mb``, every ``interval`` iterations: the most memory so far;
+      on CUDA that of tensors, on a CPU the resident memory of this process (without
+      its data workers).
+    - ``val/gap``, after each validation that has both: the teacher's mIoU minus the
+      student's (``val/gap0``, ... for several pairs).
+
+    Args:
+        interval: Iterations between two values of the memory.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, interval: int = 50) -> None:
+        if interval < 1:
+            raise ValueError(f'interval must be at least 1, but got {interval}')
+        self.interval = interval
+        self._peak = 0.0
+
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
+    ) -> None:
+        # read in every iteration: mmengine's log resets CUDA's peak
+        device = next(runner.model.parameters()).device
+        self._peak = max(self._peak, peak_memory_mb(device))
+        if self.every_n_train_iters(runner, self.interval):
+            runner.message_hub.update_scalar(
+                'train/peak_memory_mb', round(self._peak, 1), resumed=False
+            )
+
+    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
+        metrics = metrics or {}
+        for key, teacher in metrics.items():
+            match = re.fullmatch(r'teacher(\d*)/mIoU', key)
+            student = metrics.get(f'student{match[1]}/mIoU') if match else None
+            if student is not None:
+                gap = float(teacher) - float(student)
+                runner.message_hub.update_scalar(f'val/gap{match[1]}', gap)
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """The most memory, in MiB, that tensors (CUDA) or this process (CPU) had."""
+    if device.type == 'cuda':
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if sys.platform == 'win32':
+        return 0.0  # Python's standard library cannot tell
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == 'darwin' else 2**10)
