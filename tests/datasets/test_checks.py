@@ -1,4 +1,5 @@
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -167,7 +168,7 @@ def many_bands(path):
 def five_bands(path):
     """A TIFF that Pillow opens as RGB and OpenCV does not open."""
     tifffile = pytest.importorskip('tifffile')
-    tifffile.imwrite(path, np.zeros((4, 6, 5), np.uint8), photometric='rgb')
+    tifffile.imwrite(path, np.zeros((8, 6, 5), np.uint8), photometric='rgb')
 
 
 @pytest.mark.parametrize(
@@ -215,8 +216,9 @@ def test_leaf_datasets_looks_below_all_wrappers(tmp_path):
 
     parts = [Part(save(tmp_path / f'{i}.png')) for i in range(3)]
     balanced = ClassBalancedDataset(parts[2], oversample_thr=0.1)
-    whole = RepeatDataset(ConcatDataset(parts[:2]), 3)
+    whole = SimpleNamespace(dataset=ConcatDataset(parts[:2]))
     assert leaf_datasets(whole) == parts[:2]
+    assert leaf_datasets(RepeatDataset(parts[1], 3)) == [parts[1]]
     assert leaf_datasets(balanced) == [parts[2]]
     assert leaf_datasets(parts[0]) == [parts[0]]
 
