@@ -1,0 +1,33 @@
+"""Images with masks that a network wrote."""
+
+import json
+import os
+
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+
+@DATASETS.register_module()
+class PseudoMaskDataset(BaseSegDataset):
+    """Pairs of image and pseudo mask from the index file of a self-training stage.
+
+    ``ann_file`` is JSON: ``[{"img_path": ..., "seg_map_path": ...}, ...]``, mask paths
+    relative to the file's folder.
+    """
+
+    def load_data_list(self) -> list[dict]:
+        if not os.path.isfile(self.ann_file):
+            raise FileNotFoundError(f'ann_file does not exist: {self.ann_file}')
+        folder = os.path.dirname(self.ann_file)
+        with open(self.ann_file, encoding='utf-8') as file:
+            pairs = json.load(file)
+        return [
+            dict(
+                img_path=pair['img_path'],
+                seg_map_path=os.path.join(folder, pair['seg_map_path']),
+                label_map=None,
+                reduce_zero_label=False,
+                seg_fields=[],
+            )
+            for pair in pairs
+        ]

@@ -1,0 +1,109 @@
+"""What a training stream adds to any mmseg data set: seeds, and no silence."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from mmcv.transforms import LoadAnnotations
+from mmengine.dataset import Compose
+from mmseg.registry import DATASETS
+from torch.utils.data import Dataset
+
+from .checks import leaf_datasets
+from .transforms import CheckLabels
+
+
+@contextmanager
+def sample_rng(seed: int) -> Iterator[None]:
+    """Seed Python's, NumPy's and torch's generators, and put them back after."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+class StrictCompose(Compose):
+    """A pipeline that names the image when a transform fails or returns None.
+
+    mmengine's own silently draws another image where a transform returns None.
+    """
+
+    def __call__(self, data: dict) -> dict:
+        path = data.get('img_path')
+        for transform in self.transforms:
+            name = type(transform).__name__
+            try:
+                data = transform(data)
+            except Exception as error:
+                raise ValueError(f"{name} failed on image '{path}': {error}") from error
+            if data is None:
+                raise ValueError(
+                    f"{name} returned None for image '{path}'. A training stream "
+                    'never replaces an image silently: drop the image from the '
+                    'list, or the transform from the pipeline.'
+                )
+        return data
+
+
+@DATASETS.register_module()
+class StreamDataset(Dataset):
+    """Any mmseg data set as a stream of reproducible samples.
+
+    - A :class:`~mmsemiseg.datasets.samplers.SampleIndex` seeds the pipeline, so a
+      sample does not depend on the worker, nor on what was drawn before it.
+    - The values of each mask are checked when it is first read.
+    - A failing transform is an error that names the image.
+
+    Args:
+        dataset: Data set or its config; wrappers (concatenation, repetition) too.
+        stream: Name of the stream, for messages.
+    """
+
+    def __init__(self, dataset: dict | Dataset, stream: str = 'labeled') -> None:
+        if isinstance(dataset, dict):
+            dataset = DATASETS.build(dataset)
+        if hasattr(dataset, 'full_init'):
+            dataset.full_init()
+        self.dataset = dataset
+        self.stream = stream
+        for leaf in leaf_datasets(dataset):
+            self._make_strict(leaf)
+
+    def _make_strict(self, leaf: Dataset) -> None:
+        transforms = []
+        for transform in leaf.pipeline.transforms:
+            transforms.append(transform)
+            if isinstance(transform, LoadAnnotations):
+                classes = leaf.metainfo.get('classes') or ()
+                if classes and not isinstance(transforms[-1], CheckLabels):
+                    ignore_index = getattr(leaf, 'ignore_index', 255)
+                    transforms.append(CheckLabels(len(classes), ignore_index))
+        leaf.pipeline = StrictCompose(transforms)
+
+    @property
+    def metainfo(self) -> dict:
+        return self.dataset.metainfo
+
+    def full_init(self) -> None:
+        """Nothing: done at construction (mmengine calls this)."""
+
+    def get_data_info(self, index: int) -> dict:
+        return self.dataset.get_data_info(int(index))
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict:
+        seed = getattr(index, 'seed', None)
+        if seed is None:
+            return self.dataset[int(index)]
+        with sample_rng(seed):
+            return self.dataset[int(index)]

@@ -1,0 +1,99 @@
+"""Several views of one decoded image, with a record of what is image and what is padding."""
+
+import copy
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform, Compose
+from mmengine.structures import PixelData
+from mmseg.datasets.transforms import PackSegInputs
+from mmseg.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class RecordValidity(BaseTransform):
+    """Let every later geometric transform also move a validity map.
+
+    The map rides in ``gt_seg_map``, the one field that all geometric transforms of
+    mmcv and mmseg move with the image: 0 where there is image, the segmentation
+    padding value (255) where a transform has padded. :class:`PackUnlabeledInputs`
+    turns it into the boolean ``valid_map``. No label is involved.
+    """
+
+    def transform(self, results: dict) -> dict:
+        if 'seg_map_path' in results:
+            raise ValueError(
+                f"RecordValidity is for unlabeled images, but '{results['img_path']}' "
+                f"comes with the mask '{results['seg_map_path']}'"
+            )
+        results['gt_seg_map'] = np.zeros(results['img'].shape[:2], np.uint8)
+        results['seg_fields'] = ['gt_seg_map']
+        return results
+
+
+@TRANSFORMS.register_module()
+class PackUnlabeledInputs(PackSegInputs):
+    """``PackSegInputs`` for images without labels.
+
+    Gives ``inputs`` (3, H, W) and a data sample with ``valid_map``, a (1, H, W) bool
+    map that is False on padding, and no ``gt_sem_seg``.
+    """
+
+    def transform(self, results: dict) -> dict:
+        validity = results.pop('gt_seg_map', None)
+        results.pop('seg_fields', None)
+        packed = super().transform(results)
+        if validity is None:
+            validity = np.zeros(results['img'].shape[:2], np.uint8)
+        valid = torch.from_numpy(np.ascontiguousarray(validity == 0))
+        packed['data_samples'].valid_map = PixelData(data=valid[None])
+        return packed
+
+
+@TRANSFORMS.register_module()
+class MultiView(BaseTransform):
+    """Decode once, then make any number of named views.
+
+    Args:
+        views: name -> pipeline of that view. The views may differ in size; each ends
+            in a packing transform (added if it is missing).
+        shared: Pipeline before the views part, so that they have one geometry: a
+            photometric strong view then matches its weak view pixel by pixel.
+
+    Returns ``{name: packed view}``.
+
+    >>> views = dict(weak=[], strong=[dict(type='PhotoMetricDistortion')])
+    >>> sorted(MultiView(views).views)
+    ['strong', 'weak']
+    """
+
+    def __init__(self, views: dict[str, list], shared: list | tuple = ()) -> None:
+        if not views:
+            raise ValueError('views must name at least one view, but is empty')
+        self.shared = Compose([RecordValidity(), *map(_build, shared)])
+        self.views = {name: _view_pipeline(cfgs) for name, cfgs in views.items()}
+
+    def transform(self, results: dict) -> dict:
+        results = self.shared(results)
+        if results is None:
+            return None
+        packed = {}
+        for name, pipeline in self.views.items():
+            packed[name] = pipeline(copy.deepcopy(results))
+            if packed[name] is None:
+                return None
+        return packed
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(views={list(self.views)})'
+
+
+def _build(cfg):
+    return TRANSFORMS.build(cfg) if isinstance(cfg, dict) else cfg
+
+
+def _view_pipeline(cfgs: list) -> Compose:
+    transforms = [_build(cfg) for cfg in cfgs]
+    if not any(isinstance(t, PackSegInputs) for t in transforms):
+        transforms.append(PackUnlabeledInputs())
+    return Compose(transforms)

@@ -1,0 +1,57 @@
+"""When the teacher moves, and how far."""
+
+from mmengine.model import is_model_wrapper
+from mmseg.registry import HOOKS
+
+from ...functional.schedules import ema_decay
+from .step_hook import StepHook
+
+
+@HOOKS.register_module()
+class MeanTeacherHook(StepHook):
+    """teacher = d(t) * teacher + (1 - d(t)) * student after optimizer step t.
+
+    Note that ``decay`` is the weight of the *old* teacher (MMEngine's ``momentum`` is
+    1 - decay). At the start of a fresh run the teacher becomes a full copy of the
+    student, whatever was loaded into it.
+
+    Args:
+        decay: d in [0, 1].
+        warmup: None, ``'1/(t+1)'``: min(1 - 1/(t+1), d), or ``'1/(10t+1)'``.
+        anneal: None, or ``'cosine'``: from d at the start to 1 at the end of the run.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(
+        self,
+        decay: float = 0.99,
+        warmup: str | None = '1/(t+1)',
+        anneal: str | None = None,
+    ) -> None:
+        ema_decay(0, 1, decay, warmup, anneal)  # refuses bad settings here
+        self.decay = decay
+        self.warmup = warmup
+        self.anneal = anneal
+
+    def before_train(self, runner) -> None:
+        super().before_train(runner)
+        model = _unwrap(runner.model)
+        if not any(pair.teacher is not None for pair in getattr(model, 'pairs', ())):
+            raise ValueError(
+                f'MeanTeacherHook moves a teacher, but {type(model).__name__} has none'
+            )
+        self.steps = max(int(pair.steps) for pair in model.pairs)
+        if self.steps == 0:
+            model.copy_to_teacher()
+
+    def after_step(self, runner) -> None:
+        accumulation = runner.optim_wrapper._accumulative_counts
+        max_steps = max(1, runner.max_iters // accumulation)
+        decay = ema_decay(self.steps, max_steps, self.decay, self.warmup, self.anneal)
+        _unwrap(runner.model).update_teacher(decay)
+        self.steps += 1
+
+
+def _unwrap(model):
+    return model.module if is_model_wrapper(model) else model

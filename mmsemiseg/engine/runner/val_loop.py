@@ -1,0 +1,79 @@
+"""Validation of student and teacher in one pass over the data."""
+
+import copy
+
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.model import is_model_wrapper
+from mmengine.runner import ValLoop, autocast
+from mmseg.registry import LOOPS
+
+from ...evaluation.protocol import describe_protocol
+
+
+@LOOPS.register_module()
+class TeacherStudentValLoop(ValLoop):
+    """Each image is loaded once and predicted by every network of the model.
+
+    Metrics come prefixed by the network's name: ``student/mIoU``, ``teacher/mIoU``.
+    The evaluation protocol (whole, slide, cropped; at which size) is logged.
+
+    Args:
+        networks: Names among ``model.networks``; None evaluates all of them.
+    """
+
+    def __init__(
+        self,
+        runner,
+        dataloader,
+        evaluator: Evaluator | dict | list,
+        fp16: bool = False,
+        networks: list[str] | None = None,
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16)
+        model = self._model()
+        known = list(getattr(model, 'networks', {}))
+        self.networks = list(networks) if networks is not None else known
+        unknown = [name for name in self.networks if name not in known]
+        if unknown or not self.networks:
+            raise ValueError(
+                f'networks must be among {known} of {type(model).__name__}, '
+                f'but got {self.networks}'
+            )
+        self.evaluators = {n: copy.deepcopy(self.evaluator) for n in self.networks}
+        self.protocol = describe_protocol(self.dataloader.dataset, model)
+
+    def _model(self):
+        model = self.runner.model
+        return model.module if is_model_wrapper(model) else model
+
+    def run(self) -> dict:
+        self.runner.call_hook('before_val')
+        self.runner.call_hook('before_val_epoch')
+        self.runner.model.eval()
+        self.runner.logger.info(f'evaluation protocol: {self.protocol}')
+        for index, batch in enumerate(self.dataloader):
+            self.run_iter(index, batch)
+        metrics = {}
+        for name, evaluator in self.evaluators.items():
+            self.runner.logger.info(f'{name}:')
+            scores = evaluator.evaluate(len(self.dataloader.dataset))
+            metrics.update({f'{name}/{key}': value for key, value in scores.items()})
+        self.runner.call_hook('after_val_epoch', metrics=metrics)
+        self.runner.call_hook('after_val')
+        return metrics
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: dict) -> None:
+        self.runner.call_hook('before_val_iter', batch_idx=idx, data_batch=data_batch)
+        model = self._model()
+        data = model.data_preprocessor(data_batch, False)
+        outputs = []
+        for name, evaluator in self.evaluators.items():
+            samples = [sample.clone() for sample in data['data_samples']]
+            with autocast(enabled=self.fp16):
+                outputs = model.predict_as(name, data['inputs'], samples)
+            evaluator.process(data_samples=outputs, data_batch=data_batch)
+        self.runner.call_hook(
+            'after_val_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
+        )

@@ -1,0 +1,118 @@
+"""The same nesting as the loop's batch, normalised, padded and on the device."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.models import SegDataPreProcessor
+from mmseg.registry import MODELS
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """Images (N, 3, H, W) and their N data samples: one stream, or one view of it."""
+
+    inputs: Tensor
+    data_samples: list
+
+    @property
+    def valid(self) -> Tensor:
+        """(N, H, W) bool, False on padding."""
+        return torch.cat([sample.valid_map.data for sample in self.data_samples])
+
+
+@MODELS.register_module()
+class SemiDataPreProcessor(SegDataPreProcessor):
+    """``SegDataPreProcessor`` for nested batches of streams and views.
+
+    ``{'labeled': {inputs, data_samples}, 'unlabeled': {'weak': {...}, ...}}`` becomes
+    the same nesting with a :class:`Batch` at each leaf. Every leaf is padded to a size
+    of its own: its largest image, at least ``size``, rounded up to ``size_divisor``.
+    Padding is 255 in labels and False in ``valid_map``. A plain
+    ``{inputs, data_samples}`` (validation, prediction) is handled as mmseg does.
+    """
+
+    def __init__(
+        self,
+        mean: list | None = None,
+        std: list | None = None,
+        size: tuple[int, int] | None = None,
+        size_divisor: int = 1,
+        pad_val: float = 0,
+        seg_pad_val: int = 255,
+        bgr_to_rgb: bool = False,
+        rgb_to_bgr: bool = False,
+        test_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(
+            mean=mean,
+            std=std,
+            size=size,
+            size_divisor=size_divisor,
+            pad_val=pad_val,
+            seg_pad_val=seg_pad_val,
+            bgr_to_rgb=bgr_to_rgb,
+            rgb_to_bgr=rgb_to_bgr,
+            test_cfg=test_cfg,
+        )
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        if not training:
+            return super().forward(data, training)
+        if 'inputs' in data:
+            return self._batch(data)._asdict()
+        return dict(inputs={name: self._nested(part) for name, part in data.items()})
+
+    def _nested(self, data: dict) -> 'Batch | dict[str, Batch]':
+        if 'inputs' in data:
+            return self._batch(data)
+        return {name: self._nested(part) for name, part in data.items()}
+
+    def _batch(self, data: dict) -> Batch:
+        data = self.cast_data(data)
+        images = [self._normalise(image) for image in data['inputs']]
+        height, width = self._padded_size(images)
+        for image, sample in zip(images, data['data_samples']):
+            self._pad_sample(sample, image.shape[-2:], (height, width))
+        images = [_pad(image, height, width, self.pad_val) for image in images]
+        return Batch(torch.stack(images), list(data['data_samples']))
+
+    def _normalise(self, image: Tensor) -> Tensor:
+        if self._channel_conversion and image.size(0) == 3:
+            image = image[[2, 1, 0]]
+        image = image.float()
+        return (image - self.mean) / self.std if self._enable_normalize else image
+
+    def _padded_size(self, images: list[Tensor]) -> tuple[int, int]:
+        least = self.size or (1, 1)
+        sizes = [max(least[i], *(im.shape[1 + i] for im in images)) for i in (0, 1)]
+        divisor = self.size_divisor or 1
+        return tuple(-(-size // divisor) * divisor for size in sizes)
+
+    def _pad_sample(self, sample, shape: tuple, padded: tuple) -> None:
+        if 'valid_map' not in sample:
+            ones = torch.ones((1, *shape), dtype=torch.bool, device=self.device)
+            sample.valid_map = PixelData(data=ones)
+        valid = _pad(sample.valid_map.data, *padded, False)
+        sample.valid_map = PixelData(data=valid)
+        for name in ('gt_sem_seg', 'gt_edge_map'):
+            if name in sample:
+                padded_map = _pad(getattr(sample, name).data, *padded, self.seg_pad_val)
+                setattr(sample, name, PixelData(data=padded_map))
+        right, bottom = padded[1] - shape[1], padded[0] - shape[0]
+        sample.set_metainfo(
+            dict(
+                img_shape=tuple(shape),
+                pad_shape=tuple(padded),
+                padding_size=(0, right, 0, bottom),
+            )
+        )
+
+
+def _pad(tensor: Tensor, height: int, width: int, value: float) -> Tensor:
+    """Pad (C, h, w) at the right and the bottom to (C, height, width)."""
+    right, bottom = width - tensor.shape[-1], height - tensor.shape[-2]
+    if right == 0 and bottom == 0:
+        return tensor
+    return F.pad(tensor, (0, right, 0, bottom), value=value)

@@ -1,0 +1,7 @@
+from .base import SemiSegmentor
+from .fix_match import FixMatch
+from .mean_teacher import MeanTeacher
+from .pair import Pair
+from .sup_only import SupOnly
+
+__all__ = ['FixMatch', 'MeanTeacher', 'Pair', 'SemiSegmentor', 'SupOnly']

@@ -1,0 +1,226 @@
+"""What every semi-supervised method shares."""
+
+from abc import abstractmethod
+
+import torch
+from mmengine.logging import MessageHub
+from mmseg.models import BaseSegmentor
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ...utils.pretrained import check_pretrained, explain_failed_download
+from ..adapter import SegmentorAdapter, check_losses
+from ..data_preprocessor import Batch
+from .pair import Pair
+
+
+class SemiSegmentor(BaseSegmentor):
+    """A student, perhaps its teacher, and a loss on unlabeled images.
+
+    Subclasses implement :meth:`unsupervised_loss`. The supervised losses are those of
+    the student's own heads. ``loss()`` changes no saved state: teachers, banks and
+    windows move after the optimizer step, each through one method that a hook calls.
+
+    Args:
+        student: Config of any mmseg segmentor.
+        teacher: ``dict(mode=..., buffers=...)`` of the :class:`Pair`; None for a
+            method without teacher.
+        feature: Where features are taken (see :class:`SegmentorAdapter`); None if the
+            method needs none.
+        predict_with: Network for prediction and testing: ``'student'``, ``'teacher'``
+            or ``'mean'`` (mean of the probabilities of all networks).
+        data_preprocessor: Config of a :class:`SemiDataPreProcessor`.
+
+    Attributes:
+        pairs: The :class:`Pair` s.
+        pending: Detached tensors that the last step leaves for hooks; not saved.
+    """
+
+    def __init__(
+        self,
+        student: dict,
+        teacher: dict | None = None,
+        feature: str | int | None = None,
+        predict_with: str = 'student',
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        student = dict(student)
+        own_preprocessor = student.pop('data_preprocessor', None)
+        if data_preprocessor is None and own_preprocessor is not None:
+            data_preprocessor = dict(own_preprocessor, type='SemiDataPreProcessor')
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        check_pretrained(student, 'model.student')
+        self.student_cfg = student
+        student = MODELS.build(student)
+        self.adapter = SegmentorAdapter(student, feature=feature)
+        check_losses(student)
+        self.pairs = nn.ModuleList([self._make_pair(student, teacher)])
+        self._check_predict_with(predict_with)
+        self.predict_with = predict_with
+        self.pending: dict = {}
+        self._register_load_state_dict_pre_hook(self._load_plain_checkpoint)
+
+    @staticmethod
+    def _make_pair(student: nn.Module, teacher: dict | None) -> Pair:
+        if teacher is None:
+            return Pair(student, with_teacher=False)
+        unknown = set(teacher) - {'mode', 'buffers'}
+        if unknown:
+            raise ValueError(
+                f"teacher has the settings 'mode' and 'buffers', but got {sorted(unknown)}"
+            )
+        return Pair(
+            student,
+            teacher_mode=teacher.get('mode', 'eval'),
+            buffers=teacher.get('buffers', 'copy'),
+        )
+
+    def _check_predict_with(self, name: str) -> None:
+        allowed = [*self.networks, 'mean']
+        if name not in allowed:
+            raise ValueError(
+                f'predict_with of {type(self).__name__} must be in {allowed}, '
+                f'but got {name!r}'
+            )
+
+    # Networks
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """Name -> segmentor, students first."""
+        number = len(self.pairs) > 1
+        named = {}
+        for kind in ('student', 'teacher'):
+            for index, pair in enumerate(self.pairs):
+                if getattr(pair, kind) is not None:
+                    named[f'{kind}{index}' if number else kind] = getattr(pair, kind)
+        return named
+
+    @property
+    def student(self) -> nn.Module:
+        return self.pairs[0].student
+
+    @property
+    def teacher(self) -> nn.Module | None:
+        return self.pairs[0].teacher
+
+    @property
+    def num_classes(self) -> int:
+        return self._main_head().num_classes
+
+    @property
+    def ignore_index(self) -> int:
+        return self._main_head().ignore_index
+
+    @property
+    def align_corners(self) -> bool:
+        return self._main_head().align_corners
+
+    def _main_head(self) -> nn.Module:
+        head = self.student.decode_head
+        return head[-1] if isinstance(head, nn.ModuleList) else head
+
+    def parameters(self, recurse: bool = True):
+        """The parameters that an optimizer may see: all but the teachers'."""
+        return (p for p in super().parameters(recurse) if id(p) not in self._frozen())
+
+    def _frozen(self) -> set[int]:
+        teachers = [pair.teacher for pair in self.pairs if pair.teacher is not None]
+        return {id(p) for teacher in teachers for p in teacher.parameters()}
+
+    def init_weights(self) -> None:
+        with explain_failed_download(self.student_cfg, 'model.student'):
+            super().init_weights()
+
+    def copy_to_teacher(self) -> None:
+        """Each teacher becomes a full copy of its student."""
+        for pair in self.pairs:
+            if pair.teacher is not None:
+                pair.copy_to_teacher()
+
+    def update_teacher(self, decay: float) -> None:
+        """One EMA update of each teacher."""
+        for pair in self.pairs:
+            if pair.teacher is not None:
+                pair.update_teacher(decay)
+
+    def _load_plain_checkpoint(self, state: dict, prefix: str, *args) -> None:
+        """A checkpoint of a plain mmseg segmentor fills students and teachers."""
+        if any(key.startswith(f'{prefix}pairs.') for key in state):
+            return
+        own = set(self.student.state_dict())
+        plain = {k: v for k, v in state.items() if k.removeprefix(prefix) in own}
+        for key, value in plain.items():
+            del state[key]
+            for index, pair in enumerate(self.pairs):
+                for kind in ('student', 'teacher'):
+                    if getattr(pair, kind) is not None:
+                        name = (
+                            f'{prefix}pairs.{index}.{kind}.{key.removeprefix(prefix)}'
+                        )
+                        state[name] = value
+
+    # Training
+
+    @property
+    def iteration(self) -> int:
+        """Iteration of the running loop, 0 outside of one."""
+        return MessageHub.get_current_instance().get_info('iter', 0)
+
+    def loss(self, inputs: 'dict | Tensor', data_samples: list | None = None) -> dict:
+        """Supervised losses of the labeled stream plus the method's own."""
+        self.pending = {}
+        if isinstance(inputs, Tensor):
+            return self.supervised_loss(Batch(inputs, data_samples))
+        losses = self.supervised_loss(inputs['labeled'])
+        losses.update(self.unsupervised_loss(inputs))
+        return losses
+
+    def supervised_loss(self, labeled: Batch) -> dict:
+        """The student's own losses, keys prefixed ``sup.``."""
+        losses = self.student.loss(labeled.inputs, labeled.data_samples)
+        return {f'sup.{key}': value for key, value in losses.items()}
+
+    @abstractmethod
+    def unsupervised_loss(self, inputs: dict) -> dict:
+        """``{stream: Batch or {view: Batch}}`` -> losses; keys with ``loss`` are summed."""
+
+    # Prediction
+
+    def predict_as(self, name: str, inputs: Tensor, data_samples: list | None) -> list:
+        """Predictions of one network, or of ``'mean'``, as mmseg data samples."""
+        if name != 'mean':
+            return self.networks[name].predict(inputs, data_samples)
+        metas = _metas(inputs, data_samples)
+        probs = [_probs(net.inference(inputs, metas)) for net in self.networks.values()]
+        logits = torch.stack(probs).mean(0).clamp_min(1e-12).log()
+        return self.student.postprocess_result(logits, data_samples)
+
+    def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
+        return self.predict_as(self.predict_with, inputs, data_samples)
+
+    def extract_feat(self, inputs: Tensor):
+        return self._predictor().extract_feat(inputs)
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list) -> Tensor:
+        return self._predictor().encode_decode(inputs, batch_img_metas)
+
+    def _forward(self, inputs: Tensor, data_samples: list | None = None):
+        return self._predictor()._forward(inputs, data_samples)
+
+    def _predictor(self) -> nn.Module:
+        return self.networks.get(self.predict_with, self.student)
+
+
+def _metas(inputs: Tensor, data_samples: list | None) -> list[dict]:
+    if data_samples is not None:
+        return [sample.metainfo for sample in data_samples]
+    shape = tuple(inputs.shape[2:])
+    meta = dict(ori_shape=shape, img_shape=shape, pad_shape=shape, padding_size=[0] * 4)
+    return [meta] * inputs.shape[0]
+
+
+def _probs(logits: Tensor) -> Tensor:
+    """(N, C, H, W) logits -> probabilities; one channel is a sigmoid's."""
+    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)

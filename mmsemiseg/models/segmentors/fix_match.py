@@ -1,0 +1,24 @@
+"""FixMatch: the student labels its own weak view."""
+
+import torch
+from mmseg.registry import MODELS
+
+from ...functional import PseudoLabel, pseudo_label
+from ..data_preprocessor import Batch
+from .mean_teacher import MeanTeacher
+
+
+@MODELS.register_module()
+class FixMatch(MeanTeacher):
+    """:class:`MeanTeacher` without EMA (Sohn et al., 2020): the student is the labeler.
+
+    Its pseudo labels come from eval mode (no dropout, running BatchNorm statistics).
+    All settings but ``teacher`` are those of :class:`MeanTeacher`.
+    """
+
+    with_teacher = False
+
+    @torch.no_grad()
+    def label(self, weak: Batch) -> PseudoLabel:
+        logits = self.adapter.inference(self.student, weak.inputs)
+        return pseudo_label(logits, weak.valid, self.temperature, self.soft_labels)

@@ -1,0 +1,174 @@
+"""Mean teacher with pseudo labels, CutMix or ClassMix."""
+
+import warnings
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ...functional import (
+    PseudoLabel,
+    classmix_masks,
+    cutmix_masks,
+    mix,
+    partners,
+    pixel_weights,
+    pseudo_label,
+    pseudo_label_loss,
+    pseudo_label_stats,
+    ramp_up,
+)
+from ..adapter import resize_logits
+from ..data_preprocessor import Batch
+from .base import SemiSegmentor
+
+MIXES = (None, 'cutmix', 'classmix')
+NORMS = ('valid', 'weights', 'all')
+
+
+@MODELS.register_module()
+class MeanTeacher(SemiSegmentor):
+    """The EMA teacher labels the weak view, the student learns the strong one.
+
+    ``loss = sup + unsup_weight * ramp(t) * CE(student(mix(strong)), mix(label))``
+
+    The label, its confidence and the validity map are mixed by the mask that mixes
+    the images. CutMix with a threshold is CutMix-Seg (French et al., 2020), ClassMix
+    that of Olsson et al. (2021). Needs a
+    :class:`~mmsemiseg.engine.hooks.MeanTeacherHook`.
+
+    Args:
+        threshold: Keep pixels with confidence >= threshold, in [0, 1]; None keeps all.
+        confidence_power: Weight each kept pixel by confidence ** power; None: by 1.
+        soft_labels: Learn the teacher's probabilities instead of its argmax.
+        temperature: Of the soft labels.
+        norm: Divide by the number of ``'valid'`` pixels, by the sum of the
+            ``'weights'``, or by ``'all'`` pixels.
+        mix: ``'cutmix'``, ``'classmix'`` or None.
+        cutmix_area: Range of the box's share of the image.
+        cutmix_aspect: Range of the box's height / width.
+        unsup_weight: Weight of the unsupervised loss.
+        ramp_up: ``dict(kind='exp'|'linear'|'cosine'|'step', length=iterations)``.
+        views: Names of the teacher's and the student's view in the unlabeled stream.
+    """
+
+    with_teacher = True
+
+    def __init__(
+        self,
+        student: dict,
+        threshold: float | None = 0.9,
+        confidence_power: float | None = None,
+        soft_labels: bool = False,
+        temperature: float = 1.0,
+        norm: str = 'valid',
+        mix: str | None = 'cutmix',
+        cutmix_area: tuple[float, float] = (0.5, 0.5),
+        cutmix_aspect: tuple[float, float] = (0.5, 2.0),
+        unsup_weight: float = 1.0,
+        ramp_up: dict | None = None,
+        views: tuple[str, str] = ('weak', 'strong'),
+        teacher: dict | None = None,
+        predict_with: str | None = None,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(
+            student,
+            teacher=(teacher or {}) if self.with_teacher else None,
+            predict_with=predict_with
+            or ('teacher' if self.with_teacher else 'student'),
+            data_preprocessor=data_preprocessor,
+        )
+        self._check_settings(threshold, mix, norm, temperature, unsup_weight, ramp_up)
+        self.threshold = threshold
+        self.confidence_power = confidence_power
+        self.soft_labels = soft_labels
+        self.temperature = temperature
+        self.norm = norm
+        self.mix = mix
+        self.cutmix_area = tuple(cutmix_area)
+        self.cutmix_aspect = tuple(cutmix_aspect)
+        self.unsup_weight = unsup_weight
+        self.ramp_up = ramp_up
+        self.views = tuple(views)
+
+    def unsupervised_loss(self, inputs: dict) -> dict:
+        weak, strong = self._views(inputs['unlabeled'])
+        pseudo = self.label(weak)
+        images, pseudo = self.mixed(strong, pseudo)
+        output = self.adapter(self.student, images)
+        logits = resize_logits(output.logits, images.shape[2:], self.align_corners)
+        weights = pixel_weights(pseudo, self.threshold, self.confidence_power)
+        loss = pseudo_label_loss(logits, pseudo, weights, self.norm)
+        stats = pseudo_label_stats(pseudo, weights, self.num_classes)
+        self.pending['pseudo'] = stats
+        return dict(loss_unsup=self.unsup_weight * self.ramp() * loss)
+
+    @torch.no_grad()
+    def label(self, weak: Batch) -> PseudoLabel:
+        """Pseudo labels of the weak view, at its size."""
+        output = self.adapter(self.teacher, weak.inputs)
+        logits = resize_logits(output.logits, weak.inputs.shape[2:], self.align_corners)
+        return pseudo_label(logits, weak.valid, self.temperature, self.soft_labels)
+
+    def mixed(self, strong: Batch, pseudo: PseudoLabel) -> tuple[Tensor, PseudoLabel]:
+        """Images and pseudo labels after CutMix or ClassMix inside the batch."""
+        if self.mix is None:
+            return strong.inputs, pseudo
+        n, _, height, width = strong.inputs.shape
+        if n == 1:
+            warnings.warn(
+                f"mix='{self.mix}' has no effect: the unlabeled stream has batch_size=1, "
+                'and an image is never mixed with itself',
+                stacklevel=2,
+            )
+            return strong.inputs, pseudo
+        device = strong.inputs.device
+        partner = partners(n, device)
+        if self.mix == 'cutmix':
+            mask = cutmix_masks(
+                n, height, width, self.cutmix_area, self.cutmix_aspect, device
+            )
+        else:
+            mask = classmix_masks(pseudo.label[partner], self.num_classes)
+        return mix(mask, partner, strong.inputs, pseudo)
+
+    def ramp(self) -> float:
+        """Factor of the unsupervised loss at this iteration, in [0, 1]."""
+        if self.ramp_up is None:
+            return 1.0
+        return ramp_up(self.iteration, **self.ramp_up)
+
+    def _views(self, unlabeled: 'dict[str, Batch] | Batch') -> tuple[Batch, Batch]:
+        if isinstance(unlabeled, Batch):
+            return unlabeled, unlabeled
+        missing = [name for name in self.views if name not in unlabeled]
+        if missing:
+            raise ValueError(
+                f'the unlabeled stream has the views {sorted(unlabeled)}, but '
+                f'{type(self).__name__} needs {missing}: see MultiView in its pipeline'
+            )
+        weak, strong = (unlabeled[name] for name in self.views)
+        if weak.inputs.shape != strong.inputs.shape:
+            raise ValueError(
+                f'the views {self.views} must have one geometry, but have the sizes '
+                f'{tuple(weak.inputs.shape[2:])} and {tuple(strong.inputs.shape[2:])}'
+            )
+        return weak, strong
+
+    @staticmethod
+    def _check_settings(threshold, mix, norm, temperature, unsup_weight, ramp) -> None:
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ValueError(
+                f'threshold must be in [0, 1] or None, but got {threshold}'
+            )
+        if mix not in MIXES:
+            raise ValueError(f'mix must be in {MIXES}, but got {mix!r}')
+        if norm not in NORMS:
+            raise ValueError(f'norm must be in {NORMS}, but got {norm!r}')
+        if temperature <= 0:
+            raise ValueError(f'temperature must be > 0, but got {temperature}')
+        if unsup_weight < 0:
+            raise ValueError(f'unsup_weight must be >= 0, but got {unsup_weight}')
+        if ramp is not None:
+            ramp_up(0, **ramp)

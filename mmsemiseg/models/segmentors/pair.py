@@ -1,0 +1,97 @@
+"""A student and the teacher that follows it."""
+
+import copy
+
+import torch
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import nn
+
+BUFFERS = ('copy', 'average', 'own')
+MODES = ('eval', 'train')
+
+
+class Pair(BaseModule):
+    """Student + teacher, teacher = d * teacher + (1 - d) * student.
+
+    Args:
+        student: Config of any mmseg segmentor, or the segmentor.
+        with_teacher: False makes a lone student.
+        teacher_mode: ``'eval'`` or ``'train'``: the mode in which the teacher runs
+            while the student trains. It stays so whatever ``train()`` asks for.
+        buffers: What happens to the teacher's float buffers (BatchNorm statistics) in
+            an update: ``'copy'`` takes the student's, ``'average'`` averages them like
+            parameters, ``'own'`` leaves those of the teacher's own forwards (needs
+            ``teacher_mode='train'``). Integer buffers are copied in the first two.
+
+    ``steps`` counts the updates and is part of the checkpoint.
+    """
+
+    def __init__(
+        self,
+        student: dict | nn.Module,
+        with_teacher: bool = True,
+        teacher_mode: str = 'eval',
+        buffers: str = 'copy',
+    ) -> None:
+        super().__init__()
+        if teacher_mode not in MODES:
+            raise ValueError(
+                f'teacher_mode must be in {MODES}, but got {teacher_mode!r}'
+            )
+        if buffers not in BUFFERS:
+            raise ValueError(f'buffers must be in {BUFFERS}, but got {buffers!r}')
+        if with_teacher and buffers == 'own' and teacher_mode == 'eval':
+            raise ValueError(
+                "buffers='own' needs teacher_mode='train': in eval mode the teacher's "
+                'statistics would stay at their first values'
+            )
+        self.student = MODELS.build(student) if isinstance(student, dict) else student
+        self.teacher_mode = teacher_mode
+        self.buffers_policy = buffers
+        self.teacher = None
+        if with_teacher:
+            self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+            self.teacher.train(teacher_mode == 'train')
+        self.register_buffer('steps', torch.zeros((), dtype=torch.long))
+
+    def init_weights(self) -> None:
+        """Initialise the student; the teacher becomes its full copy."""
+        self.student.init_weights()
+        if self.teacher is not None:
+            self.copy_to_teacher()
+
+    @torch.no_grad()
+    def copy_to_teacher(self) -> None:
+        """Teacher = student, buffers included."""
+        self.teacher.load_state_dict(self.student.state_dict())
+
+    @torch.no_grad()
+    def update_teacher(self, decay: float) -> None:
+        """One EMA update; ``decay`` in [0, 1] is the weight of the old teacher."""
+        _lerp(self.teacher.parameters(), self.student.parameters(), 1 - decay)
+        if self.buffers_policy != 'own':
+            self._update_buffers(decay)
+        self.steps += 1
+
+    def _update_buffers(self, decay: float) -> None:
+        pairs = list(zip(self.teacher.buffers(), self.student.buffers()))
+        if self.buffers_policy == 'average':
+            floats = [p for p in pairs if p[0].is_floating_point()]
+            _lerp([t for t, _ in floats], [s for _, s in floats], 1 - decay)
+            pairs = [p for p in pairs if not p[0].is_floating_point()]
+        for mine, source in pairs:
+            mine.copy_(source)
+
+    def train(self, mode: bool = True) -> 'Pair':
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.train(mode and self.teacher_mode == 'train')
+        return self
+
+
+def _lerp(old, new, weight: float) -> None:
+    """old += weight * (new - old), all tensors in one fused call."""
+    old, new = list(old), list(new)
+    if old:
+        torch._foreach_lerp_(old, new, weight)

@@ -1,0 +1,46 @@
+"""The supervised baseline inside the semi-supervised loop."""
+
+from mmseg.registry import MODELS
+
+from .base import SemiSegmentor
+
+
+@MODELS.register_module()
+class SupOnly(SemiSegmentor):
+    """Trains the student on the labeled stream alone.
+
+    The baseline that a method has to beat: same loop, labeled batches and optimizer
+    steps. An unlabeled stream in the config is drawn but not used; leave it out.
+
+    Args:
+        streams: The labeled streams to learn from; their losses are summed. The second
+            stage of self-training adds ``'pseudo'``.
+        teacher: ``dict(mode=..., buffers=...)`` to also follow the student by an EMA
+            copy (with a ``MeanTeacherHook``); None: no copy.
+    """
+
+    def __init__(
+        self,
+        student: dict,
+        streams: tuple[str, ...] = ('labeled',),
+        teacher: dict | None = None,
+        predict_with: str = 'student',
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(
+            student,
+            teacher=teacher,
+            predict_with=predict_with,
+            data_preprocessor=data_preprocessor,
+        )
+        if 'labeled' not in streams:
+            raise ValueError(f"streams must contain 'labeled', but is {tuple(streams)}")
+        self.extra_streams = tuple(name for name in streams if name != 'labeled')
+
+    def unsupervised_loss(self, inputs: dict) -> dict:
+        losses = {}
+        for name in self.extra_streams:
+            batch = inputs[name]
+            for key, value in self.student.loss(*batch).items():
+                losses[f'{name}.{key}'] = value
+        return losses
