@@ -582,6 +582,13 @@ def test_heads_without_a_pixel_classifier_are_refused(name):
         SegmentorAdapter(Frozen(head))
 
 
+def test_the_last_head_of_a_cascade_decides():
+    segmentor = build(ZOO['ocrnet'])
+    segmentor.decode_head.append(type('PointHead', (nn.Module,), {})())
+    with pytest.raises(ValueError, match='decode_head PointHead is not supported'):
+        SegmentorAdapter(segmentor)
+
+
 def test_subclass_takes_the_rule_of_its_base():
     from mmseg.models.decode_heads import FCNHead
 
