@@ -172,16 +172,17 @@ def test_wheel_from_an_empty_folder(installed, tmp_path):
     assert checkpoint.is_file() and (work_dir / 'config.py').is_file()
     assert not list(tmp_path.rglob(CONFIG))
 
+    # Again by name, now that a run is there; by path; and by the config of the run.
     path = installed.packages / '_mmsemiseg' / 'configs' / 'baselines' / CONFIG
     test = ('--checkpoint', checkpoint, '--predict-with', 'student')
-    for config in (CONFIG, path, work_dir / 'config.py'):
+    for config in (CONFIG, work_dir / 'config.py'):
         told = installed.mim('test', 'mmsemiseg', config, *test, cwd=tmp_path)
         assert 'Testing finished successfully' in told and 'mIoU' in told
-
-    told = installed.mim('run', 'mmsemiseg', 'train', '-h', cwd=tmp_path)
-    assert '--pretrained' in told
-    told = installed.mim('run', 'mmsemiseg', 'train', path, *SHORT, cwd=tmp_path)
+    run_tool = ('run', 'mmsemiseg', 'train', path, *SHORT)
+    longer = ('train_cfg.max_iters=3', '--resume')
+    told = installed.mim(*run_tool, *longer, cwd=tmp_path)
     assert 'The script finished successfully' in told
+    assert (work_dir / 'iter_3.pth').is_file()
 
 
 def test_editable_with_runs_and_environment_in_the_repository(tmp_path):
@@ -193,14 +194,13 @@ def test_editable_with_runs_and_environment_in_the_repository(tmp_path):
 
     # No data: what is asked of mim is done when the data folder is found missing.
     train = ('train', 'mmsemiseg', '--gpus', '0')
-    for cwd in (empty, clone, clone):
+    for cwd in (empty, clone, clone):  # the last with a dumped config in the clone
         told = environment.mim(*train, CONFIG, cwd=cwd, ok=False)
         assert f'clone/configs/baselines/{CONFIG} instead' in told
         assert 'error: FileNotFoundError' in told and 'data/camvid' in told
         assert (cwd / 'work_dirs' / Path(CONFIG).stem / 'config.py').is_file()
-    told = environment.mim(*train, f'configs/baselines/{CONFIG}', cwd=clone, ok=False)
-    assert 'instead' not in told
-    assert 'error: FileNotFoundError' in told and 'data/camvid' in told
-    assert '--pretrained' in environment.mim(
-        'run', 'mmsemiseg', 'train', '-h', cwd=clone
-    )
+    script = (environment.python, 'tools/train.py', f'configs/baselines/{CONFIG}')
+    told = run(*script, cwd=clone, ok=False)
+    assert 'error: FileNotFoundError' in told and 'Traceback' not in told
+    told = environment.mim('run', 'mmsemiseg', 'train', 'no.py', cwd=clone, ok=False)
+    assert 'error: FileNotFoundError: config: there is no file no.py' in told
