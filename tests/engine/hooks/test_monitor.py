@@ -1,7 +1,12 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
 from mmengine.logging import MessageHub
 from mmseg.registry import HOOKS
 
@@ -123,9 +128,39 @@ def test_the_stats_of_the_model_are_not_changed():
     assert one.count.tolist() == [1, 1, 1]
 
 
+def report_of_rank(rank, folder):
+    """Two iterations in which each rank keeps a class of its own."""
+    dist.init_process_group(
+        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
+    )
+    runner = make_runner(f'rank{rank}')
+    kept = [1, 0, 0] if rank == 0 else [0, 2, 0]
+    feed(start(runner, interval=2, window=2), runner, [stats([2, 2, 0], kept)] * 2)
+    lines = [*runner.logger.infos, *runner.logger.warnings]
+    (folder / f'rank{rank}.txt').write_text('\n'.join(lines))
+
+
+def test_processes_report_what_they_saw_together(tmp_path):
+    root = Path(__file__).resolve().parents[3]
+    # a script of its own: spawned processes must find this file as __main__
+    env = dict(os.environ, PYTHONPATH=str(root), OMP_NUM_THREADS='1')
+    command = [sys.executable, __file__, str(tmp_path)]
+    subprocess.run(command, env=env, check=True, timeout=300)
+    first, second = [(tmp_path / f'rank{k}.txt').read_text() for k in (0, 1)]
+    assert first == second
+    line, warning = first.split('\n')
+    assert 'road 50.0% (25% kept), car 50.0% (50% kept), pole 0.0% (0% kept)' in line
+    # a class that one process keeps does not starve
+    assert "'pole'" in warning
+
+
 def test_settings_are_checked():
     for name in ('interval', 'window'):
         with pytest.raises(ValueError, match=f'{name} must be at least 1, but got 0'):
             PseudoLabelMonitorHook(**{name: 0})
     hook = HOOKS.build({'type': 'PseudoLabelMonitorHook', 'interval': 7})
     assert hook.interval == 7
+
+
+if __name__ == '__main__':
+    torch.multiprocessing.spawn(report_of_rank, (Path(sys.argv[1]),), nprocs=2)
