@@ -176,9 +176,14 @@ print(hashlib.sha256(data).hexdigest()[:16])' "$PWD")
 }
 
 case "${1:-}" in
-base | tests)
+base)
     make_venv
-    once "$1"
+    once base
+    ;;
+tests)
+    make_venv
+    once tests
+    has_ops || install_ops # torch may have been replaced since
     ;;
 ops)
     make_venv
