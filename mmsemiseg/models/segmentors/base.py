@@ -123,7 +123,8 @@ class SemiSegmentor(BaseSegmentor):
 
     def parameters(self, recurse: bool = True):
         """The parameters that an optimizer may see: all but the teachers'."""
-        return (p for p in super().parameters(recurse) if id(p) not in self._frozen())
+        frozen = self._frozen()
+        return (p for p in super().parameters(recurse) if id(p) not in frozen)
 
     def _frozen(self) -> set[int]:
         teachers = [pair.teacher for pair in self.pairs if pair.teacher is not None]
