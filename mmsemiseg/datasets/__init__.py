@@ -4,6 +4,7 @@ from .folder import FolderSegDataset
 from .pseudo_masks import PseudoMaskDataset
 from .samplers import SampleIndex, StreamSampler
 from .stream_dataset import StreamDataset
+from .synthetic import SyntheticShapesDataset
 from .transforms import CheckLabels, MultiView, PackUnlabeledInputs, RecordValidity
 from .unlabeled import UnlabeledDataset
 
@@ -18,6 +19,7 @@ __all__ = [
     'SampleIndex',
     'StreamDataset',
     'StreamSampler',
+    'SyntheticShapesDataset',
     'UnlabeledDataset',
     'check_streams',
     'leaf_datasets',
