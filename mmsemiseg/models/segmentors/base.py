@@ -4,6 +4,7 @@ from abc import abstractmethod
 
 import torch
 from mmengine.logging import MessageHub
+from mmengine.model import ModuleList
 from mmseg.models import BaseSegmentor
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ class SemiSegmentor(BaseSegmentor):
         student = MODELS.build(student)
         self.adapter = SegmentorAdapter(student, feature=feature)
         check_losses(student)
-        self.pairs = nn.ModuleList([self._make_pair(student, teacher)])
+        self.pairs = ModuleList([self._make_pair(student, teacher)])
         self._check_predict_with(predict_with)
         self.predict_with = predict_with
         self.pending: dict = {}
