@@ -11,9 +11,9 @@ from mmseg.registry import OPTIM_WRAPPERS
 class Bf16OptimWrapper(OptimWrapper):
     """Forward passes under bfloat16 autocast; weights and optimizer stay fp32.
 
-    Works on CPUs too, where mmengine's ``AmpOptimWrapper`` refuses to start; worth it on
-    those with AMX or AVX512-BF16 instructions. bfloat16 has the range of fp32, so there
-    is no loss scale and no skipped step.
+    Works on CPUs too, where mmengine's ``AmpOptimWrapper`` refuses to start; worth it
+    on those with AMX or AVX512-BF16 instructions. bfloat16 has the range of fp32, so
+    there is no loss scale and no skipped step.
     """
 
     @contextmanager

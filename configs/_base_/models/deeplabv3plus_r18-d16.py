@@ -1,4 +1,4 @@
-# DeepLabV3+ with ResNet-18 at output stride 16, from scratch, no SyncBN: for small data.
+# DeepLabV3+ with ResNet-18 at output stride 16, from scratch, BN: for small data.
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
     type='SupOnly',

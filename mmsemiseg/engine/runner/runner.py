@@ -1,7 +1,7 @@
 """mmengine's Runner for runs with named streams."""
 
-from mmengine.runner import Runner
 from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
 
 
 @RUNNERS.register_module()

@@ -10,9 +10,9 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from mmengine.model import is_model_wrapper
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmengine.utils import ProgressBar
-from mmengine.registry import RUNNERS
 from mmseg.registry import DATASETS
 
 from .runner import SemiRunner
