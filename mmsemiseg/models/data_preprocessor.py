@@ -73,7 +73,7 @@ class SemiDataPreProcessor(SegDataPreProcessor):
         data = self.cast_data(data)
         images = [self._normalise(image) for image in data['inputs']]
         height, width = self._padded_size(images)
-        for image, sample in zip(images, data['data_samples']):
+        for image, sample in zip(images, data['data_samples'], strict=True):
             self._pad_sample(sample, image.shape[-2:], (height, width))
         images = [_pad(image, height, width, self.pad_val) for image in images]
         return Batch(torch.stack(images), list(data['data_samples']))

@@ -75,7 +75,7 @@ class Pair(BaseModule):
         self.steps += 1
 
     def _update_buffers(self, decay: float) -> None:
-        pairs = list(zip(self.teacher.buffers(), self.student.buffers()))
+        pairs = list(zip(self.teacher.buffers(), self.student.buffers(), strict=True))
         if self.buffers_policy == 'average':
             floats = [p for p in pairs if p[0].is_floating_point()]
             _lerp([t for t, _ in floats], [s for _, s in floats], 1 - decay)
