@@ -69,7 +69,8 @@ class SemiSegmentor(BaseSegmentor):
         unknown = set(teacher) - {'mode', 'buffers'}
         if unknown:
             raise ValueError(
-                f"teacher has the settings 'mode' and 'buffers', but got {sorted(unknown)}"
+                "teacher has the settings 'mode' and 'buffers', "
+                f'but got {sorted(unknown)}'
             )
         return Pair(
             student,
@@ -151,17 +152,14 @@ class SemiSegmentor(BaseSegmentor):
         """A checkpoint of a plain mmseg segmentor fills students and teachers."""
         if any(key.startswith(f'{prefix}pairs.') for key in state):
             return
-        own = set(self.student.state_dict())
-        plain = {k: v for k, v in state.items() if k.removeprefix(prefix) in own}
-        for key, value in plain.items():
-            del state[key]
-            for index, pair in enumerate(self.pairs):
-                for kind in ('student', 'teacher'):
-                    if getattr(pair, kind) is not None:
-                        name = (
-                            f'{prefix}pairs.{index}.{kind}.{key.removeprefix(prefix)}'
-                        )
-                        state[name] = value
+        plain = [key for key in self.student.state_dict() if prefix + key in state]
+        values = {key: state.pop(prefix + key) for key in plain}
+        for index, pair in enumerate(self.pairs if plain else ()):
+            place = f'{prefix}pairs.{index}.'
+            state[f'{place}steps'] = torch.zeros_like(pair.steps)
+            for kind in ('student', 'teacher'):
+                if getattr(pair, kind) is not None:
+                    state.update({f'{place}{kind}.{k}': values[k] for k in plain})
 
     # Training
 
@@ -186,7 +184,7 @@ class SemiSegmentor(BaseSegmentor):
 
     @abstractmethod
     def unsupervised_loss(self, inputs: dict) -> dict:
-        """``{stream: Batch or {view: Batch}}`` -> losses; keys with ``loss`` are summed."""
+        """Losses on ``{stream: Batch or {view: Batch}}``; ``*loss*`` keys are summed."""
 
     # Prediction
 
