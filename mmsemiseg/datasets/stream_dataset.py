@@ -7,12 +7,12 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from mmcv.transforms import LoadAnnotations
-from mmengine.dataset import Compose
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
 from .checks import leaf_datasets
 from .transforms import CheckLabels
+from .transforms.strict_compose import StrictCompose
 
 
 @contextmanager
@@ -28,29 +28,6 @@ def sample_rng(seed: int) -> Iterator[None]:
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
-
-
-class StrictCompose(Compose):
-    """A pipeline that names the image when a transform fails or returns None.
-
-    mmengine's own silently draws another image where a transform returns None.
-    """
-
-    def __call__(self, data: dict) -> dict:
-        path = data.get('img_path')
-        for transform in self.transforms:
-            name = type(transform).__name__
-            try:
-                data = transform(data)
-            except Exception as error:
-                raise ValueError(f"{name} failed on image '{path}': {error}") from error
-            if data is None:
-                raise ValueError(
-                    f"{name} returned None for image '{path}'. A training stream "
-                    'never replaces an image silently: drop the image from the '
-                    'list, or the transform from the pipeline.'
-                )
-        return data
 
 
 @DATASETS.register_module()
@@ -78,14 +55,13 @@ class StreamDataset(Dataset):
             self._make_strict(leaf)
 
     def _make_strict(self, leaf: Dataset) -> None:
-        transforms = []
-        for transform in leaf.pipeline.transforms:
-            transforms.append(transform)
-            if isinstance(transform, LoadAnnotations):
-                classes = leaf.metainfo.get('classes') or ()
-                if classes and not isinstance(transforms[-1], CheckLabels):
-                    ignore_index = getattr(leaf, 'ignore_index', 255)
-                    transforms.append(CheckLabels(len(classes), ignore_index))
+        transforms = list(leaf.pipeline.transforms)
+        classes = leaf.metainfo.get('classes')
+        if classes and not any(isinstance(t, CheckLabels) for t in transforms):
+            check = CheckLabels(len(classes), getattr(leaf, 'ignore_index', 255))
+            for index in reversed(range(len(transforms))):
+                if isinstance(transforms[index], LoadAnnotations):
+                    transforms.insert(index + 1, check)
         leaf.pipeline = StrictCompose(transforms)
 
     @property

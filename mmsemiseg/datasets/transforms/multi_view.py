@@ -1,13 +1,15 @@
-"""Several views of one decoded image, with a record of what is image and what is padding."""
+"""Several views of one decoded image, with a record of what is padding."""
 
 import copy
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform, Compose
+from mmcv.transforms import BaseTransform
 from mmengine.structures import PixelData
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
+
+from .strict_compose import StrictCompose
 
 
 @TRANSFORMS.register_module()
@@ -70,19 +72,15 @@ class MultiView(BaseTransform):
     def __init__(self, views: dict[str, list], shared: list | tuple = ()) -> None:
         if not views:
             raise ValueError('views must name at least one view, but is empty')
-        self.shared = Compose([RecordValidity(), *map(_build, shared)])
+        self.shared = StrictCompose([RecordValidity(), *map(_build, shared)])
         self.views = {name: _view_pipeline(cfgs) for name, cfgs in views.items()}
 
     def transform(self, results: dict) -> dict:
         results = self.shared(results)
-        if results is None:
-            return None
-        packed = {}
-        for name, pipeline in self.views.items():
-            packed[name] = pipeline(copy.deepcopy(results))
-            if packed[name] is None:
-                return None
-        return packed
+        return {
+            name: pipeline(copy.deepcopy(results))
+            for name, pipeline in self.views.items()
+        }
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(views={list(self.views)})'
@@ -92,8 +90,8 @@ def _build(cfg):
     return TRANSFORMS.build(cfg) if isinstance(cfg, dict) else cfg
 
 
-def _view_pipeline(cfgs: list) -> Compose:
+def _view_pipeline(cfgs: list) -> StrictCompose:
     transforms = [_build(cfg) for cfg in cfgs]
     if not any(isinstance(t, PackSegInputs) for t in transforms):
         transforms.append(PackUnlabeledInputs())
-    return Compose(transforms)
+    return StrictCompose(transforms)
