@@ -2,9 +2,9 @@
 
 import torch
 from mmseg.registry import MODELS
+from torch import Tensor
 
 from ...functional import PseudoLabel, pseudo_label
-from ..data_preprocessor import Batch
 from .mean_teacher import MeanTeacher
 
 
@@ -19,6 +19,6 @@ class FixMatch(MeanTeacher):
     with_teacher = False
 
     @torch.no_grad()
-    def label(self, weak: Batch) -> PseudoLabel:
-        logits = self.adapter.inference(self.student, weak.inputs)
-        return pseudo_label(logits, weak.valid, self.temperature, self.soft_labels)
+    def label(self, images: Tensor, valid: Tensor) -> PseudoLabel:
+        logits = self.adapter.inference(self.student, images)
+        return pseudo_label(logits, valid, self.temperature, self.soft_labels)

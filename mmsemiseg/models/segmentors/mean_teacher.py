@@ -1,5 +1,6 @@
 """Mean teacher with pseudo labels, CutMix or ClassMix."""
 
+import math
 import warnings
 
 import torch
@@ -16,7 +17,7 @@ from ...functional import (
     pseudo_label,
     pseudo_label_loss,
     pseudo_label_stats,
-    ramp_up,
+    schedules,
 )
 from ..adapter import resize_logits
 from ..data_preprocessor import Batch
@@ -72,6 +73,11 @@ class MeanTeacher(SemiSegmentor):
         predict_with: str | None = None,
         data_preprocessor: dict | None = None,
     ) -> None:
+        if teacher is not None and not self.with_teacher:
+            raise ValueError(
+                f'{type(self).__name__} has no teacher: teacher must be None, '
+                f'but got {teacher}'
+            )
         super().__init__(
             student,
             teacher=(teacher or {}) if self.with_teacher else None,
@@ -79,7 +85,19 @@ class MeanTeacher(SemiSegmentor):
             or ('teacher' if self.with_teacher else 'student'),
             data_preprocessor=data_preprocessor,
         )
-        self._check_settings(threshold, mix, norm, temperature, unsup_weight, ramp_up)
+        _check_choice('mix', mix, MIXES)
+        _check_choice('norm', norm, NORMS)
+        _check_number('threshold', 0 if threshold is None else threshold, 1)
+        _check_number('confidence_power', confidence_power or 0)
+        _check_number('unsup_weight', unsup_weight)
+        _check_range('cutmix_area', cutmix_area, 1)
+        _check_range('cutmix_aspect', cutmix_aspect)
+        if not temperature > 0:
+            raise ValueError(f'temperature must be > 0, but got {temperature}')
+        if len(views) != 2:
+            raise ValueError(f'views must be (weak, strong), but got {views}')
+        if ramp_up is not None:
+            schedules.ramp_up(0, **ramp_up)
         self.threshold = threshold
         self.confidence_power = confidence_power
         self.soft_labels = soft_labels
@@ -91,10 +109,11 @@ class MeanTeacher(SemiSegmentor):
         self.unsup_weight = unsup_weight
         self.ramp_up = ramp_up
         self.views = tuple(views)
+        self._warned = False
 
     def unsupervised_loss(self, inputs: dict) -> dict:
         weak, strong = self._views(inputs['unlabeled'])
-        pseudo = self.label(weak)
+        pseudo = self.label(weak.inputs, weak.valid & strong.valid)
         images, pseudo = self.mixed(strong, pseudo)
         output = self.adapter(self.student, images)
         logits = resize_logits(output.logits, images.shape[2:], self.align_corners)
@@ -105,11 +124,11 @@ class MeanTeacher(SemiSegmentor):
         return dict(loss_unsup=self.unsup_weight * self.ramp() * loss)
 
     @torch.no_grad()
-    def label(self, weak: Batch) -> PseudoLabel:
-        """Pseudo labels of the weak view, at its size."""
-        output = self.adapter(self.teacher, weak.inputs)
-        logits = resize_logits(output.logits, weak.inputs.shape[2:], self.align_corners)
-        return pseudo_label(logits, weak.valid, self.temperature, self.soft_labels)
+    def label(self, images: Tensor, valid: Tensor) -> PseudoLabel:
+        """Pseudo labels of (N, 3, H, W) weak images, 255 where not (N, H, W) valid."""
+        output = self.adapter(self.teacher, images)
+        logits = resize_logits(output.logits, images.shape[2:], self.align_corners)
+        return pseudo_label(logits, valid, self.temperature, self.soft_labels)
 
     def mixed(self, strong: Batch, pseudo: PseudoLabel) -> tuple[Tensor, PseudoLabel]:
         """Images and pseudo labels after CutMix or ClassMix inside the batch."""
@@ -117,11 +136,7 @@ class MeanTeacher(SemiSegmentor):
             return strong.inputs, pseudo
         n, _, height, width = strong.inputs.shape
         if n == 1:
-            warnings.warn(
-                f"mix='{self.mix}' has no effect: the unlabeled stream has batch_size=1, "
-                'and an image is never mixed with itself',
-                stacklevel=2,
-            )
+            self._warn_of_one_image()
             return strong.inputs, pseudo
         device = strong.inputs.device
         partner = partners(n, device)
@@ -133,11 +148,20 @@ class MeanTeacher(SemiSegmentor):
             mask = classmix_masks(pseudo.label[partner], self.num_classes)
         return mix(mask, partner, strong.inputs, pseudo)
 
+    def _warn_of_one_image(self) -> None:
+        if not self._warned:
+            warnings.warn(
+                f"mix='{self.mix}' has no effect: the unlabeled stream has "
+                'batch_size=1, and an image is never mixed with itself',
+                stacklevel=2,
+            )
+        self._warned = True
+
     def ramp(self) -> float:
         """Factor of the unsupervised loss at this iteration, in [0, 1]."""
         if self.ramp_up is None:
             return 1.0
-        return ramp_up(self.iteration, **self.ramp_up)
+        return schedules.ramp_up(self.iteration, **self.ramp_up)
 
     def _views(self, unlabeled: 'dict[str, Batch] | Batch') -> tuple[Batch, Batch]:
         if isinstance(unlabeled, Batch):
@@ -156,19 +180,20 @@ class MeanTeacher(SemiSegmentor):
             )
         return weak, strong
 
-    @staticmethod
-    def _check_settings(threshold, mix, norm, temperature, unsup_weight, ramp) -> None:
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise ValueError(
-                f'threshold must be in [0, 1] or None, but got {threshold}'
-            )
-        if mix not in MIXES:
-            raise ValueError(f'mix must be in {MIXES}, but got {mix!r}')
-        if norm not in NORMS:
-            raise ValueError(f'norm must be in {NORMS}, but got {norm!r}')
-        if temperature <= 0:
-            raise ValueError(f'temperature must be > 0, but got {temperature}')
-        if unsup_weight < 0:
-            raise ValueError(f'unsup_weight must be >= 0, but got {unsup_weight}')
-        if ramp is not None:
-            ramp_up(0, **ramp)
+
+def _check_choice(name: str, value, choices: tuple) -> None:
+    if value not in choices:
+        raise ValueError(f'{name} must be in {choices}, but got {value!r}')
+
+
+def _check_number(name: str, value: float, high: float = math.inf) -> None:
+    if not 0 <= value <= high:
+        raise ValueError(f'{name} must be in [0, {high}], but got {value}')
+
+
+def _check_range(name: str, value: tuple, high: float = math.inf) -> None:
+    if len(value) != 2 or not 0 < value[0] <= value[1] <= high:
+        raise ValueError(
+            f'{name} must be (low, high) with 0 < low <= high <= {high}, '
+            f'but got {value}'
+        )
