@@ -184,7 +184,7 @@ class SemiSegmentor(BaseSegmentor):
 
     @abstractmethod
     def unsupervised_loss(self, inputs: dict) -> dict:
-        """Losses on ``{stream: Batch or {view: Batch}}``; ``*loss*`` keys are summed."""
+        """``{stream: Batch or {view: Batch}}`` -> losses, a key with ``loss`` each."""
 
     # Prediction
 
