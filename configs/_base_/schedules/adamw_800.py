@@ -1,5 +1,5 @@
-# AdamW 1e-3, 100 warm-up steps, then poly 0.9, 1 000 iterations.
-max_iters = 1000
+# AdamW 1e-3, 100 warm-up steps, then poly 0.9, 800 iterations.
+max_iters = 800
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-2)
 )
