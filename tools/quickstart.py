@@ -1,0 +1,170 @@
+"""Make a small data set, train a baseline and a semi-supervised method, compare.
+
+Writes below --work-dir: a folder per method and seed, `table.txt`, and pictures of
+predictions in `overlays/`. Needs no download. Run again, it starts over; the data set
+is kept.
+
+examples:
+  python tools/quickstart.py
+  python tools/quickstart.py --seeds 0 1 2      # mean and standard deviation
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from mmseg.registry import DATASETS, MODELS
+from prettytable import PrettyTable
+
+import mmsemiseg  # noqa: F401  (registers the modules)
+from mmsemiseg.datasets.synthetic import write_synthetic
+from mmsemiseg.utils.logs import last_metrics
+from mmsemiseg.utils.overlay import overlay, titled_row
+
+MODEL = 'deeplabv3plus-r18-w16'
+BASELINE = ('SupOnly', f'sup-only_{MODEL}_quickstart.py', 'student')
+METHOD = ('MeanTeacher', f'mean-teacher_cutmix_{MODEL}_quickstart.py', 'teacher')
+COUNTS = dict(labeled=24, unlabeled=300, val=60)
+DIFFICULTY = 0.2
+DATA = Path('data/quickstart')
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--work-dir', type=Path, default='work_dirs/quickstart')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0])
+    parser.add_argument('--pictures', type=int, default=6, help='overlays to write')
+    parser.add_argument('--max-iters', type=int, help='fewer, to try the tool out')
+    return parser.parse_args(argv)
+
+
+def make_data() -> None:
+    if (DATA / 'ImageSets').is_dir():
+        print(f'[1/4] {DATA} is there already')
+        return
+    print(f'[1/4] making {DATA}: ' + ', '.join(f'{n} {k}' for k, n in COUNTS.items()))
+    write_synthetic(str(DATA), COUNTS, seed=0, difficulty=DIFFICULTY)
+
+
+def train(config: str, work_dir: Path, seed: int, max_iters: int | None) -> None:
+    """One `mim train`, its output on the screen; an error ends the quickstart."""
+    command = ['mim', 'train', 'mmsemiseg', config, '--gpus', '0']
+    command += ['--work-dir', str(work_dir), '--seed', str(seed)]
+    if max_iters is not None:
+        command += ['--cfg-options', f'train_cfg.max_iters={max_iters}']
+    mim = Path(sys.executable).parent / 'mim'
+    print('$', ' '.join(command), flush=True)
+    if mim.is_file():
+        command[0] = str(mim)
+    subprocess.run(command, check=True)
+
+
+def table(work_dir: Path, seeds: list[int]) -> str:
+    """IoU of each class for the three networks, and the gain of the last one."""
+    columns = {
+        'SupOnly': _scores(work_dir / BASELINE[0], seeds, 'student'),
+        'MeanTeacher student': _scores(work_dir / METHOD[0], seeds, 'student'),
+        'MeanTeacher teacher': _scores(work_dir / METHOD[0], seeds, 'teacher'),
+    }
+    first, *_, last = columns.values()
+    gains = {key: last[key] - first[key] for key in first if key in last}
+    text = PrettyTable(['IoU in %', *columns, 'gain of the teacher'])
+    text.align['IoU in %'] = 'l'
+    for key in sorted(gains, key=lambda name: (name == 'mIoU', name)):
+        cells = [_cell(scores.get(key)) for scores in columns.values()]
+        text.add_row([key.removeprefix('IoU.'), *cells, _cell(gains[key], '+')])
+    return f'{text}\nlast checkpoints, seeds {seeds}\n'
+
+
+def _scores(folder: Path, seeds: list[int], network: str) -> dict[str, np.ndarray]:
+    runs = [last_metrics(folder / f'seed{seed}') for seed in seeds]
+    names = [key for key in runs[0] if key.startswith(f'{network}/')]
+    wanted = [k for k in names if '/IoU.' in k or k.endswith('/mIoU')]
+    return {
+        key.removeprefix(f'{network}/'): np.array([run[key] for run in runs])
+        for key in wanted
+        if all(key in run for run in runs)
+    }
+
+
+def _cell(values: np.ndarray | None, sign: str = '') -> str:
+    if values is None:
+        return ''
+    if len(values) == 1:
+        return f'{values[0]:{sign}.1f}'
+    return f'{values.mean():{sign}.1f} ± {values.std(ddof=1):.1f}'
+
+
+def predictions(work_dir: Path, run: tuple, seed: int, count: int) -> tuple[list, list]:
+    """[(image, truth, prediction)] of the first validation images, and the palette."""
+    name, _, network = run
+    folder = work_dir / name / f'seed{seed}'
+    cfg = Config.fromfile(folder / 'config.py')
+    init_default_scope('mmseg')
+    model = MODELS.build(cfg.model)
+    last = (folder / 'last_checkpoint').read_text().strip()
+    load_checkpoint(model, last, map_location='cpu')
+    model.eval()
+    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    found = []
+    for index in range(min(count, len(dataset))):
+        item = dataset[index]
+        batch = dict(inputs=[item['inputs']], data_samples=[item['data_samples']])
+        data = model.data_preprocessor(batch, False)
+        sample = model.predict_as(network, **data)[0]
+        image = item['inputs'].permute(1, 2, 0).numpy()
+        truth = item['data_samples'].gt_sem_seg.data[0].numpy()
+        found.append((image, truth, sample.pred_sem_seg.data[0].numpy()))
+    return found, dataset.metainfo['palette']
+
+
+def write_overlays(work_dir: Path, seed: int, count: int) -> Path:
+    """image | truth | baseline | teacher, one picture per validation image."""
+    folder = work_dir / 'overlays'
+    folder.mkdir(parents=True, exist_ok=True)
+    baseline, palette = predictions(work_dir, BASELINE, seed, count)
+    method, _ = predictions(work_dir, METHOD, seed, count)
+    for index, ((image, truth, before), (_, _, after)) in enumerate(
+        zip(baseline, method, strict=True)
+    ):
+        row = {
+            'image': image,
+            'truth': overlay(image, truth, palette),
+            'SupOnly': overlay(image, before, palette),
+            'MeanTeacher': overlay(image, after, palette),
+        }
+        cv2.imwrite(str(folder / f'{index:02d}.png'), titled_row(row))
+    return folder
+
+
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    start = time.time()
+    make_data()
+    for number, (name, config, _) in enumerate((BASELINE, METHOD), 2):
+        print(f'[{number}/4] training {name}')
+        for seed in args.seeds:
+            work_dir = args.work_dir / name / f'seed{seed}'
+            train(config, work_dir, seed, args.max_iters)
+    print('[4/4] results')
+    text = table(args.work_dir, args.seeds)
+    (args.work_dir / 'table.txt').write_text(text, encoding='utf-8')
+    print(text)
+    print(f'pictures: {write_overlays(args.work_dir, args.seeds[0], args.pictures)}')
+    print(f'table: {args.work_dir / "table.txt"}')
+    print(f'{time.time() - start:.0f} s on {os.cpu_count()} cores')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
