@@ -8,8 +8,8 @@ from mmengine.runner import Runner
 class SemiRunner(Runner):
     """Runner whose batch size is the sum over its training streams.
 
-    ``auto_scale_lr`` scales by images per optimizer step of all streams and
-    processes; mmengine's own Runner knows one train dataloader only.
+    ``auto_scale_lr`` scales by the images of one iteration, all streams and processes
+    together; mmengine's own Runner knows one train dataloader only.
     """
 
     def scale_lr(self, optim_wrapper, auto_scale_lr: dict | None = None) -> None:

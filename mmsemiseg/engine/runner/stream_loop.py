@@ -3,14 +3,17 @@
 import copy
 from collections.abc import Iterator
 
+import torch
 from mmengine.dist import get_world_size
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop
 from mmseg.registry import LOOPS
 from torch.utils.data import DataLoader
 
 from ...datasets.checks import check_streams
 from ...datasets.stream_dataset import StreamDataset
+from ...utils.model import unwrap
+from ..hooks.mean_teacher import MeanTeacherHook
+from .runner import SemiRunner
 
 LABELED = 'labeled'
 
@@ -50,6 +53,7 @@ class SemiTrainLoop(IterBasedTrainLoop):
         check_data: bool = True,
         log_interval: int = 50,
     ) -> None:
+        _check_scale_lr(runner)
         self.streams = build_streams(runner, dataloader)
         if check_data:
             check_streams(
@@ -66,6 +70,11 @@ class SemiTrainLoop(IterBasedTrainLoop):
             dynamic_intervals=dynamic_intervals,
         )
         self.dataloader_iterator = None
+        self._own_seeds = {
+            name
+            for name, cfg in dataloader.items()
+            if (cfg.get('sampler') or {}).get('seed') is not None
+        }
         self.log_interval = log_interval
 
     def run(self):
@@ -77,8 +86,9 @@ class SemiTrainLoop(IterBasedTrainLoop):
         self._log_streams()
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
-            self.run_iter(next(self.dataloader_iterator))
+            batches = next(self.dataloader_iterator)
             self._log_passes()
+            self.run_iter(batches)
             self._decide_current_val_interval()
             if self._is_validation_due():
                 self.runner.val_loop.run()
@@ -88,8 +98,10 @@ class SemiTrainLoop(IterBasedTrainLoop):
 
     def batches(self, start: int = 0) -> Iterator[dict]:
         """``{stream: batch}`` from iteration ``start`` on, without end."""
-        for loader in self.streams.values():
+        for name, loader in self.streams.items():
             loader.sampler.start = start * loader.batch_size
+            if name not in self._own_seeds:  # a resumed run has its checkpoint's
+                loader.sampler.seed = self.runner.seed
         iterators = {name: iter(loader) for name, loader in self.streams.items()}
         while True:
             yield {name: next(iterator) for name, iterator in iterators.items()}
@@ -101,48 +113,58 @@ class SemiTrainLoop(IterBasedTrainLoop):
             and (self._iter % self.val_interval == 0 or self._iter == self._max_iters)
         )
 
-    def passes(self) -> dict[str, float]:
-        """How often each stream's data has been gone through, all ranks together."""
-        drawn = self._iter * get_world_size()
+    def passes(self, iters: int) -> dict[str, float]:
+        """How often ``iters`` iterations of all ranks go through each stream's data."""
+        drawn = iters * get_world_size()
         return {
             name: drawn * loader.batch_size / len(loader.dataset)
             for name, loader in self.streams.items()
         }
 
     def _log_passes(self) -> None:
-        if self._iter % self.log_interval == 0:
-            for name, value in self.passes().items():
+        """Before the iteration, whose hooks write the log."""
+        iters = self._iter + 1
+        if iters % self.log_interval == 0:
+            for name, value in self.passes(iters).items():
                 self.runner.message_hub.update_scalar(f'train/passes_{name}', value)
 
     def _log_streams(self) -> None:
-        for name, loader in self.streams.items():
-            total = (self._max_iters * loader.batch_size * get_world_size()) / len(
-                loader.dataset
-            )
+        for name, total in self.passes(self._max_iters).items():
+            loader = self.streams[name]
             self.runner.logger.info(
-                f"stream '{name}': {len(loader.dataset)} images, "
-                f'{loader.batch_size} a step on each of {get_world_size()} process(es), '
+                f"stream '{name}': {len(loader.dataset)} images, {loader.batch_size} "
+                f'a step on each of {get_world_size()} process(es), '
                 f'{total:.1f} passes in {self._max_iters} iterations'
             )
 
     def _check_teacher_moves(self) -> None:
-        model = self.runner.model
-        model = model.module if is_model_wrapper(model) else model
+        model = unwrap(self.runner.model)
         has_teacher = any(p.teacher is not None for p in getattr(model, 'pairs', ()))
-        hooks = {type(hook).__name__ for hook in self.runner.hooks}
-        if has_teacher and 'MeanTeacherHook' not in hooks:
+        moved = any(isinstance(hook, MeanTeacherHook) for hook in self.runner.hooks)
+        if has_teacher and not moved:
             raise ValueError(
                 f'{type(model).__name__} has a teacher, but no hook moves it: add '
                 "dict(type='MeanTeacherHook', decay=0.99) to custom_hooks"
             )
 
 
+def _check_scale_lr(runner) -> None:
+    scaled = (runner.auto_scale_lr or {}).get('enable', False)
+    if scaled and not isinstance(runner, SemiRunner):
+        raise ValueError(
+            'auto_scale_lr with named streams needs the runner that sums their batch '
+            "sizes: set runner_type='SemiRunner'"
+        )
+
+
 def build_streams(runner, dataloaders: dict) -> dict[str, DataLoader]:
     """Name -> infinite dataloader, each with its own order and seeds."""
-    if LABELED not in dataloaders or 'dataset' in dataloaders:
+    named = isinstance(dataloaders, dict) and LABELED in dataloaders
+    if not named or 'dataset' in dataloaders:
+        found = sorted(dataloaders) if isinstance(dataloaders, dict) else dataloaders
         raise ValueError(
             'train_dataloader of SemiTrainLoop must map stream names to dataloaders, '
-            f"'{LABELED}' among them, but has the keys {sorted(dataloaders)}"
+            f"'{LABELED}' among them, but has {found}"
         )
     return {name: _stream(runner, name, cfg) for name, cfg in dataloaders.items()}
 
@@ -158,13 +180,17 @@ def _stream(runner, name: str, cfg: dict) -> DataLoader:
             f'but got {cfg["batch_size"]}'
         )
     sampler = dict(cfg.pop('sampler', None) or {})
-    if sampler.pop('type', 'StreamSampler') not in ('StreamSampler', 'InfiniteSampler'):
+    kind = sampler.pop('type', 'StreamSampler')
+    kind = getattr(kind, '__name__', kind)
+    if kind not in ('StreamSampler', 'InfiniteSampler'):
         raise ValueError(
-            f"train_dataloader['{name}'].sampler must be a StreamSampler (or left "
-            'out): other samplers end, and cannot be resumed without replay'
+            f"train_dataloader['{name}'].sampler must be a StreamSampler or left out, "
+            f'but is {kind}: other samplers end, and cannot be resumed without replay'
         )
     sampler.update(type='StreamSampler', stream=name)
     cfg['dataset'] = StreamDataset(cfg['dataset'], stream=name)
     cfg.setdefault('num_workers', 0)
     cfg.setdefault('persistent_workers', cfg['num_workers'] > 0)
+    # Loaders draw a seed whenever workers start: not from the generator that trains
+    cfg['generator'] = torch.Generator()
     return runner.build_dataloader(dict(cfg, sampler=sampler), seed=runner.seed)

@@ -4,11 +4,11 @@ import copy
 
 import torch
 from mmengine.evaluator import Evaluator
-from mmengine.model import is_model_wrapper
 from mmengine.runner import ValLoop, autocast
 from mmseg.registry import LOOPS
 
 from ...evaluation.protocol import describe_protocol
+from ...utils.model import unwrap
 
 
 @LOOPS.register_module()
@@ -31,7 +31,7 @@ class TeacherStudentValLoop(ValLoop):
         networks: list[str] | None = None,
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
-        model = self._model()
+        model = unwrap(runner.model)
         known = list(getattr(model, 'networks', {}))
         self.networks = list(networks) if networks is not None else known
         unknown = [name for name in self.networks if name not in known]
@@ -41,11 +41,9 @@ class TeacherStudentValLoop(ValLoop):
                 f'but got {self.networks}'
             )
         self.evaluators = {n: copy.deepcopy(self.evaluator) for n in self.networks}
+        # Its loader draws a seed each time: not from the generator that trains
+        self.dataloader.generator = torch.Generator()
         self.protocol = describe_protocol(self.dataloader.dataset, model)
-
-    def _model(self):
-        model = self.runner.model
-        return model.module if is_model_wrapper(model) else model
 
     def run(self) -> dict:
         self.runner.call_hook('before_val')
@@ -66,7 +64,7 @@ class TeacherStudentValLoop(ValLoop):
     @torch.no_grad()
     def run_iter(self, idx: int, data_batch: dict) -> None:
         self.runner.call_hook('before_val_iter', batch_idx=idx, data_batch=data_batch)
-        model = self._model()
+        model = unwrap(self.runner.model)
         data = model.data_preprocessor(data_batch, False)
         outputs = []
         for name, evaluator in self.evaluators.items():
