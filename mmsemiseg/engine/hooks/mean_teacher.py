@@ -1,9 +1,11 @@
 """When the teacher moves, and how far."""
 
-from mmengine.model import is_model_wrapper
+import math
+
 from mmseg.registry import HOOKS
 
 from ...functional.schedules import ema_decay
+from ...utils.model import unwrap
 from .step_hook import StepHook
 
 
@@ -13,7 +15,7 @@ class MeanTeacherHook(StepHook):
 
     Note that ``decay`` is the weight of the *old* teacher (MMEngine's ``momentum`` is
     1 - decay). At the start of a fresh run the teacher becomes a full copy of the
-    student, whatever was loaded into it.
+    student, whatever was loaded into it, and t is 0.
 
     Args:
         decay: d in [0, 1].
@@ -36,22 +38,18 @@ class MeanTeacherHook(StepHook):
 
     def before_train(self, runner) -> None:
         super().before_train(runner)
-        model = _unwrap(runner.model)
+        model = unwrap(runner.model)
         if not any(pair.teacher is not None for pair in getattr(model, 'pairs', ())):
             raise ValueError(
                 f'MeanTeacherHook moves a teacher, but {type(model).__name__} has none'
             )
-        self.steps = max(int(pair.steps) for pair in model.pairs)
-        if self.steps == 0:
+        if runner.iter == 0:
             model.copy_to_teacher()
+        self.steps = max(int(pair.steps) for pair in model.pairs)
 
     def after_step(self, runner) -> None:
         accumulation = runner.optim_wrapper._accumulative_counts
-        max_steps = max(1, runner.max_iters // accumulation)
+        max_steps = math.ceil(runner.max_iters / accumulation)
         decay = ema_decay(self.steps, max_steps, self.decay, self.warmup, self.anneal)
-        _unwrap(runner.model).update_teacher(decay)
+        unwrap(runner.model).update_teacher(decay)
         self.steps += 1
-
-
-def _unwrap(model):
-    return model.module if is_model_wrapper(model) else model

@@ -63,8 +63,9 @@ class Pair(BaseModule):
 
     @torch.no_grad()
     def copy_to_teacher(self) -> None:
-        """Teacher = student, buffers included."""
+        """Teacher = student, buffers included; the updates count from 0."""
         self.teacher.load_state_dict(self.student.state_dict())
+        self.steps.zero_()
 
     @torch.no_grad()
     def update_teacher(self, decay: float) -> None:
