@@ -1,23 +1,20 @@
 """Self-training: train on labels, write masks, retrain on both."""
 
 import copy
-import json
 import os
+import shutil
+from inspect import signature
 
-import cv2
-import numpy as np
-import torch
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
-from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
-from mmengine.utils import ProgressBar
-from mmseg.registry import DATASETS
+from mmseg.registry import DATASETS, MODELS
 
+from ...utils.model import unwrap
+from .mask_writer import write_masks
 from .runner import SemiRunner
 
-IGNORE_INDEX = 255
+STAGES = ('teacher', 'student')
 SETTINGS = ('unlabeled', 'batch_size', 'num_workers', 'threshold', 'network', 'strong')
 
 
@@ -32,7 +29,7 @@ class SelfTrainingRunner:
        supervised stream ``pseudo`` of the images and their masks.
 
     The folders lie in ``work_dir``. A run that was stopped goes on with ``--resume``
-    inside any of the three.
+    inside any of the three; without it, what is there is forgotten.
 
     Config: ``runner_type='SelfTrainingRunner'`` and::
 
@@ -41,27 +38,18 @@ class SelfTrainingRunner:
             batch_size=8, num_workers=2,  # of the pseudo stream
             threshold=None,               # keep all pixels
             network='student',            # that writes the masks
-            strong=[dict(type='PhotoMetricDistortion')])  # extra augmentation of `pseudo`
+            strong=[dict(type='PhotoMetricDistortion')])  # also done to `pseudo`
     """
 
     def __init__(self, cfg: Config) -> None:
         settings = dict(cfg.get('self_training') or {})
-        unknown = sorted(set(settings) - set(SETTINGS))
-        if 'unlabeled' not in settings or unknown:
-            raise ValueError(
-                f"self_training needs 'unlabeled' and knows {SETTINGS}, "
-                f'but has {sorted(settings)}'
-            )
-        threshold = settings.get('threshold')
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise ValueError(
-                f'self_training.threshold must be in [0, 1] or None, but got {threshold}'
-            )
+        _check_settings(cfg, settings)
         self.cfg = cfg
         self.settings = settings
-        self.threshold = threshold
+        self.threshold = settings.get('threshold')
         self.network = settings.get('network', 'student')
-        self.work_dir = cfg.work_dir
+        self.work_dir = os.path.normpath(cfg.work_dir)
+        self.index = os.path.join(self.work_dir, 'pseudo_masks', 'index.json')
         self.resume = bool(cfg.get('resume', False))
 
     @classmethod
@@ -70,55 +58,54 @@ class SelfTrainingRunner:
 
     def train(self):
         """Run what is not done yet; returns the student's model."""
-        index = os.path.join(self.work_dir, 'pseudo_masks', 'index.json')
-        if not (self.resume and os.path.isfile(index)):
-            runner = self._runner('teacher', self.cfg)
-            runner.train()
-            self.write_masks(runner, index)
-        return self._runner('student', self._student_cfg(index)).train()
+        if not self.resume:
+            self._forget()
+        if not os.path.isfile(self.index):
+            self._train_teacher()
+        return self._runner('student', self._student_cfg(self.index)).train()
+
+    def test(self) -> dict:
+        """Metrics of ``load_from``, a checkpoint of either stage."""
+        return SemiRunner.from_cfg(self.cfg).test()
+
+    def _forget(self) -> None:
+        """An earlier run in this folder must not be taken for a part of this one."""
+        for stage in STAGES:
+            last = os.path.join(self.work_dir, stage, 'last_checkpoint')
+            if os.path.isfile(last):
+                os.remove(last)
+        shutil.rmtree(os.path.dirname(self.index), ignore_errors=True)
+
+    def _train_teacher(self) -> None:
+        runner = self._runner('teacher', self.cfg)
+        networks = [*unwrap(runner.model).networks, 'mean']
+        if self.network not in networks:
+            raise ValueError(
+                f'self_training.network must be in {networks}, but got {self.network!r}'
+            )
+        runner.train()
+        runner.logger.info(f'writing pseudo masks to {os.path.dirname(self.index)}')
+        loader = self._label_loader(runner)
+        model = unwrap(runner.model)
+        write_masks(model, loader, self.index, self.network, self.threshold)
 
     def _runner(self, stage: str, cfg: Config) -> Runner:
         cfg = copy.deepcopy(cfg)
         cfg.work_dir = os.path.join(self.work_dir, stage)
         cfg.experiment_name = f'{os.path.basename(self.work_dir)}_{stage}'
+        if cfg.get('visualizer'):  # by one name both stages would get one visualizer
+            cfg.visualizer.name = cfg.experiment_name
         last = os.path.join(cfg.work_dir, 'last_checkpoint')
         cfg.resume = self.resume and os.path.isfile(last)
         cfg.pop('self_training', None)
         return SemiRunner.from_cfg(cfg)
-
-    @torch.no_grad()
-    def write_masks(self, runner: Runner, index: str) -> None:
-        """Predict each unlabeled image; masks that are there already are kept."""
-        folder = os.path.dirname(index)
-        os.makedirs(folder, exist_ok=True)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        model.eval()
-        loader = self._label_loader(runner)
-        infos = [loader.dataset.get_data_info(i) for i in range(len(loader.dataset))]
-        names = {info['img_path']: _mask_name(i, info) for i, info in enumerate(infos)}
-        runner.logger.info(f'writing {len(infos)} pseudo masks to {folder}')
-        bar = ProgressBar(len(loader)) if is_main_process() else None
-        for batch in loader:
-            path = batch['data_samples'][0].img_path
-            target = os.path.join(folder, names[path])
-            if not (self.resume and os.path.isfile(target)):
-                data = model.data_preprocessor(batch, False)
-                sample = model.predict_as(self.network, **data)[0]
-                _write_png(target, self._mask(sample))
-            if bar is not None:
-                bar.update()
-        barrier()
-        if is_main_process():
-            pairs = [dict(img_path=path, seg_map_path=n) for path, n in names.items()]
-            _write_text(index, json.dumps(pairs, indent=1))
-        barrier()
 
     def _label_loader(self, runner: Runner):
         dataset = dict(self.settings['unlabeled'])
         resizes = [
             step
             for step in self.cfg.val_dataloader.dataset.pipeline
-            if step['type'] != 'LoadAnnotations'
+            if step['type'] not in ('LoadAnnotations', 'CenterCropEval')
         ]
         dataset['pipeline'] = resizes
         return runner.build_dataloader(
@@ -130,13 +117,6 @@ class SelfTrainingRunner:
             ),
             seed=runner.seed,
         )
-
-    def _mask(self, sample) -> np.ndarray:
-        mask = sample.pred_sem_seg.data[0].byte()
-        if self.threshold is not None:
-            confidence = sample.seg_logits.data.float().softmax(0).amax(0)
-            mask = mask.masked_fill(confidence < self.threshold, IGNORE_INDEX)
-        return mask.cpu().numpy()
 
     def _student_cfg(self, index: str) -> Config:
         cfg = copy.deepcopy(self.cfg)
@@ -158,30 +138,42 @@ class SelfTrainingRunner:
         return cfg
 
 
+def _check_settings(cfg: Config, settings: dict) -> None:
+    unknown = sorted(set(settings) - set(SETTINGS))
+    if 'unlabeled' not in settings or unknown:
+        raise ValueError(
+            f"self_training needs 'unlabeled' and knows {SETTINGS}, "
+            f'but has {sorted(settings)}'
+        )
+    threshold = settings.get('threshold')
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise ValueError(
+            f'self_training.threshold must be in [0, 1] or None, but got {threshold}'
+        )
+    if cfg.get('resume') and cfg.get('load_from'):
+        raise ValueError(
+            'a SelfTrainingRunner goes on from the newest checkpoint of its stage: '
+            f'resume=True needs load_from=None, but it is {cfg.load_from!r}'
+        )
+    if 'streams' not in signature(MODELS.get(cfg.model.type)).parameters:
+        raise ValueError(
+            'self-training needs a model with the setting `streams`, as SupOnly has, '
+            f'but model.type is {cfg.model.type!r}'
+        )
+    for loader in ('train_dataloader.labeled', 'val_dataloader'):
+        dataset = _get(cfg, f'{loader}.dataset')
+        if dataset is None or 'pipeline' not in dataset:
+            raise ValueError(
+                f'self-training reads {loader}.dataset.pipeline, which is not there'
+            )
+
+
+def _get(cfg: Config, keys: str):
+    for key in keys.split('.'):
+        cfg = (cfg or {}).get(key)
+    return cfg
+
+
 def _metainfo(dataset: dict) -> dict:
     declared = dict(getattr(DATASETS.get(dataset['type']), 'METAINFO', {}))
     return {**declared, **(dataset.get('metainfo') or {})}
-
-
-def _mask_name(number: int, info: dict) -> str:
-    stem = os.path.splitext(os.path.basename(info['img_path']))[0]
-    return f'{number:06d}_{stem}.png'
-
-
-def _write_png(path: str, mask: np.ndarray) -> None:
-    ok, encoded = cv2.imencode('.png', mask)
-    if not ok:
-        raise OSError(f'could not encode {path}')
-    _replace(path, encoded.tobytes())
-
-
-def _write_text(path: str, text: str) -> None:
-    _replace(path, text.encode())
-
-
-def _replace(path: str, content: bytes) -> None:
-    """Write a whole file or none of it."""
-    part = f'{path}.{os.getpid()}.part'
-    with open(part, 'wb') as file:
-        file.write(content)
-    os.replace(part, path)
