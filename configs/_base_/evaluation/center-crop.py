@@ -1,0 +1,7 @@
+# The centre of each image alone, at original size.
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='CenterCropEval', crop_size=(512, 512)),
+    dict(type='PackSegInputs'),
+]
