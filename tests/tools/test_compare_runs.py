@@ -1,0 +1,52 @@
+import json
+
+import pytest
+
+
+def write_run(folder, seed, curve, network='student'):
+    path = folder / f'seed{seed}' / '20260101_000000' / 'vis_data'
+    path.mkdir(parents=True)
+    lines = [json.dumps({'loss': 1.0, 'step': 1})]
+    for step, score in curve.items():
+        record = {f'{network}/mIoU': score, f'{network}/IoU.car': 2 * score}
+        lines.append(json.dumps(record | {'step': step}))
+    (path / 'scalars.json').write_text('\n'.join(lines))
+
+
+@pytest.fixture
+def tool(load_tool):
+    return load_tool('analysis_tools/compare_runs')
+
+
+def test_table_of_two_runs(tool, tmp_path, capsys):
+    for seed, last in enumerate((20.0, 22.0)):
+        write_run(tmp_path / 'a', seed, {5: 10.0, 10: last})
+    for seed, last in enumerate((25.0, 29.0)):
+        write_run(tmp_path / 'b', seed, {10: last}, 'teacher')
+    runs = [f'A={tmp_path / "a"}', f'B={tmp_path / "b"}:teacher']
+    assert tool.main([*runs, '--classes', '--plot', str(tmp_path / 'c.png')]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == '|  | 5 | 10 | seeds | gain |'
+    assert lines[2] == '| A | 10.0 ± 0.0 | 21.0 ± 1.4 | 20.0, 22.0 |  |'
+    assert lines[3] == '| B |  | 27.0 ± 2.8 | 25.0, 29.0 | +6.0 ± 1.4 |'
+    assert '| car | 42.0 ± 2.8 | 54.0 ± 5.7 |' in lines
+    assert (tmp_path / 'c.png').stat().st_size > 1000
+
+
+def test_gain_is_paired_by_the_seeds_that_both_have(tool, tmp_path, capsys):
+    write_run(tmp_path / 'a', 0, {10: 20.0})
+    write_run(tmp_path / 'a', 1, {10: 30.0})
+    write_run(tmp_path / 'b', 1, {10: 33.0})
+    tool.main([f'A={tmp_path / "a"}', f'B={tmp_path / "b"}'])
+    assert '| 33.0 | +3.0 |' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('text', ['no-equals-sign', 'A='])
+def test_a_run_that_cannot_be_read(tool, text):
+    with pytest.raises(ValueError, match='NAME=FOLDER'):
+        tool.main([text])
+
+
+def test_a_folder_without_runs(tool, tmp_path):
+    with pytest.raises(ValueError, match='holds no seed'):
+        tool.main([f'A={tmp_path}'])

@@ -1,0 +1,151 @@
+"""Validation curves and last scores of several runs, over their seeds.
+
+Each run is NAME=FOLDER[:NETWORK]; the folder holds one work folder a seed. Scores are
+those of the last checkpoint; gains are paired by seed and taken against the first run.
+
+examples:
+  python tools/analysis_tools/compare_runs.py \\
+      SupOnly=work_dirs/sup:student MeanTeacher=work_dirs/mt:teacher --plot curves.png
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from mmsemiseg.utils.logs import read_scalars
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('runs', nargs='+', metavar='NAME=FOLDER[:NETWORK]')
+    parser.add_argument('--metric', default='mIoU')
+    parser.add_argument('--plot', type=Path, help='picture of the curves to write')
+    parser.add_argument('--classes', action='store_true', help='a row for each class')
+    return parser.parse_args(argv)
+
+
+def read_run(text: str, metric: str) -> tuple[str, dict[int, dict]]:
+    """``NAME=FOLDER[:NETWORK]`` -> name and {seed: {step: {metric: value}}}."""
+    match = re.fullmatch(r'([^=]+)=(.+?)(?::([a-z0-9]+))?', text)
+    if match is None:
+        raise ValueError(f'a run must be NAME=FOLDER[:NETWORK], but got {text!r}')
+    name, folder, network = match.groups()
+    prefix = f'{network or "student"}/'
+    seeds = {}
+    for path in sorted(Path(folder).glob('seed*')):
+        curve = {
+            record['step']: {
+                key.removeprefix(prefix): value
+                for key, value in record.items()
+                if key.startswith(prefix)
+            }
+            for record in read_scalars(path)
+            if f'{prefix}{metric}' in record
+        }
+        if curve:
+            seeds[int(path.name.removeprefix('seed'))] = curve
+    if not seeds:
+        raise ValueError(f'{folder} holds no seed*/ folder with {prefix}{metric}')
+    return name, seeds
+
+
+def values(seeds: dict, step: int, metric: str) -> np.ndarray:
+    return np.array([seeds[s][step].get(metric, np.nan) for s in sorted(seeds)])
+
+
+def spread(scores: np.ndarray, sign: str = '') -> str:
+    if len(scores) == 1:
+        return f'{scores[0]:{sign}.1f}'
+    return f'{scores.mean():{sign}.1f} ± {scores.std(ddof=1):.1f}'
+
+
+def markdown(runs: dict[str, dict], metric: str, classes: bool) -> str:
+    """One row a run: the curve, the last score of each seed, the paired gain."""
+    first = next(iter(runs.values()))
+    steps = sorted(
+        {step for seeds in runs.values() for s in seeds.values() for step in s}
+    )
+    head = ['', *map(str, steps), 'seeds', 'gain']
+    rows = []
+    for name, seeds in runs.items():
+        own = set.intersection(*(set(curve) for curve in seeds.values()))
+        cells = [spread(values(seeds, s, metric)) if s in own else '' for s in steps]
+        last = max(own)
+        each = ', '.join(f'{value:.1f}' for value in values(seeds, last, metric))
+        rows.append([name, *cells, each, _gain(first, seeds, last, metric)])
+    text = _table(head, rows)
+    if classes:
+        text += '\n' + _table(['', *runs], _class_rows(runs))
+    return text
+
+
+def _gain(first: dict, seeds: dict, last: int, metric: str) -> str:
+    shared = sorted(set(first) & set(seeds))
+    if seeds is first or not shared:
+        return ''
+    pairs = [seeds[s][last][metric] - first[s][max(first[s])][metric] for s in shared]
+    return spread(np.array(pairs), '+')
+
+
+def _class_rows(runs: dict[str, dict]) -> list[list[str]]:
+    names = next(iter(next(iter(runs.values())).values()))
+    keys = [key for curve in names.values() for key in curve if key.startswith('IoU.')]
+    rows = []
+    for key in dict.fromkeys(keys):
+        cells = []
+        for seeds in runs.values():
+            last = max(next(iter(seeds.values())))
+            cells.append(spread(values(seeds, last, key)))
+        rows.append([key.removeprefix('IoU.'), *cells])
+    return rows
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ['---'] * len(head), *rows]
+    return ''.join(f'| {" | ".join(cells)} |\n' for cells in lines)
+
+
+def plot(runs: dict[str, dict], metric: str, path: Path) -> None:
+    """Mean curve of each run, its seeds thin behind it."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(5, 3.2), dpi=120)
+    for number, (name, seeds) in enumerate(runs.items()):
+        colour = f'C{number}'
+        for curve in seeds.values():
+            points = sorted((step, scores[metric]) for step, scores in curve.items())
+            axes.plot(*zip(*points, strict=True), colour, alpha=0.25, linewidth=1)
+        own = sorted(set.intersection(*(set(curve) for curve in seeds.values())))
+        means = [values(seeds, step, metric).mean() for step in own]
+        axes.plot(own, means, colour, marker='o', markersize=3, label=name)
+    axes.set(xlabel='iteration', ylabel=f'{metric} in %')
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    runs = dict(read_run(text, args.metric) for text in args.runs)
+    print(markdown(runs, args.metric, args.classes))
+    if args.plot is not None:
+        plot(runs, args.metric, args.plot)
+        print(f'curves: {args.plot}')
+    return 0
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main())
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f'error: {error}')
