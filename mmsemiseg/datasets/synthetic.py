@@ -1,7 +1,8 @@
 """A small seeded data set of textured shapes, for tests and first steps.
 
 A class is a pair of a shape and a texture: disks are striped or dotted, stripes are on
-disks or squares, and so on. Colours, sizes, angles and light are random for every
+disks or squares, and so on. Many objects of a class share a colour, about as many as
+the difficulty leaves; other colours, sizes, angles and light are random for every
 object, and the clutter of the background has the same textures in other shapes and
 the same shapes without texture. Few labels therefore leave much to be learned.
 
@@ -57,7 +58,8 @@ def make_sample(
 ) -> Sample:
     """One image with its mask. ``key`` is the seed of this image alone.
 
-    ``difficulty`` in [0, 1] sets clutter, noise, light and the number of objects.
+    ``difficulty`` in [0, 1] sets clutter, noise, light, the number of objects and the
+    share of objects in another colour than their class's.
     """
     if size < 32:
         raise ValueError(f'size must be at least 32, but got {size}')
@@ -74,7 +76,10 @@ def make_sample(
         shape, texture = KINDS[kind]
         radius = (0.11 + 0.12 * rng.random()) * size
         inside, u, v = _place(rng, shape, size, radius)
-        image[inside] = _texture(rng, texture, u, v, radius)[inside]
+        typical = rng.random() >= difficulty
+        colour = SyntheticShapesDataset.METAINFO['palette'][kind + 1]
+        paint = _texture(rng, texture, u, v, radius, colour if typical else None)
+        image[inside] = paint[inside]
         mask[inside] = kind + 1
     return Sample(_light(rng, image, difficulty), mask)
 
@@ -174,10 +179,17 @@ _SHAPES = {
 
 
 def _texture(
-    rng: np.random.Generator, name: str, u: np.ndarray, v: np.ndarray, radius: float
+    rng: np.random.Generator,
+    name: str,
+    u: np.ndarray,
+    v: np.ndarray,
+    radius: float,
+    colour: list[int] | None = None,
 ) -> np.ndarray:
-    """Colours (H, W, 3) of a texture in two random colours."""
+    """Colours (H, W, 3) of a texture: two random ones, or one near ``colour``."""
     pair = _colours(rng, 35)
+    if colour is not None:
+        pair[0] = np.clip(np.add(colour, rng.integers(-50, 51, 3)), 0, 255)
     if name == 'plain':
         return np.broadcast_to(pair[0], (*u.shape, 3))
     period = max(radius * (0.28 + 0.12 * rng.random()), 3.0)
