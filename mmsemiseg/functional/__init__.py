@@ -1,5 +1,6 @@
 """Pure functions on tensors: no registry, no module, no configuration."""
 
+from .geometry import move
 from .mixing import classmix_masks, cutmix_masks, mix, partners
 from .pseudo_label import (
     PseudoLabel,
@@ -20,6 +21,7 @@ __all__ = [
     'ema_decay',
     'keep_mask',
     'mix',
+    'move',
     'partners',
     'pixel_weights',
     'pseudo_label',

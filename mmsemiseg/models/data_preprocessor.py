@@ -29,7 +29,7 @@ class SemiDataPreProcessor(SegDataPreProcessor):
     ``{'labeled': {inputs, data_samples}, 'unlabeled': {'weak': {...}, ...}}`` becomes
     the same nesting with a :class:`Batch` at each leaf. Every leaf is padded to a size
     of its own: its largest image, at least ``size``, rounded up to ``size_divisor``.
-    Padding is 255 in labels and False in ``valid_map``. A plain
+    Padding is 255 in labels, -1 in ``coords`` and False in ``valid_map``. A plain
     ``{inputs, data_samples}`` (validation, prediction) is handled as mmseg does.
     """
 
@@ -96,9 +96,12 @@ class SemiDataPreProcessor(SegDataPreProcessor):
             sample.valid_map = PixelData(data=ones)
         valid = _pad(sample.valid_map.data, *padded, False)
         sample.valid_map = PixelData(data=valid)
-        for name in ('gt_sem_seg', 'gt_edge_map'):
+        paddings = dict(
+            gt_sem_seg=self.seg_pad_val, gt_edge_map=self.seg_pad_val, coords=-1
+        )
+        for name, value in paddings.items():
             if name in sample:
-                padded_map = _pad(getattr(sample, name).data, *padded, self.seg_pad_val)
+                padded_map = _pad(getattr(sample, name).data, *padded, value)
                 setattr(sample, name, PixelData(data=padded_map))
         right, bottom = padded[1] - shape[1], padded[0] - shape[0]
         sample.set_metainfo(

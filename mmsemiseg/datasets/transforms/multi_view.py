@@ -11,6 +11,8 @@ from mmseg.registry import TRANSFORMS
 
 from .strict_compose import StrictCompose
 
+FIRST_INDEX = 256
+
 
 @TRANSFORMS.register_module()
 class RecordValidity(BaseTransform):
@@ -20,7 +22,14 @@ class RecordValidity(BaseTransform):
     mmcv and mmseg move with the image: 0 where there is image, the segmentation
     padding value (255) where a transform has padded. :class:`PackUnlabeledInputs`
     turns it into the boolean ``valid_map``. No label is involved.
+
+    Args:
+        record_geometry: Let the map tell the pixel of the image as well: its flat
+            index + 256, above every padding value.
     """
+
+    def __init__(self, record_geometry: bool = False) -> None:
+        self.record_geometry = record_geometry
 
     def transform(self, results: dict) -> dict:
         if 'seg_map_path' in results:
@@ -28,7 +37,13 @@ class RecordValidity(BaseTransform):
                 f"RecordValidity is for unlabeled images, but '{results['img_path']}' "
                 f"comes with the mask '{results['seg_map_path']}'"
             )
-        results['gt_seg_map'] = np.zeros(results['img'].shape[:2], np.uint8)
+        height, width = results['img'].shape[:2]
+        if self.record_geometry:
+            index = np.arange(height * width, dtype=np.int32) + FIRST_INDEX
+            results['gt_seg_map'] = index.reshape(height, width)
+            results['recorded_width'] = width
+        else:
+            results['gt_seg_map'] = np.zeros((height, width), np.uint8)
         results['seg_fields'] = ['gt_seg_map']
         return results
 
@@ -38,7 +53,9 @@ class PackUnlabeledInputs(PackSegInputs):
     """``PackSegInputs`` for images without labels.
 
     Gives ``inputs`` (3, H, W) and a data sample with ``valid_map``, a (1, H, W) bool
-    map that is False on padding, and no ``gt_sem_seg``.
+    map that is False on padding, and no ``gt_sem_seg``. Where the geometry was
+    recorded also ``coords``, (2, H, W) int32: the row and column of the pixel in the
+    decoded image, -1 on padding (see :func:`~mmsemiseg.functional.move`).
     """
 
     def transform(self, results: dict) -> dict:
@@ -47,8 +64,14 @@ class PackUnlabeledInputs(PackSegInputs):
         packed = super().transform(results)
         if validity is None:
             validity = np.zeros(results['img'].shape[:2], np.uint8)
-        valid = torch.from_numpy(np.ascontiguousarray(validity == 0))
-        packed['data_samples'].valid_map = PixelData(data=valid[None])
+        width = results.get('recorded_width')
+        valid = validity == 0 if width is None else validity >= FIRST_INDEX
+        sample = packed['data_samples']
+        sample.valid_map = PixelData(data=torch.from_numpy(valid.copy())[None])
+        if width is not None:
+            coords = np.stack(np.divmod(validity - FIRST_INDEX, width))
+            coords = np.where(valid, coords, -1).astype(np.int32)
+            sample.coords = PixelData(data=torch.from_numpy(coords))
         return packed
 
 
@@ -61,6 +84,8 @@ class MultiView(BaseTransform):
             in a packing transform (added if it is missing).
         shared: Pipeline before the views part, so that they have one geometry: a
             photometric strong view then matches its weak view pixel by pixel.
+        record_geometry: Give each sample ``coords``, by which
+            :func:`~mmsemiseg.functional.move` takes labels from one view to another.
 
     Returns ``{name: packed view}``.
 
@@ -69,10 +94,16 @@ class MultiView(BaseTransform):
     ['strong', 'weak']
     """
 
-    def __init__(self, views: dict[str, list], shared: list | tuple = ()) -> None:
+    def __init__(
+        self,
+        views: dict[str, list],
+        shared: list | tuple = (),
+        record_geometry: bool = False,
+    ) -> None:
         if not views:
             raise ValueError('views must name at least one view, but is empty')
-        self.shared = StrictCompose([RecordValidity(), *map(_build, shared)])
+        record = RecordValidity(record_geometry)
+        self.shared = StrictCompose([record, *map(_build, shared)])
         self.views = {name: _view_pipeline(cfgs) for name, cfgs in views.items()}
 
     def transform(self, results: dict) -> dict:

@@ -16,6 +16,7 @@ from mmsemiseg.datasets import (
     UnlabeledDataset,
 )
 from mmsemiseg.datasets.stream_dataset import sample_rng
+from mmsemiseg.functional import move
 from mmsemiseg.models import SemiDataPreProcessor
 
 register_all_modules()
@@ -187,3 +188,78 @@ def test_views_come_through_a_stream_in_batches(path, tmp_path):
     assert not views['weak'].valid[:, 28:].any()
     assert not views['weak'].valid[:, :, 26:].any()
     assert views['weak'].valid.any()
+
+
+# Geometry
+
+
+def geometric(path, views, shared=(), seed=0):
+    transform = MultiView(views, shared, record_geometry=True)
+    with sample_rng(seed):
+        results = LoadImageFromFile().transform(dict(img_path=path))
+        image = torch.from_numpy(results['img'].copy()).permute(2, 0, 1)
+        return image, transform(results)
+
+
+def coords_of(view):
+    return view['data_samples'].coords.data
+
+
+def test_no_geometry_by_default(path):
+    assert 'coords' not in apply(path, dict(weak=[]))['weak']['data_samples']
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_coords_tell_the_pixel_of_the_image(path, seed):
+    exact = [
+        dict(type='RandomCrop', crop_size=(24, 20)),
+        dict(type='RandomFlip', prob=0.5),
+        dict(type='Pad', size=(30, 28)),
+    ]
+    image, out = geometric(path, dict(weak=exact, strong=exact), seed=seed)
+    for view in out.values():
+        coords, valid = coords_of(view), valid_of(view)
+        assert coords.dtype == torch.int32 and coords.shape == (2, 28, 30)
+        assert torch.equal(coords[0] >= 0, valid)
+        assert torch.equal(valid, view['inputs'].amax(0) > 0)
+        rows, cols = coords[:, valid].long()
+        assert torch.equal(view['inputs'][:, valid], image[:, rows, cols])
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_validity_is_the_same_with_and_without_geometry(path, seed):
+    rotate = [GEOMETRY[0], *GEOMETRY[2:3], dict(type='RandomRotate', prob=1, degree=30)]
+    plain = apply(path, dict(weak=rotate), seed=seed)['weak']
+    _, out = geometric(path, dict(weak=rotate), seed=seed)
+    assert torch.equal(plain['inputs'], out['weak']['inputs'])
+    assert torch.equal(valid_of(plain), valid_of(out['weak']))
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_labels_move_from_view_to_view(path, seed):
+    rotate = dict(type='RandomRotate', prob=1, degree=30)
+    views = dict(weak=GEOMETRY[:3], strong=[*GEOMETRY[:3], rotate])
+    image, out = geometric(path, views, seed=seed)
+    label = torch.zeros(image.shape[1:], dtype=torch.long)
+    label[12:, :] = 1
+    label[:, 18:] += 2
+
+    def in_view(view):
+        rows, cols = coords_of(view).clamp_min(0).long()
+        return label[rows, cols].where(valid_of(view), torch.tensor(255))
+
+    weak, strong = out['weak'], out['strong']
+    moved = move(in_view(weak), coords_of(weak), coords_of(strong))
+    both = moved != 255
+    assert both.any() and not moved[~valid_of(strong)].ne(255).any()
+    assert (moved == in_view(strong))[both].float().mean() > 0.9
+
+
+def test_coords_are_padded_with_the_batch(path):
+    _, out = geometric(path, dict(weak=[]))
+    views = {k: pseudo_collate([v]) for k, v in out.items()}
+    batch = SemiDataPreProcessor(size_divisor=32)(dict(u=views), True)['inputs']['u']
+    coords = batch['weak'].data_samples[0].coords.data
+    assert coords.shape == (2, 32, 64)
+    assert (coords[:, 30:] == -1).all() and (coords[:, :, 40:] == -1).all()
+    assert coords[:, 29, 39].tolist() == [29, 39]
