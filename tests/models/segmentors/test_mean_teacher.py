@@ -166,15 +166,15 @@ def test_one_mask_mixes_all(kind):
 def test_classmix_pastes_whole_classes_of_the_donor():
     model = make(mix='classmix')
     strong = batch(2, size=(8, 8), labels=False)
-    stripes = torch.arange(8).view(1, 1, 8).expand(2, 8, 8) // 4  # classes 0 and 1
+    half = torch.arange(8) // 4  # classes 0 and 1
+    label = torch.stack([half.expand(8, 8), half.expand(8, 8).T])
     ones = torch.ones(2, 8, 8)
-    pseudo = PseudoLabel(stripes.contiguous(), ones, ones.bool())
-    images, _ = model.mixed(strong, pseudo)
+    images, mixed = model.mixed(strong, PseudoLabel(label, ones, ones.bool()))
     pasted = (images != strong.inputs).all(1)
-    for mask in pasted:  # one of the two classes, all of it
-        assert mask.sum() == 32
-        assert mask.all(0).sum() == 4
-        assert stripes[0][mask].unique().numel() == 1
+    for mask, donor in zip(pasted, label.flip(0), strict=True):
+        assert mask.sum() == 32  # one of the donor's two classes, all of it
+        assert donor[mask].unique().numel() == 1
+    assert torch.equal(mixed.label, torch.where(pasted, label.flip(0), label))
 
 
 def test_cutmix_area_is_handed_on():
