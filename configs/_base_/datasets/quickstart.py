@@ -8,7 +8,6 @@ labeled_pipeline = [
     dict(type='RandomResize', scale=(96, 96), ratio_range=(0.85, 1.3), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop_size),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
     dict(type='PackSegInputs'),
 ]
 unlabeled_pipeline = [
@@ -25,10 +24,10 @@ unlabeled_pipeline = [
             dict(type='RandomCrop', crop_size=crop_size),
             dict(type='RandomFlip', prob=0.5),
         ],
-        views=dict(weak=[], strong=[dict(type='PhotoMetricDistortion')]),
+        views=dict(weak=[], strong=[dict(type='PhotoMetricDistortion', hue_delta=5)]),
     ),
 ]
-test_pipeline = [
+val_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
@@ -66,7 +65,7 @@ val_dataloader = dict(
         data_root=data_root,
         data_prefix=prefix,
         ann_file='ImageSets/Segmentation/val.txt',
-        pipeline=test_pipeline,
+        pipeline=val_pipeline,
     ),
 )
 test_dataloader = val_dataloader

@@ -1,0 +1,15 @@
+# FixMatch on 24 labels and the other 343 frames unlabeled: the student is the labeler.
+_base_ = [
+    '../_base_/models/deeplabv3plus_r18-d16.py',
+    '../_base_/datasets/camvid-half.py',
+    '../_base_/schedules/adamw_800.py',
+    '../_base_/default_runtime.py',
+]
+heads = dict(num_classes=11)
+model = dict(
+    type='FixMatch',
+    threshold=0.9,
+    mix='cutmix',
+    student=dict(decode_head=heads, auxiliary_head=heads),
+)
+train_dataloader = dict(unlabeled={{_base_.unlabeled}})
