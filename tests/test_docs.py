@@ -326,7 +326,8 @@ def test_export(executed, tmp_path):
     model = build(cfg)
     meta = dict(dataset_meta=dict(classes=('a', 'b', 'c')))
     torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'run.pth')
-    Config(dict(model=cfg)).dump(tmp_path / 'config.py')
+    test = dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile')]))
+    Config(dict(model=cfg, test_dataloader=test)).dump(tmp_path / 'config.py')
     export = executed['get_started']['export']
     export(tmp_path / 'config.py', tmp_path / 'run.pth', tmp_path / 'plain')
     plain = MODELS.build(Config.fromfile(tmp_path / 'plain.py').model)
