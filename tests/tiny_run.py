@@ -103,8 +103,6 @@ def config(root, work_dir, model=None, max_iters=4, workers=0, **settings):
         sampler=dict(type='DefaultSampler', shuffle=False),
         dataset=labeled_set(root, 'val', TEST_PIPELINE),
     )
-    if workers:
-        validation['persistent_workers'] = True
     metric = dict(type='IoUMetric', iou_metrics=['mIoU'])
     checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=max_iters)
     hooks = [dict(type='MeanTeacherHook', decay=0.9)] if model is None else []

@@ -1,7 +1,8 @@
 """The training loop over named streams."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 
 import torch
 from mmengine.dist import get_world_size
@@ -82,21 +83,22 @@ class SemiTrainLoop(IterBasedTrainLoop):
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
         self._check_teacher_moves()
-        self.dataloader_iterator = self.batches(self._iter)
         self._log_streams()
-        while self._iter < self._max_iters and not self.stop_training:
-            self.runner.model.train()
-            batches = next(self.dataloader_iterator)
-            self._log_passes()
-            self.run_iter(batches)
-            self._decide_current_val_interval()
-            if self._is_validation_due():
-                self.runner.val_loop.run()
+        # Closed here, an iterator ends its workers; collected with the runner it hangs
+        with closing(self.batches(self._iter)) as self.dataloader_iterator:
+            while self._iter < self._max_iters and not self.stop_training:
+                self.runner.model.train()
+                batches = next(self.dataloader_iterator)
+                self._log_passes()
+                self.run_iter(batches)
+                self._decide_current_val_interval()
+                if self._is_validation_due():
+                    self.runner.val_loop.run()
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
         return self.runner.model
 
-    def batches(self, start: int = 0) -> Iterator[dict]:
+    def batches(self, start: int = 0) -> Generator[dict, None, None]:
         """``{stream: batch}`` from iteration ``start`` on, without end."""
         for name, loader in self.streams.items():
             loader.sampler.start = start * loader.batch_size
@@ -190,7 +192,7 @@ def _stream(runner, name: str, cfg: dict) -> DataLoader:
     sampler.update(type='StreamSampler', stream=name)
     cfg['dataset'] = StreamDataset(cfg['dataset'], stream=name)
     cfg.setdefault('num_workers', 0)
-    cfg.setdefault('persistent_workers', cfg['num_workers'] > 0)
+    cfg['persistent_workers'] = False  # a stream is iterated once: let its workers go
     # Loaders draw a seed whenever workers start: not from the generator that trains
     cfg['generator'] = torch.Generator()
     return runner.build_dataloader(dict(cfg, sampler=sampler), seed=runner.seed)

@@ -1,3 +1,4 @@
+import multiprocessing
 import shutil
 
 import mmengine.runner.loops
@@ -138,6 +139,13 @@ def test_workers_change_nothing(data, reference, tmp_path):
     hook, runner = drawn(cfg)
     assert hook.names == reference[0]
     assert differing(weights(runner), reference[1]) == []
+
+
+def test_workers_end_with_the_training(data, tmp_path):
+    before = set(multiprocessing.active_children())
+    runner = train(config(data, tmp_path / 'run', max_iters=1, workers=2))
+    assert set(multiprocessing.active_children()) <= before
+    assert runner.iter == 1
 
 
 def test_place_of_the_data_and_validation_change_nothing(data, reference, tmp_path):
