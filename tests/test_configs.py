@@ -65,7 +65,7 @@ def test_an_evaluation_base_fits_a_data_set(data, tmp_path):
     leaf = tmp_path / 'leaf.py'
     leaf.write_text(
         f'_base_ = {bases}\n'
-        'val_dataloader = dict(dataset=dict(pipeline={{_base_.test_pipeline}}))\n'
+        'val_dataloader = dict(dataset=dict(pipeline={{_base_.eval_pipeline}}))\n'
     )
     steps = [
         step.type for step in Config.fromfile(leaf).val_dataloader.dataset.pipeline

@@ -32,8 +32,8 @@ from mmsemiseg.utils.overlay import overlay, titled_row
 MODEL = 'deeplabv3plus-r18-w16'
 BASELINE = ('SupOnly', f'sup-only_{MODEL}_quickstart.py', 'student')
 METHOD = ('MeanTeacher', f'mean-teacher_cutmix_{MODEL}_quickstart.py', 'teacher')
-COUNTS = dict(labeled=24, unlabeled=300, val=60)
-DIFFICULTY = 0.2
+COUNTS = dict(labeled=16, unlabeled=300, val=60)
+DIFFICULTY = 0.1
 DATA = Path('data/quickstart')
 
 

@@ -14,3 +14,4 @@ model = dict(
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 custom_hooks = [dict(type='MeanTeacherHook', decay=0.99, warmup='1/(t+1)')]
+default_hooks = dict(checkpoint=dict(save_best='teacher/mIoU'))

@@ -58,8 +58,8 @@ def make_sample(
 ) -> Sample:
     """One image with its mask. ``key`` is the seed of this image alone.
 
-    ``difficulty`` in [0, 1] sets clutter, noise, light, the number of objects and the
-    share of objects in another colour than their class's.
+    ``difficulty`` in [0, 1] sets clutter, noise, light, the number and the size of
+    objects, and the share of objects in another colour than their class's.
     """
     if size < 32:
         raise ValueError(f'size must be at least 32, but got {size}')
@@ -74,7 +74,7 @@ def make_sample(
     for i in range(int(rng.integers(2, 4 + round(2 * difficulty)))):
         kind = (first + i) % len(KINDS)
         shape, texture = KINDS[kind]
-        radius = (0.11 + 0.12 * rng.random()) * size
+        radius = (1.5 - difficulty) * (0.11 + 0.12 * rng.random()) * size
         inside, u, v = _place(rng, shape, size, radius)
         typical = rng.random() >= difficulty
         colour = SyntheticShapesDataset.METAINFO['palette'][kind + 1]

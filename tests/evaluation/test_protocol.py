@@ -61,7 +61,7 @@ def predicted(samples, model):
     ],
 )
 def test_each_base(name, test_cfg, text, data):
-    pipeline = base(name).test_pipeline
+    pipeline = base(name).eval_pipeline
     for step in pipeline:
         if step['type'] == 'CenterCropEval':
             step.crop_size = (20, 24)
@@ -98,7 +98,7 @@ def test_other_sizes(steps, text, data):
 
 
 def test_wrapped_data_sets(data):
-    whole, half = base('whole').test_pipeline, base('half').test_pipeline
+    whole, half = base('whole').eval_pipeline, base('half').eval_pipeline
     parts = [labeled_set(data, 'val', pipeline) for pipeline in (whole, half, whole)]
     joined = DATASETS.build(dict(type='ConcatDataset', datasets=parts))
     assert describe_protocol(joined, segmentor()) == (
@@ -114,7 +114,7 @@ def test_the_student_of_a_method_is_asked(data):
     class Method(torch.nn.Module):
         student = segmentor(SLIDE)
 
-    images = dataset(data, base('slide').test_pipeline)
+    images = dataset(data, base('slide').eval_pipeline)
     assert describe_protocol(images, Method()).startswith('slide, window (16, 16)')
 
 

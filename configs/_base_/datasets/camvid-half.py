@@ -37,7 +37,7 @@ unlabeled_pipeline = [
         views=dict(weak=[], strong=[dict(type='PhotoMetricDistortion')]),
     ),
 ]
-val_pipeline = [
+test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=base_scale, keep_ratio=True),
     dict(type='LoadAnnotations'),
@@ -75,7 +75,7 @@ val_dataloader = dict(
         type='CamVidDataset',
         data_root=data_root,
         data_prefix=dict(img_path='images/val', seg_map_path='labels/val'),
-        pipeline=val_pipeline,
+        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader

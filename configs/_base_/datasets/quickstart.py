@@ -1,5 +1,6 @@
 # Textured shapes, 96 x 96, few labels, made by:
-#   mim run mmsemiseg make_synthetic --out data/quickstart
+#   mim run mmsemiseg make_synthetic --out data/quickstart --labeled 16 \
+#       --unlabeled 300 --val 60 --difficulty 0.1
 data_root = 'data/quickstart/'
 crop_size = (80, 80)
 labeled_pipeline = [
@@ -27,7 +28,7 @@ unlabeled_pipeline = [
         views=dict(weak=[], strong=[dict(type='PhotoMetricDistortion', hue_delta=5)]),
     ),
 ]
-val_pipeline = [
+test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
@@ -65,7 +66,7 @@ val_dataloader = dict(
         data_root=data_root,
         data_prefix=prefix,
         ann_file='ImageSets/Segmentation/val.txt',
-        pipeline=val_pipeline,
+        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader

@@ -1,5 +1,5 @@
 # The centre of each image alone, at original size.
-test_pipeline = [
+eval_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
     dict(type='CenterCropEval', crop_size=(512, 512)),

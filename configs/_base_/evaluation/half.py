@@ -1,5 +1,5 @@
 # Input at half size; logits back at the labels' size.
-test_pipeline = [
+eval_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale_factor=0.5),
     dict(type='LoadAnnotations'),

@@ -1,6 +1,6 @@
 # Sliding window at original size. Set also the student's
 # `test_cfg = dict(mode='slide', crop_size=..., stride=...)`.
-test_pipeline = [
+eval_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),

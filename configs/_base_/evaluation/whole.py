@@ -1,5 +1,5 @@
 # Whole images at original size.
-test_pipeline = [
+eval_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),

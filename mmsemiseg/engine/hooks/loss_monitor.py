@@ -4,6 +4,7 @@ import math
 
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
+from torch import Tensor
 
 from ...utils.model import unwrap
 
@@ -33,7 +34,11 @@ class LossMonitorHook(Hook):
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
     ) -> None:
-        losses = {k: float(v) for k, v in (outputs or {}).items() if 'loss' in k}
+        losses = {
+            key: float(value.detach() if isinstance(value, Tensor) else value)
+            for key, value in (outputs or {}).items()
+            if 'loss' in key
+        }
         broken = {k: v for k, v in losses.items() if not math.isfinite(v)}
         if broken:
             raise FloatingPointError(_describe_broken(runner, broken))

@@ -155,7 +155,7 @@ def _check_settings(cfg: Config, settings: dict) -> None:
             'a SelfTrainingRunner goes on from the newest checkpoint of its stage: '
             f'resume=True needs load_from=None, but it is {cfg.load_from!r}'
         )
-    if 'streams' not in signature(MODELS.get(cfg.model.type)).parameters:
+    if 'streams' not in signature(MODELS.get(cfg.model.type).__init__).parameters:
         raise ValueError(
             'self-training needs a model with the setting `streams`, as SupOnly has, '
             f'but model.type is {cfg.model.type!r}'

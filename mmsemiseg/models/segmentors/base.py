@@ -1,6 +1,6 @@
 """What every semi-supervised method shares."""
 
-from abc import abstractmethod
+from abc import ABCMeta, abstractmethod
 
 import torch
 from mmengine.logging import MessageHub
@@ -15,7 +15,17 @@ from ..data_preprocessor import Batch
 from .pair import Pair
 
 
-class SemiSegmentor(BaseSegmentor):
+class _Buildable(ABCMeta):
+    """Lets mmseg's ``init_model`` build a method: it sets these settings to None."""
+
+    def __call__(cls, *args, **settings):
+        for name in ('pretrained', 'train_cfg'):
+            if settings.get(name, 0) is None:
+                del settings[name]
+        return super().__call__(*args, **settings)
+
+
+class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
     """A student, perhaps its teacher, and a loss on unlabeled images.
 
     Subclasses implement :meth:`unsupervised_loss`. The supervised losses are those of
