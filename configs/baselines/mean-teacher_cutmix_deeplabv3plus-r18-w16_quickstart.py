@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/schedules/quickstart.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(type='MeanTeacher', threshold=0.8, mix='cutmix')
+model = dict(type='MeanTeacher', threshold=0.6, mix='cutmix')
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 custom_hooks = [dict(type='MeanTeacherHook', decay=0.98, warmup='1/(t+1)')]
 default_hooks = dict(checkpoint=dict(save_best='teacher/mIoU'))
