@@ -3,6 +3,7 @@ from .loss_monitor import LossMonitorHook
 from .mean_teacher import MeanTeacherHook
 from .monitor import PseudoLabelMonitorHook
 from .run_monitor import RunMonitorHook
+from .safe_checkpoint import SafeCheckpointHook
 from .step_hook import StepHook
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     'PseudoLabelAuditHook',
     'PseudoLabelMonitorHook',
     'RunMonitorHook',
+    'SafeCheckpointHook',
     'StepHook',
 ]
