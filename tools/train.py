@@ -33,7 +33,14 @@ def parse_args():
         'download',
     )
     parser.add_argument('--seed', type=int, help='seed of the run')
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='automatic mixed precision: fp16 on an accelerator, bf16 on a CPU',
+    )
+    parser.add_argument(
+        '--amp-dtype', choices=['fp16', 'bf16'], help='the same with this type'
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -69,8 +76,8 @@ def build_config(args):
         launch.require_fit(MODELS.build(student.backbone), args.pretrained)
     if args.seed is not None:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
-    if args.amp:
-        launch.use_amp(cfg, get_device())
+    if args.amp or args.amp_dtype:
+        launch.use_amp(cfg, get_device(), args.amp_dtype)
     if args.resume is not None:
         launch.use_resume(cfg, args.resume)
     return cfg

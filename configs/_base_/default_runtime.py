@@ -21,10 +21,10 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
-        type='CheckpointHook',
+        type='SafeCheckpointHook',
         by_epoch=False,
         interval=500,
-        max_keep_ckpts=1,
+        max_keep_ckpts=2,
         save_last=True,
         save_best='student/mIoU',
         rule='greater',

@@ -119,17 +119,27 @@ def require_fit(backbone, file):
         )
 
 
-def use_amp(cfg, device):
-    """Switch the optimizer wrapper to mixed precision with a dynamic loss scale."""
-    if device == 'cpu':
-        raise ValueError('--amp needs an accelerator, but the device is cpu')
+def use_amp(cfg, device, dtype=None):
+    """Switch the optimizer wrapper to mixed precision.
+
+    `dtype` is 'fp16', with a dynamic loss scale, or 'bf16', which needs none; None
+    takes fp16 on an accelerator, as elsewhere in OpenMMLab, and bf16 on a CPU.
+    """
+    dtype = dtype or ('bf16' if device == 'cpu' else 'fp16')
+    if device == 'cpu' and dtype == 'fp16':
+        raise ValueError('--amp-dtype fp16 needs an accelerator; on a CPU use bf16')
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'Bf16OptimWrapper'):
         raise ValueError(
             f'--amp works with optim_wrapper.type=OptimWrapper, but it is {kind}'
         )
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if dtype == 'bf16':
+        cfg.optim_wrapper.type = 'Bf16OptimWrapper'
+        for setting in ('loss_scale', 'dtype', 'use_fsdp'):  # of AmpOptimWrapper
+            cfg.optim_wrapper.pop(setting, None)
+    else:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
 def use_resume(cfg, resume):
@@ -139,7 +149,9 @@ def use_resume(cfg, resume):
     """
     if resume != 'auto':
         cfg.resume, cfg.load_from = True, existing_file(resume, '--resume')
-    elif any(Path(cfg.work_dir).rglob('last_checkpoint')):
+    elif cfg.get('runner_type') in ('SemiRunner', 'SelfTrainingRunner'):
+        cfg.resume = 'auto'
+    elif (Path(cfg.work_dir) / 'last_checkpoint').is_file():
         cfg.resume, cfg.load_from = True, None
     else:
         cfg.resume = cfg.get('load_from') is None

@@ -1,14 +1,18 @@
 from .audit import PseudoLabelAuditHook
+from .batch_norm_sync import BatchNormSyncHook
 from .loss_monitor import LossMonitorHook
 from .mean_teacher import MeanTeacherHook
+from .memory import MemoryHook
 from .monitor import PseudoLabelMonitorHook
 from .run_monitor import RunMonitorHook
 from .safe_checkpoint import SafeCheckpointHook
 from .step_hook import StepHook
 
 __all__ = [
+    'BatchNormSyncHook',
     'LossMonitorHook',
     'MeanTeacherHook',
+    'MemoryHook',
     'PseudoLabelAuditHook',
     'PseudoLabelMonitorHook',
     'RunMonitorHook',

@@ -1,16 +1,13 @@
 """Audit of the pseudo labels during training, against truth kept out of it."""
 
 import copy
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
 from ...utils.model import unwrap
+from ...utils.random_state import kept_random_state
 
 
 @HOOKS.register_module()
@@ -89,16 +86,3 @@ class PseudoLabelAuditHook(Hook):
         values = ', '.join(f'{key} {value:.2f}' for key, value in scalars.items())
         runner.logger.info(f'audit of {self.network} at iteration {step}: {values}')
         return metrics
-
-
-@contextmanager
-def kept_random_state() -> Iterator[None]:
-    """Restore the states of Python's, NumPy's and torch's generators at the end."""
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=list(devices)):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)

@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 from torch import Tensor
@@ -34,11 +35,8 @@ class LossMonitorHook(Hook):
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
     ) -> None:
-        losses = {
-            key: float(value.detach() if isinstance(value, Tensor) else value)
-            for key, value in (outputs or {}).items()
-            if 'loss' in key
-        }
+        terms = {k: v for k, v in (outputs or {}).items() if 'loss' in k}
+        losses = dict(zip(terms, _as_floats(list(terms.values())), strict=True))
         broken = {k: v for k, v in losses.items() if not math.isfinite(v)}
         if broken:
             raise FloatingPointError(_describe_broken(runner, broken))
@@ -55,6 +53,13 @@ class LossMonitorHook(Hook):
             f'{describe_settings(unwrap(runner.model))}; during a warm-up this is as '
             'it should be.'
         )
+
+
+def _as_floats(values: list) -> list[float]:
+    """Wait for the device once, not once for each value."""
+    if values and all(isinstance(value, Tensor) for value in values):
+        return torch.stack([value.detach().float() for value in values]).tolist()
+    return [float(value) for value in values]
 
 
 def describe_settings(model) -> str:

@@ -1,7 +1,5 @@
 """When the teacher moves, and how far."""
 
-import math
-
 from mmseg.registry import HOOKS
 
 from ...functional.schedules import ema_decay
@@ -48,8 +46,7 @@ class MeanTeacherHook(StepHook):
         self.steps = max(int(pair.steps) for pair in model.pairs)
 
     def after_step(self, runner) -> None:
-        accumulation = runner.optim_wrapper._accumulative_counts
-        max_steps = math.ceil(runner.max_iters / accumulation)
-        decay = ema_decay(self.steps, max_steps, self.decay, self.warmup, self.anneal)
+        total = runner.max_iters
+        decay = ema_decay(self.steps, total, self.decay, self.warmup, self.anneal)
         unwrap(runner.model).update_teacher(decay)
         self.steps += 1

@@ -9,14 +9,15 @@ from torch import Tensor
 from ...functional import PseudoLabelStats
 from ...utils.model import unwrap
 from .loss_monitor import describe_settings
+from .pending import pending
 
 
 @HOOKS.register_module()
 class PseudoLabelMonitorHook(Hook):
     """Report the :class:`~mmsemiseg.functional.PseudoLabelStats` that a step leaves.
 
-    Reads ``model.pending['pseudo']`` after each iteration, where there is one, and
-    sums on the device. Every ``interval`` iterations, over all processes:
+    Reads ``model.pending['pseudo']`` of each batch, where there is one, and sums on
+    the device. Every ``interval`` iterations, over all processes:
 
     - the scalars ``train/pseudo_coverage`` (kept / valid pixels) and
       ``train/pseudo_confidence`` (mean over valid pixels), both in [0, 1];
@@ -47,9 +48,9 @@ class PseudoLabelMonitorHook(Hook):
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
     ) -> None:
-        stats = getattr(unwrap(runner.model), 'pending', {}).get('pseudo')
-        if stats is not None:
-            self._add(stats, runner.iter)
+        for left in pending(runner):
+            if 'pseudo' in left:
+                self._add(left['pseudo'], runner.iter)
         if self._sums is not None and self.every_n_train_iters(runner, self.interval):
             self._report(runner)
 

@@ -3,39 +3,44 @@
 from abc import abstractmethod
 
 from mmengine.hooks import Hook
+from torch.optim import Optimizer
 
 
 class StepHook(Hook):
-    """A hook that runs once per optimizer step.
+    """A hook that runs after each iteration in which an optimizer stepped.
 
-    mmengine calls ``after_train_iter`` for every micro-batch of an accumulation, and
-    also when fp16 training has skipped a step because of an overflow. Subclasses
-    implement :meth:`after_step`, which sees neither.
+    The optimizer itself tells: with fp16 an overflow skips its step, and then nothing
+    else may move either. Subclasses implement :meth:`after_step`.
     """
 
     def before_train(self, runner) -> None:
-        self._scale = None
-
-    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        scaler = _loss_scaler(runner)
-        self._scale = scaler.get_scale() if scaler is not None else None
+        self._stepped = False
+        self._handles = [
+            optimizer.register_step_post_hook(self._note_step)
+            for optimizer in _optimizers(runner.optim_wrapper)
+        ]
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
     ) -> None:
-        if runner.optim_wrapper.should_update() and not self._was_skipped(runner):
+        stepped, self._stepped = self._stepped, False
+        if stepped:
             self.after_step(runner)
 
-    def _was_skipped(self, runner) -> bool:
-        """A loss scaler lowers its scale exactly when it skips a step."""
-        scaler = _loss_scaler(runner)
-        return scaler is not None and scaler.get_scale() < self._scale
+    def after_train(self, runner) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _note_step(self, optimizer: Optimizer, args, kwargs) -> None:
+        # A fused optimizer is always called, and skips inside when told of an overflow
+        overflow = getattr(optimizer, 'found_inf', None)
+        self._stepped |= overflow is None or not overflow.item()
 
     @abstractmethod
     def after_step(self, runner) -> None:
-        """Called after each optimizer step that was taken."""
+        """Called after each iteration whose optimizer step was taken."""
 
 
-def _loss_scaler(runner):
-    scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
-    return scaler if scaler is not None and scaler.is_enabled() else None
+def _optimizers(optim_wrapper) -> list[Optimizer]:
+    wrappers = getattr(optim_wrapper, 'optim_wrappers', {'': optim_wrapper})
+    return [wrapper.optimizer for wrapper in wrappers.values()]

@@ -1,27 +1,228 @@
 """mmengine's Runner for runs with named streams."""
 
+import os
+from contextlib import nullcontext
+
+import numpy as np
+from mmengine.device import get_device
+from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
+from mmengine.hooks import Hook, SyncBuffersHook
+from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from torch import nn
+
+from ...utils.model import unwrap
+from ...utils.random_state import seed_generators
+from .checkpoint import (
+    CheckpointError,
+    check_resumable,
+    find_resumable,
+    is_local,
+    plain,
+    read_checkpoint,
+    require_fit,
+    restore_history,
+    whole_file,
+)
+from .processes import ddp_settings, init_processes
+from .run_state import restore, run_state
 
 
 @RUNNERS.register_module()
 class SemiRunner(Runner):
-    """Runner whose batch size is the sum over its training streams.
+    """Runner of one run on a CPU, a GPU or many, which can be stopped at any time.
 
-    ``auto_scale_lr`` scales by the images of one iteration, all streams and processes
-    together; mmengine's own Runner knows one train dataloader only.
+    - A run that was stopped, by a signal too, and is resumed equals the uninterrupted
+      one bit by bit on a CPU. What would make them differ (number of processes or
+      threads, device, batches, data) is an error; ``exact_resume=False`` in the config
+      turns it into a warning.
+    - ``resume='auto'``: go on from the newest good checkpoint in ``work_dir``; if there
+      is none start, from the weights of ``load_from`` where they are given.
+    - Checkpoints appear on disk whole or not at all, and load without unpickling code.
+    - Processes of a launcher on machines without a GPU talk through gloo.
+    - ``sync_bn='torch'`` makes BatchNorm synchronous on GPUs; on CPUs, where PyTorch
+      has none, running statistics are averaged, as they are without it.
+    - ``auto_scale_lr`` scales by the images of one optimizer step: all streams,
+      processes and batches of an accumulation together.
     """
 
-    def scale_lr(self, optim_wrapper, auto_scale_lr: dict | None = None) -> None:
-        streams = getattr(self.train_loop, 'streams', None)
-        if streams is None:
-            return super().scale_lr(optim_wrapper, auto_scale_lr)
-        summed = sum(loader.batch_size for loader in streams.values())
-        loaders, self._train_dataloader = (
-            self._train_dataloader,
-            dict(batch_size=summed),
+    # Processes
+
+    def setup_env(self, env_cfg: dict) -> None:
+        if self.distributed and not is_distributed() and get_device() == 'cpu':
+            init_processes(self.launcher, env_cfg.get('dist_cfg') or {})
+        super().setup_env(env_cfg)
+
+    def set_randomness(
+        self, seed, diff_rank_seed: bool = False, deterministic: bool = False
+    ) -> None:
+        """One seed for the order of the data, generators that differ by process."""
+        super().set_randomness(seed, False, deterministic)
+        if self.rank > 0:
+            mixed = np.random.SeedSequence((self.seed, self.rank)).generate_state(1)
+            seed_generators(int(mixed[0]))
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module):
+        if not self.distributed or is_model_wrapper(model):
+            return super().wrap_model(model_wrapper_cfg, model)
+        if get_device() == 'cpu':
+            self.cfg.pop('sync_bn', None)
+            model = revert_sync_batchnorm(model)
+        find_unused = self.cfg.get('find_unused_parameters')
+        settings = ddp_settings(model_wrapper_cfg, model, find_unused)
+        return super().wrap_model(settings, model)
+
+    def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
+        defaults = dict(
+            batch_norm=dict(type='BatchNormSyncHook'),
+            checkpoint=dict(type='SafeCheckpointHook'),
         )
+        defaults.update(default_hooks or {})
+        checkpoint = defaults['checkpoint']
+        if isinstance(checkpoint, dict) and checkpoint.get('type') == 'CheckpointHook':
+            defaults['checkpoint'] = dict(checkpoint, type='SafeCheckpointHook')
+        super().register_hooks(defaults, custom_hooks)
+        self.register_hook(_PlainCheckpoint())
+        if self.distributed and any(isinstance(h, SyncBuffersHook) for h in self.hooks):
+            raise ValueError(
+                'SyncBuffersHook averages every buffer over the processes, counters '
+                'and memory banks too: remove it, SemiRunner averages the statistics '
+                'of BatchNorm'
+            )
+
+    def scale_lr(self, optim_wrapper, auto_scale_lr: dict | None = None) -> None:
+        loop = self.train_loop
+        if not hasattr(loop, 'streams'):
+            return super().scale_lr(optim_wrapper, auto_scale_lr)
+        images = sum(loader.batch_size for loader in loop.streams.values())
+        summed = dict(batch_size=images * loop.accumulation)
+        loaders, self._train_dataloader = self._train_dataloader, summed
         try:
             super().scale_lr(optim_wrapper, auto_scale_lr)
         finally:
             self._train_dataloader = loaders
+
+    # Checkpoints
+
+    def save_checkpoint(
+        self, out_dir: str, filename: str, *args, meta: dict | None = None, **settings
+    ) -> None:
+        """As mmengine's, with the state of the run. All processes call it."""
+        meta = dict(meta or {})
+        if hasattr(self.train_loop, 'streams'):
+            meta['run_state'] = run_state(self.train_loop)
+        path = os.path.join(out_dir, filename)
+        writes = is_main_process() and is_local(path)
+        with whole_file(path) if writes else nullcontext(path) as part:
+            filename = os.path.basename(part)
+            super().save_checkpoint(out_dir, filename, *args, meta=meta, **settings)
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location='cpu',
+        strict: bool = False,
+        revise_keys: list = [(r'^module\.', '')],  # noqa: B006, as in mmengine
+    ) -> dict:
+        """As mmengine's, but no code in the file runs, and weights must fit.
+
+        Raises:
+            CheckpointError: The file is damaged, holds code, or none of its tensors
+                fits the model; when ``strict``, if any is missing or left over.
+        """
+        if not is_local(filename):
+            return super().load_checkpoint(filename, map_location, strict, revise_keys)
+        checkpoint = read_checkpoint(filename, map_location)
+        if 'message_hub' in checkpoint:
+            checkpoint['message_hub'] = restore_history(checkpoint['message_hub'])
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        model = unwrap(self.model)
+        require_fit(model, checkpoint, filename, strict)
+        _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)
+        self._has_loaded = True
+        self.logger.info(f'Load checkpoint from {filename}')
+        return checkpoint
+
+    def load_or_resume(self) -> None:
+        if self._has_loaded or not self._resume:
+            return super().load_or_resume()
+        if self._load_from is not None and self._resume != 'auto':
+            return self.resume(self._load_from)
+        found = [find_resumable(self.work_dir) if is_main_process() else None]
+        broadcast_object_list(found)
+        path, refused = found[0]
+        for error in refused:
+            self.logger.warning(f'not resumed: {error}')
+        if path is not None:
+            self.resume(path)
+        elif refused:
+            raise CheckpointError(
+                f'{self.work_dir} holds checkpoints, but none that can be resumed:\n'
+                + '\n'.join(str(error) for error in refused)
+            )
+        elif self._load_from is not None:
+            self.load_checkpoint(self._load_from)
+        else:
+            self.logger.info(f'{self.work_dir} has no checkpoint yet: a new run starts')
+        self._has_loaded = True
+
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location='cpu',
+    ) -> None:
+        """Go on from a checkpoint of this run.
+
+        Raises:
+            CheckpointError: See :meth:`load_checkpoint`; the model must fit entirely.
+            ResumeError: The surroundings or settings are not those of the checkpoint.
+        """
+        self.logger.info(f'resuming from {filename}')
+        resumed = {}
+        load = self.load_checkpoint
+
+        def load_all(filename: str, map_location='cpu') -> dict:
+            resumed.update(load(filename, map_location, strict=True))
+            check_resumable(resumed, filename)
+            return resumed
+
+        self.load_checkpoint = load_all  # which mmengine's resume() calls
+        try:
+            super().resume(
+                filename, resume_optimizer, resume_param_scheduler, map_location
+            )
+        finally:
+            del self.load_checkpoint
+        if hasattr(self.train_loop, 'streams'):
+            self._restore(resumed['meta'].get('run_state'), filename)
+
+    def _restore(self, state: dict | None, filename: str) -> None:
+        exact = self.cfg.get('exact_resume', True)
+        if state is None and exact:
+            raise CheckpointError(
+                f'{filename} was not saved by SemiRunner: it has no state of random '
+                'generators and streams. Go on without by exact_resume=False'
+            )
+        differences = ['the checkpoint has no state of the run']
+        if state is not None:
+            differences = restore(self.train_loop, state, exact)
+        if differences:
+            self.logger.warning(
+                'the resumed run will not equal the uninterrupted one bit by bit: '
+                + '; '.join(differences)
+            )
+
+
+class _PlainCheckpoint(Hook):
+    """A checkpoint of tensors and plain containers alone, safe to load."""
+
+    priority = 'LOWEST'
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        content = plain(checkpoint)
+        checkpoint.clear()
+        checkpoint.update(content)

@@ -95,8 +95,7 @@ class SelfTrainingRunner:
         cfg.experiment_name = f'{os.path.basename(self.work_dir)}_{stage}'
         if cfg.get('visualizer'):  # by one name both stages would get one visualizer
             cfg.visualizer.name = cfg.experiment_name
-        last = os.path.join(cfg.work_dir, 'last_checkpoint')
-        cfg.resume = self.resume and os.path.isfile(last)
+        cfg.resume = 'auto' if self.resume else False
         cfg.pop('self_training', None)
         return SemiRunner.from_cfg(cfg)
 
@@ -150,10 +149,10 @@ def _check_settings(cfg: Config, settings: dict) -> None:
         raise ValueError(
             f'self_training.threshold must be in [0, 1] or None, but got {threshold}'
         )
-    if cfg.get('resume') and cfg.get('load_from'):
+    if cfg.get('resume') not in (None, False, 'auto') and cfg.get('load_from'):
         raise ValueError(
-            'a SelfTrainingRunner goes on from the newest checkpoint of its stage: '
-            f'resume=True needs load_from=None, but it is {cfg.load_from!r}'
+            'a SelfTrainingRunner goes on from the newest checkpoint of its stage, not '
+            f"from {cfg.load_from!r}: set resume='auto'"
         )
     if 'streams' not in signature(MODELS.get(cfg.model.type).__init__).parameters:
         raise ValueError(

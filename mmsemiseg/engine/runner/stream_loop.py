@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Generator
 from contextlib import closing
+from itertools import islice
 
 import torch
 from mmengine.dist import get_world_size
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader
 from ...datasets.checks import check_streams
 from ...datasets.stream_dataset import StreamDataset
 from ...utils.model import unwrap
+from ...utils.random_state import random_state, set_random_state
 from ..hooks.mean_teacher import MeanTeacherHook
 from .runner import SemiRunner
 
@@ -21,7 +23,7 @@ LABELED = 'labeled'
 
 @LOOPS.register_module()
 class SemiTrainLoop(IterBasedTrainLoop):
-    """Draws one batch of each named stream per iteration.
+    """One iteration: one batch of each named stream, one optimizer step.
 
     ``train_dataloader`` maps stream names to ordinary mmengine dataloader configs::
 
@@ -34,12 +36,23 @@ class SemiTrainLoop(IterBasedTrainLoop):
     train dataloader. Samples are seeded one by one, so batches do not depend on
     ``num_workers``, and resuming needs no replay.
 
+    With ``accumulation=k`` an iteration takes k batches of each stream, and the
+    gradient is the mean of theirs. All that counts iterations (``max_iters``,
+    schedules, intervals, teachers, banks) so counts optimizer steps: a run with k
+    batches of b images equals, up to BatchNorm, one with a batch of k * b.
+
     Args:
+        accumulation: Batches of each stream in one optimizer step.
         allow_overlap: Permit images in the labeled and an unlabeled stream at once
             (the papers' "full" rows); otherwise it is an error at the start.
         check_data: Read the header of each file at the start and report missing,
             unreadable, duplicate and mismatched ones.
         log_interval: Iterations between records of the passes over each stream.
+
+    Attributes:
+        drawn: Samples taken from each stream so far, by all processes.
+        pending: ``model.pending`` of each batch of the last iteration, for hooks.
+        validated: Whether the weights as they are have been validated.
     """
 
     def __init__(
@@ -50,11 +63,14 @@ class SemiTrainLoop(IterBasedTrainLoop):
         val_begin: int = 1,
         val_interval: int = 1000,
         dynamic_intervals: list[tuple[int, int]] | None = None,
+        accumulation: int = 1,
         allow_overlap: bool = False,
         check_data: bool = True,
         log_interval: int = 50,
     ) -> None:
         _check_scale_lr(runner)
+        _check_accumulation(runner, accumulation)
+        self.accumulation = accumulation
         self.streams = build_streams(runner, dataloader)
         if check_data:
             check_streams(
@@ -77,6 +93,10 @@ class SemiTrainLoop(IterBasedTrainLoop):
             if (cfg.get('sampler') or {}).get('seed') is not None
         }
         self.log_interval = log_interval
+        self.drawn = dict.fromkeys(self.streams, 0)
+        self.pending: list[dict] = []
+        self.validated = False
+        self._random_state: dict | None = None
 
     def run(self):
         """Train; a resumed run starts at the samples it had not yet seen."""
@@ -84,43 +104,124 @@ class SemiTrainLoop(IterBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         self._check_teacher_moves()
         self._log_streams()
+        self._set_accumulation()
+        self._go_on()
         # Closed here, an iterator ends its workers; collected with the runner it hangs
-        with closing(self.batches(self._iter)) as self.dataloader_iterator:
+        with closing(self.batches()) as self.dataloader_iterator:
+            self._validate_if_due()  # where a resumed run was stopped before it did
             while self._iter < self._max_iters and not self.stop_training:
                 self.runner.model.train()
-                batches = next(self.dataloader_iterator)
                 self._log_passes()
-                self.run_iter(batches)
-                self._decide_current_val_interval()
-                if self._is_validation_due():
-                    self.runner.val_loop.run()
+                self.run_iter(list(islice(self.dataloader_iterator, self.accumulation)))
+                self._validate_if_due()
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
         return self.runner.model
 
-    def batches(self, start: int = 0) -> Generator[dict, None, None]:
-        """``{stream: batch}`` from iteration ``start`` on, without end."""
+    def run_iter(self, batches: list[dict]) -> None:
+        """One optimizer step on the batches of an accumulation."""
+        self.validated = False
+        for name, count in self._samples(1).items():
+            self.drawn[name] += count
+        self.runner.call_hook(
+            'before_train_iter', batch_idx=self._iter, data_batch=batches[0]
+        )
+        self.pending, logs = [], []
+        for batch in batches:
+            log = self.runner.model.train_step(
+                batch, optim_wrapper=self.runner.optim_wrapper
+            )
+            logs.append(log)
+            self.pending.append(getattr(unwrap(self.runner.model), 'pending', {}))
+        self.runner.call_hook(
+            'after_train_iter',
+            batch_idx=self._iter,
+            data_batch=batches[-1],
+            outputs=_mean_logs(logs),
+        )
+        self._iter += 1
+
+    def state_dict(self) -> dict:
+        """Where the run stands, but for what mmengine saves; numbers and tensors."""
+        return dict(
+            accumulation=self.accumulation,
+            streams={
+                name: dict(
+                    drawn=self.drawn[name],
+                    images=len(loader.dataset),
+                    batch_size=loader.batch_size,
+                )
+                for name, loader in self.streams.items()
+            },
+            validated=self.validated,
+            random=self._random_state or random_state(),
+        )
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from there when the loop runs."""
+        self.drawn = {
+            name: state['streams'].get(name, {}).get('drawn', 0)
+            for name in self.streams
+        }
+        self.validated = state['validated']
+        self._random_state = state['random']
+
+    def _go_on(self) -> None:
+        """Last, before the first sample: nothing may draw random numbers after it."""
+        if self._iter and not any(self.drawn.values()):  # a checkpoint without state
+            self.drawn = self._samples(self._iter)
+        if self._random_state is not None:
+            set_random_state(self._random_state)
+            self._random_state = None
+
+    def _samples(self, iters: int) -> dict[str, int]:
+        """How many samples of each stream ``iters`` iterations take, on all ranks."""
+        batches = iters * self.accumulation * get_world_size()
+        return {n: batches * loader.batch_size for n, loader in self.streams.items()}
+
+    def _set_accumulation(self) -> None:
+        if self.accumulation > 1:
+            wrapper = self.runner.optim_wrapper
+            wrapper._accumulative_counts = self.accumulation
+            wrapper.initialize_count_status(
+                self.runner.model,
+                self._iter * self.accumulation,
+                self._max_iters * self.accumulation,
+            )
+
+    def batches(self) -> Generator[dict, None, None]:
+        """``{stream: batch}`` from where :attr:`drawn` stands, without end."""
         for name, loader in self.streams.items():
-            loader.sampler.start = start * loader.batch_size
+            loader.sampler.start = self.drawn[name] // get_world_size()
             if name not in self._own_seeds:  # a resumed run has its checkpoint's
                 loader.sampler.seed = self.runner.seed
         iterators = {name: iter(loader) for name, loader in self.streams.items()}
         while True:
             yield {name: next(iterator) for name, iterator in iterators.items()}
 
+    def _validate_if_due(self) -> None:
+        self._decide_current_val_interval()
+        if self._is_validation_due():
+            self.validated = True
+            self._random_state = random_state()
+            self.runner.val_loop.run()
+            set_random_state(self._random_state)
+            self._random_state = None
+
     def _is_validation_due(self) -> bool:
         return (
             self.runner.val_loop is not None
+            and not self.validated
+            and self._iter > 0
             and self._iter >= self.val_begin
             and (self._iter % self.val_interval == 0 or self._iter == self._max_iters)
         )
 
     def passes(self, iters: int) -> dict[str, float]:
         """How often ``iters`` iterations of all ranks go through each stream's data."""
-        drawn = iters * get_world_size()
         return {
-            name: drawn * loader.batch_size / len(loader.dataset)
-            for name, loader in self.streams.items()
+            name: count / len(self.streams[name].dataset)
+            for name, count in self._samples(iters).items()
         }
 
     def _log_passes(self) -> None:
@@ -134,8 +235,9 @@ class SemiTrainLoop(IterBasedTrainLoop):
         for name, total in self.passes(self._max_iters).items():
             loader = self.streams[name]
             self.runner.logger.info(
-                f"stream '{name}': {len(loader.dataset)} images, {loader.batch_size} "
-                f'a step on each of {get_world_size()} process(es), '
+                f"stream '{name}': {len(loader.dataset)} images, "
+                f'{self.accumulation * loader.batch_size} a step on each of '
+                f'{get_world_size()} process(es), '
                 f'{total:.1f} passes in {self._max_iters} iterations'
             )
 
@@ -157,6 +259,33 @@ def _check_scale_lr(runner) -> None:
             'auto_scale_lr with named streams needs the runner that sums their batch '
             "sizes: set runner_type='SemiRunner'"
         )
+
+
+def _check_accumulation(runner, accumulation: int) -> None:
+    if accumulation < 1:
+        raise ValueError(
+            f'train_cfg.accumulation must be at least 1, but got {accumulation}'
+        )
+    wrapper = runner.optim_wrapper
+    if isinstance(wrapper, dict):
+        counts = wrapper.get('accumulative_counts', 1)
+    else:
+        counts = getattr(wrapper, '_accumulative_counts', 1)
+    if counts != 1:
+        raise ValueError(
+            'an iteration of SemiTrainLoop is one optimizer step: instead of '
+            f'optim_wrapper.accumulative_counts={counts} set '
+            f'train_cfg.accumulation={counts}; max_iters, schedules and intervals then '
+            'count optimizer steps'
+        )
+
+
+def _mean_logs(logs: list[dict]) -> dict:
+    """Of the values to log of each batch; what a batch does not have counts as 0."""
+    if len(logs) == 1:
+        return logs[0]
+    names = dict.fromkeys(name for log in logs for name in log)
+    return {name: sum(log.get(name, 0) for log in logs) / len(logs) for name in names}
 
 
 def build_streams(runner, dataloaders: dict) -> dict[str, DataLoader]:

@@ -44,8 +44,12 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
 
     Attributes:
         pairs: The :class:`Pair` s.
-        pending: Detached tensors that the last step leaves for hooks; not saved.
+        pending: Detached tensors that a loss leaves for hooks; not saved.
+        find_unused_parameters: Whether parameters may be without gradient in some
+            iteration, so that distributed training must look for them.
     """
+
+    find_unused_parameters = False
 
     def __init__(
         self,

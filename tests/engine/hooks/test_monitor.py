@@ -31,6 +31,7 @@ def make_runner(name, classes=('road', 'car', 'pole'), **settings):
         iter=0,
         logger=FakeLogger(),
         message_hub=MessageHub.get_instance(f'test_pseudo_monitor_{name}'),
+        train_loop=None,
         train_dataloader=SimpleNamespace(dataset=dataset),
     )
 

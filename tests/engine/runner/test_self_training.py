@@ -300,7 +300,7 @@ def test_a_checkpoint_is_tested(data, whole):
         ),
         (
             lambda c: c.update(resume=True, load_from='x.pth'),
-            "resume=True needs load_from=None, but it is 'x.pth'",
+            "not from 'x.pth': set resume='auto'",
         ),
     ],
 )

@@ -273,6 +273,7 @@ def test_wrong_dataloaders(change, message, data, tmp_path):
 def test_a_plain_loader_is_refused():
     class FakeRunner:
         auto_scale_lr = None
+        optim_wrapper = None
 
     loader = torch.utils.data.DataLoader([1])
     with pytest.raises(ValueError, match='must map stream names to dataloaders'):

@@ -1,0 +1,44 @@
+"""The same BatchNorm statistics in every process."""
+
+from mmengine.dist import all_reduce_params, get_world_size
+from mmengine.hooks import Hook
+from mmseg.registry import HOOKS
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ...utils.model import unwrap
+
+
+@HOOKS.register_module()
+class BatchNormSyncHook(Hook):
+    """Average the running statistics of BatchNorm over the processes.
+
+    Each process sees other images, so its statistics drift from the others'. They are
+    averaged after each iteration, before teachers move, and hence before validation
+    and saving. Other buffers (counters, banks, queues) are left alone. Layers in eval
+    mode and SyncBatchNorm are equal everywhere already.
+    """
+
+    priority = 'HIGH'  # before MeanTeacherHook
+
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
+    ) -> None:
+        if get_world_size() == 1:
+            return
+        statistics = running_statistics(unwrap(runner.model))
+        if statistics:
+            all_reduce_params(statistics, op='mean')
+
+
+def running_statistics(model: nn.Module) -> list[Tensor]:
+    """Running means and variances that differ from process to process."""
+    norms = [
+        module
+        for module in model.modules()
+        if isinstance(module, _BatchNorm)
+        and not isinstance(module, nn.SyncBatchNorm)
+        and module.training
+        and module.running_mean is not None
+    ]
+    return [m.running_mean for m in norms] + [m.running_var for m in norms]
