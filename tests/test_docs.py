@@ -300,7 +300,9 @@ def test_added_method_trains(executed):
     assert model.student.backbone.stem[0].weight.grad.abs().sum() > 0
     assert all(p.grad is None for p in model.teacher.parameters())
     assert model.mean_loss == 0
-    space['MeanLossHook']().after_step(argparse.Namespace(model=model))
+    space['MeanLossHook']().after_step(
+        argparse.Namespace(model=model, train_loop=None)
+    )
     assert model.mean_loss == pytest.approx(0.01 * losses['loss_unsup'].item())
     for view in inputs['unlabeled'].values():
         for sample in view.data_samples:

@@ -4,6 +4,7 @@ from .loss_monitor import LossMonitorHook
 from .mean_teacher import MeanTeacherHook
 from .memory import MemoryHook
 from .monitor import PseudoLabelMonitorHook
+from .pending import pending
 from .run_monitor import RunMonitorHook
 from .safe_checkpoint import SafeCheckpointHook
 from .step_hook import StepHook
@@ -18,4 +19,5 @@ __all__ = [
     'RunMonitorHook',
     'SafeCheckpointHook',
     'StepHook',
+    'pending',
 ]
