@@ -23,8 +23,7 @@ class _Dtype:
         self.dtype = np.dtype(name)
 
     def __setstate__(self, state: tuple) -> None:
-        if any(part is not None for part in state[2:5]):
-            raise UnpicklingError('a structured NumPy array')
+        # The rest is of structured types, which have none of the names above
         self.dtype = self.dtype.newbyteorder(state[1])
 
 

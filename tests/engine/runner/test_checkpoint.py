@@ -753,6 +753,28 @@ def test_whole_file(tmp_path):
     assert os.listdir(path.parent) == ['a.pth']
 
 
+@pytest.mark.skipif(not os.path.isdir('/proc/self/fd'), reason='needs /proc')
+def test_content_is_on_disk_before_the_name(tmp_path, monkeypatch):
+    """Or a power cut leaves an empty file under the name of a good one."""
+    done = []
+    sync, replace = os.fsync, os.replace
+
+    def noted_sync(number):
+        name = Path(os.readlink(f'/proc/self/fd/{number}')).name
+        done.append(f'sync {name}')
+        sync(number)
+
+    def noted_replace(source, target):
+        done.append('replace')
+        replace(source, target)
+
+    monkeypatch.setattr(os, 'fsync', noted_sync)
+    monkeypatch.setattr(os, 'replace', noted_replace)
+    with whole_file(tmp_path / 'a.pth') as part:
+        Path(part).write_bytes(b'new')
+    assert done == ['sync a.pth.part', 'replace', f'sync {tmp_path.name}']
+
+
 def test_whole_file_in_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with whole_file('a.pth') as part:
