@@ -570,7 +570,7 @@ def test_not_resumable(content, missing, saved):
     ('path', 'local'),
     [
         ('work/iter_1.pth', True),
-        (Path('/work/iter_1.pth'), True),
+        (Path('/runs/iter_1.pth'), True),
         ('https://server/iter_1.pth', False),
         ('s3://bucket/iter_1.pth', False),
         ('torchvision://resnet50', False),
