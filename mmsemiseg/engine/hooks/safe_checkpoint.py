@@ -5,11 +5,11 @@ from glob import escape, glob
 from os import path as osp
 from os import remove
 
-from mmengine.dist import is_main_process
+from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmseg.registry import HOOKS
 
-from ..runner.checkpoint import whole_file
+from ..runner.checkpoint import set_aside, whole_file
 
 
 @HOOKS.register_module()
@@ -21,9 +21,14 @@ class SafeCheckpointHook(CheckpointHook):
 
     A former best checkpoint is looked for, and deleted, in ``out_dir`` alone: a run
     that goes on in a copy of its folder leaves the original as it is.
+
+    A run that starts anew in the folder of an earlier one first moves the checkpoints
+    that lie there to ``before_<time>``.
     """
 
     def before_train(self, runner) -> None:
+        if runner.iter == 0:
+            self._set_earlier_run_aside(runner)
         super().before_train(runner)
         self._set_best(
             {
@@ -36,6 +41,18 @@ class SafeCheckpointHook(CheckpointHook):
             pointer = osp.join(escape(runner.work_dir), 'last_checkpoint.part')
             for part in glob(parts) + glob(pointer):
                 remove(part)
+
+    def _set_earlier_run_aside(self, runner) -> None:
+        barrier()  # until all processes have loaded what may lie there
+        if not is_main_process():
+            return
+        name = f'before_{runner.timestamp}'
+        moved = set_aside(runner.work_dir, name, keep=runner._load_from)
+        if moved:
+            runner.logger.info(
+                f'{len(moved)} files of an earlier run in {runner.work_dir} were moved: '
+                + ', '.join(moved)
+            )
 
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:
         kept, outdated = self._kept_with(runner, step)

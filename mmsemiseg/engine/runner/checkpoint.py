@@ -356,6 +356,33 @@ def _some(names) -> str:
     return ', '.join(names[:3]) + ', ...' * (len(names) > 3)
 
 
+def set_aside(
+    folder: str | os.PathLike, name: str, keep: str | None = None
+) -> list[str]:
+    """Move the checkpoints of an earlier run in ``folder`` to its folder ``name``.
+
+    So a later resume cannot take them for those of the run that starts now, and this
+    run does not overwrite them. Files with other names than a run gives them stay.
+
+    Args:
+        keep: A file that stays.
+
+    Returns:
+        The new paths.
+    """
+    folder = Path(folder)
+    patterns = ('iter_*.pth', 'epoch_*.pth', 'best_*.pth', 'last_checkpoint')
+    files = sorted(path for pattern in patterns for path in folder.glob(pattern))
+    moved = []
+    for file in files:
+        if keep is not None and os.path.realpath(file) == os.path.realpath(keep):
+            continue
+        (folder / name).mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # another process was faster
+            moved.append(str(file.rename(folder / name / file.name)))
+    return moved
+
+
 # Writing
 
 

@@ -3,6 +3,7 @@
 import copy
 import os
 import shutil
+import time
 from inspect import signature
 
 from mmengine.config import Config
@@ -11,6 +12,7 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS
 
 from ...utils.model import unwrap
+from .checkpoint import set_aside
 from .mask_writer import write_masks
 from .runner import SemiRunner
 
@@ -71,9 +73,8 @@ class SelfTrainingRunner:
     def _forget(self) -> None:
         """An earlier run in this folder must not be taken for a part of this one."""
         for stage in STAGES:
-            last = os.path.join(self.work_dir, stage, 'last_checkpoint')
-            if os.path.isfile(last):
-                os.remove(last)
+            folder = os.path.join(self.work_dir, stage)
+            set_aside(folder, time.strftime('before_%Y%m%d_%H%M%S'))
         shutil.rmtree(os.path.dirname(self.index), ignore_errors=True)
 
     def _train_teacher(self) -> None:

@@ -29,6 +29,7 @@ class Run:
     def __init__(self, work_dir, hub=None, start=0):
         work_dir.mkdir(exist_ok=True)
         self.work_dir = str(work_dir)
+        self.timestamp, self._load_from = '20260101_000000', None
         self.logger = logging.getLogger('test_safe_checkpoint')
         self.message_hub = MessageHub('test_safe_checkpoint')
         if hub is not None:
@@ -246,7 +247,7 @@ def test_stale_parts_are_removed(tmp_path):
     others = ['notes.part', 'iter_2.pth', 'x.pth.part.txt']
     for name in stale + others:
         (tmp_path / name).write_text('x')
-    make_hook(Run(tmp_path))
+    make_hook(Run(tmp_path, start=2))
     assert sorted(os.listdir(tmp_path)) == sorted(others)
 
 

@@ -51,3 +51,22 @@ def test_plain_runner_cannot_scale(data, tmp_path):
     cfg.pop('runner_type')
     with pytest.raises(ValueError, match="set runner_type='SemiRunner'"):
         train(cfg)
+
+
+def test_checkpoints_of_an_earlier_run_are_set_aside(data, tmp_path):
+    folder = tmp_path / 'run'
+    cfg = config(data, folder, sup_only(), max_iters=2)
+    cfg.default_hooks.checkpoint.interval = 1
+    train(cfg)
+    (folder / 'weights.pth').write_bytes(b'of the user')
+    old = (folder / 'iter_2.pth').read_bytes()
+    cfg.train_cfg.max_iters = 1
+    cfg.load_from = str(folder / 'iter_1.pth')
+    train(cfg)
+    assert sorted(p.name for p in folder.glob('*.pth')) == ['iter_1.pth', 'weights.pth']
+    (aside,) = folder.glob('before_*')
+    assert sorted(p.name for p in aside.iterdir()) == ['iter_2.pth', 'last_checkpoint']
+    assert (aside / 'iter_2.pth').read_bytes() == old
+    cfg = config(data, folder, sup_only(), max_iters=2, resume='auto')
+    assert train(cfg).iter == 2
+    assert len(list(folder.glob('before_*'))) == 1
