@@ -50,8 +50,7 @@ class SafeCheckpointHook(CheckpointHook):
         moved = set_aside(runner.work_dir, name, keep=runner._load_from)
         if moved:
             runner.logger.info(
-                f'{len(moved)} files of an earlier run in {runner.work_dir} were moved: '
-                + ', '.join(moved)
+                f'{len(moved)} files of an earlier run were moved: {", ".join(moved)}'
             )
 
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:
