@@ -1,6 +1,7 @@
 """What enters a memory bank, and when."""
 
 import torch
+from mmengine.dist import all_gather, get_world_size
 from mmseg.registry import HOOKS
 
 from ...utils.gather import gather_rows
@@ -16,7 +17,8 @@ class MemoryHook(StepHook):
     ``rows`` are the tensors that the losses of this step left in
     ``model.pending['memory']``: (n, ...) each, n of any size. Those of all batches of
     the step and of all processes are put one after the other, so every process
-    enters the same rows in the same order and the banks stay equal.
+    enters the same rows in the same order and the banks stay equal. Where a process has
+    nothing to enter it leaves tensors of 0 rows; it must not leave out the names.
     """
 
     priority = 'NORMAL'
@@ -33,7 +35,21 @@ class MemoryHook(StepHook):
     def after_step(self, runner) -> None:
         parts = [left['memory'] for left in pending(runner) if 'memory' in left]
         names = parts[0] if parts else ()
+        _check_equal(len(names))
         rows = {name: torch.cat([part[name] for part in parts]) for name in names}
         rows = {name: gather_rows(value) for name, value in rows.items()}
         if rows:
             unwrap(runner.model).update_memory(**rows)
+
+
+def _check_equal(count: int) -> None:
+    """Processes that gather unequal numbers of tensors would wait without end."""
+    if get_world_size() == 1:
+        return
+    counts = torch.cat(all_gather(torch.tensor([count]))).tolist()
+    if len(set(counts)) > 1:
+        raise RuntimeError(
+            "pending['memory'] must have the same names on all processes, with tensors "
+            'of 0 rows where there is nothing to enter, but has this many on them: '
+            f'{counts}'
+        )
