@@ -7,6 +7,7 @@ import time
 from inspect import signature
 
 from mmengine.config import Config
+from mmengine.dist import barrier, is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS
@@ -60,9 +61,7 @@ class SelfTrainingRunner:
 
     def train(self):
         """Run what is not done yet; returns the student's model."""
-        if not self.resume:
-            self._forget()
-        if not os.path.isfile(self.index):
+        if not self.resume or not os.path.isfile(self.index):
             self._train_teacher()
         return self._runner('student', self._student_cfg(self.index)).train()
 
@@ -78,7 +77,11 @@ class SelfTrainingRunner:
         shutil.rmtree(os.path.dirname(self.index), ignore_errors=True)
 
     def _train_teacher(self) -> None:
-        runner = self._runner('teacher', self.cfg)
+        runner = self._runner('teacher', self.cfg)  # connects the processes, too
+        if not self.resume:
+            if is_main_process():
+                self._forget()
+            barrier()
         networks = [*unwrap(runner.model).networks, 'mean']
         if self.network not in networks:
             raise ValueError(
