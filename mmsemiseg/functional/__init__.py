@@ -1,6 +1,16 @@
 """Pure functions on tensors: no registry, no module, no configuration."""
 
+from .contrast import (
+    class_mean,
+    info_nce,
+    logsumexp_without,
+    masked_mean,
+    mean_over_positives,
+    paired_logit,
+    sampled_logsumexp,
+)
 from .geometry import move
+from .group_logsumexp import group_logsumexp
 from .mixing import classmix_masks, cutmix_masks, mix, partners
 from .pseudo_label import (
     PseudoLabel,
@@ -16,16 +26,24 @@ from .schedules import ema_decay, ramp_up
 __all__ = [
     'PseudoLabel',
     'PseudoLabelStats',
+    'class_mean',
     'classmix_masks',
     'cutmix_masks',
     'ema_decay',
+    'group_logsumexp',
+    'info_nce',
     'keep_mask',
+    'logsumexp_without',
+    'masked_mean',
+    'mean_over_positives',
     'mix',
     'move',
+    'paired_logit',
     'partners',
     'pixel_weights',
     'pseudo_label',
     'pseudo_label_loss',
     'pseudo_label_stats',
     'ramp_up',
+    'sampled_logsumexp',
 ]

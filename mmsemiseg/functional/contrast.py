@@ -1,0 +1,202 @@
+"""InfoNCE per anchor, and its means."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+ANCHORS_PER_CHUNK = 1024
+
+
+def info_nce(
+    negatives: Tensor, positive: Tensor, include_positive: bool = True
+) -> Tensor:
+    r"""Loss of each anchor from its logits.
+
+    .. math:: -\log\frac{e^{s^+}}{e^{s^+} + \sum_j e^{s_j^-}}
+              = \mathrm{softplus}(\mathrm{LSE}_j(s_j^-) - s^+)
+
+    Args:
+        negatives: (A,) logsumexp over the negatives; -inf where there is none.
+        positive: (A,) logit of the positive.
+        include_positive: Whether the denominator has the positive; without it the loss
+            is :math:`\mathrm{LSE}_j(s_j^-) - s^+`, which is not bounded below.
+
+    Returns:
+        (A,); 0, without gradient, where there is no negative.
+    """
+    some = negatives > -torch.inf
+    gap = torch.where(some, negatives, 0) - positive
+    loss = F.softplus(gap) if include_positive else gap
+    return torch.where(some, loss, 0)
+
+
+def paired_logit(anchors: Tensor, others: Tensor, temperature: float) -> Tensor:
+    """Row by row (A, D) . (A, D) / temperature -> (A,), in fp32 at least."""
+    with torch.autocast(anchors.device.type, enabled=False):
+        anchors, others = _at_least_float(anchors), _at_least_float(others)
+        return (anchors * others).sum(1) / temperature
+
+
+def mean_over_positives(
+    anchors: Tensor,
+    keys: Tensor,
+    anchor_group: Tensor,
+    key_group: Tensor,
+    negatives: Tensor,
+    temperature: float,
+) -> Tensor:
+    r"""InfoNCE with every key of the own group as a positive, in turn.
+
+    .. math:: \ell_i = \frac{1}{|Q_i|}\sum_{j \in Q_i}
+              \mathrm{softplus}(n_i - z_i \cdot k_j / \tau)
+
+    The anchors are taken in chunks, whose logits are computed again in the backward
+    pass: memory for a chunk of the anchors x keys matrix.
+
+    Args:
+        anchors: (A, D).
+        keys: (K, D).
+        anchor_group: (A,) int64.
+        key_group: (K,) int64.
+        negatives: (A,) n, logsumexp over the negatives of each anchor.
+        temperature: Tau > 0.
+
+    Returns:
+        (A,); 0 where there is no positive or no negative.
+    """
+    if len(anchors) == 0 or len(keys) == 0:
+        return anchors.float().sum(1) * 0
+
+    def chunk(anchors, anchor_group, negatives, keys):
+        logits = anchors @ keys.T / temperature
+        own = anchor_group[:, None] == key_group
+        terms = info_nce(negatives[:, None].expand_as(logits), logits)
+        return torch.where(own, terms, 0).sum(1) / own.sum(1).clamp(min=1)
+
+    rows = (anchors, anchor_group, negatives)
+    return _in_chunks(chunk, rows, keys)
+
+
+def sampled_logsumexp(
+    anchors: Tensor, keys: Tensor, index: Tensor, temperature: float
+) -> Tensor:
+    """``log sum_j exp(anchors_i . keys_index[i, j] / temperature)``.
+
+    For negatives that are drawn for each anchor alone. The logits of all keys are
+    computed, in chunks of the anchors, and gathered: that is far less memory than a
+    copy of the keys for each anchor.
+
+    Args:
+        anchors: (A, D).
+        keys: (K, D).
+        index: (A, n) int64 into the keys; a negative number is no key.
+        temperature: > 0.
+
+    Returns:
+        (A,); -inf where there is no key.
+    """
+    if len(anchors) == 0 or len(keys) == 0 or index.shape[1] == 0:
+        return anchors.float().sum(1) * 0 - torch.inf
+
+    def chunk(anchors, index, keys):
+        logits = (anchors @ keys.T / temperature).gather(1, index.clamp(min=0))
+        return _logsumexp(logits, index >= 0)
+
+    return _in_chunks(chunk, (anchors, index), keys)
+
+
+def logsumexp_without(
+    anchors: Tensor,
+    keys: Tensor,
+    anchor_group: Tensor,
+    key_group: Tensor,
+    num_groups: int,
+    temperature: float,
+    excluded: Tensor,
+) -> Tensor:
+    """:func:`group_logsumexp` that also leaves out single keys of single anchors.
+
+    Slower: no kernel knows such a mask, so chunks of the anchors x keys matrix are
+    made, and made again in the backward pass.
+
+    Args:
+        excluded: (A, m) int64 into the keys: what anchor i leaves out; a negative
+            number is no key.
+    """
+    if len(anchors) == 0 or len(keys) == 0:
+        return anchors.float().sum(1) * 0 - torch.inf
+    known = (key_group >= 0) & (key_group < num_groups)
+
+    def chunk(anchors, anchor_group, excluded, keys):
+        kept = known & (anchor_group[:, None] != key_group)
+        spare = kept.new_zeros(len(kept), 1)  # takes the numbers that are no key
+        index = torch.where(excluded < 0, len(keys), excluded)
+        kept = torch.cat([kept, spare], 1).scatter(1, index, False)[:, :-1]
+        return _logsumexp(anchors @ keys.T / temperature, kept)
+
+    return _in_chunks(chunk, (anchors, anchor_group, excluded), keys)
+
+
+def class_mean(
+    loss: Tensor, group: Tensor, num_groups: int, weight: Tensor | None = None
+) -> Tensor:
+    r"""Mean over the anchors of each class, then over the classes.
+
+    .. math:: \frac1C \sum_c \frac{1}{|Z_c|} \sum_{i \in Z_c} m_i \ell_i
+
+    Args:
+        loss: (A,).
+        group: (A,) int64; anchors outside of 0 to C - 1 do not count at all.
+        num_groups: C; a class without anchors adds 0.
+        weight: (A,) m; the divisor counts anchors of weight 0 too.
+
+    Returns:
+        A scalar, 0 without anchors.
+    """
+    known = (group >= 0) & (group < num_groups)
+    index = group.masked_fill(~known, num_groups)
+    count = loss.new_zeros(num_groups + 1)
+    count = count.scatter_add(0, index, torch.ones_like(loss))
+    terms = loss / count[index]
+    if weight is not None:
+        terms = terms * weight
+    return torch.where(known, terms, 0).sum() / num_groups
+
+
+def masked_mean(loss: Tensor, mask: Tensor, count: Tensor | None = None) -> Tensor:
+    """Sum of the losses where ``mask``, over ``count`` or else their number; 0 if none.
+
+    Args:
+        loss: (A,).
+        mask: (A,) bool.
+        count: Scalar.
+    """
+    count = mask.sum() if count is None else count
+    return torch.where(mask, loss, 0).sum() / torch.clamp(count, min=1)
+
+
+def _in_chunks(function, rows: tuple, keys: Tensor) -> Tensor:
+    with torch.autocast(keys.device.type, enabled=False):
+        keys, first, *rest = map(_at_least_float, (keys, *rows))
+        parts = zip(*(x.split(ANCHORS_PER_CHUNK) for x in (first, *rest)), strict=True)
+        return torch.cat(
+            [
+                checkpoint(
+                    function, *part, keys, use_reentrant=False, preserve_rng_state=False
+                )
+                for part in parts
+            ]
+        )
+
+
+def _logsumexp(logits: Tensor, kept: Tensor) -> Tensor:
+    """Over the kept ones; -inf, with a gradient of 0, in rows without any."""
+    some = kept.any(1)
+    logits = logits.masked_fill(~kept & some[:, None], -torch.inf)
+    return logits.logsumexp(1).masked_fill(~some, -torch.inf)
+
+
+def _at_least_float(x: Tensor) -> Tensor:
+    half = x.is_floating_point() and x.dtype not in (torch.float32, torch.float64)
+    return x.float() if half else x
