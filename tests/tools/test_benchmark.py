@@ -1,0 +1,363 @@
+import json
+import random
+import statistics
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tiny_run
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = 'configs/benchmark/mean-teacher_cutmix_deeplabv3plus-r18_synthetic-320.py'
+LABELED = dict(
+    network='student', kind='loss', shape=[2, 3, 32, 32], grad=True, mode='train'
+)
+UNLABELED = dict(
+    network='student', kind='forward', shape=[3, 3, 32, 32], grad=True, mode='train'
+)
+LABELER = dict(UNLABELED, grad=False, mode='eval')
+
+
+@pytest.fixture
+def overhead(load_tool):
+    return load_tool('benchmark/step_overhead')
+
+
+@pytest.fixture
+def pipeline(load_tool):
+    return load_tool('benchmark/data_pipeline')
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return tiny_run.write_data(tmp_path_factory.mktemp('data'))
+
+
+def tiny_config(data, folder, **settings):
+    cfg = tiny_run.config(data, folder / 'run', **settings)
+    path = folder / 'tiny.py'
+    cfg.dump(path)
+    return str(path)
+
+
+def fix_match():
+    return dict(type='FixMatch', student=tiny_run.tiny_student(), threshold=0.0)
+
+
+def run(tool, config, folder, *options):
+    out = folder / 'out.json'
+    assert tool.main([config, '--out', str(out), *options]) == 0
+    return json.loads(out.read_text())
+
+
+@pytest.mark.parametrize(
+    ('model', 'passes'),
+    [
+        (None, [LABELED, dict(LABELER, network='teacher'), UNLABELED]),
+        (fix_match(), [LABELED, LABELER, UNLABELED]),
+        (tiny_run.sup_only(), [LABELED]),
+    ],
+    ids=['MeanTeacher', 'FixMatch', 'SupOnly'],
+)
+def test_time_and_shares(overhead, data, tmp_path, capsys, model, passes):
+    config = tiny_config(data, tmp_path, model=model)
+    options = ['--repeats', '3', '--warmup', '1', '--no-memory']
+    result = run(overhead, config, tmp_path, *options)
+    assert result['passes'] == passes
+    seconds = result['seconds']
+    assert [len(seconds[form]) for form in ('full', 'bare')] == [3, 3]
+    assert result['full'] == statistics.median(seconds['full'])
+    assert result['bare'] == statistics.median(seconds['bare'])
+    assert result['ratio'] == result['full'] / result['bare']
+    low, high = result['ratio_range']
+    single = [f / b for f, b in zip(seconds['full'], seconds['bare'], strict=True)]
+    assert (low, high) == (min(single), max(single))
+
+    parts = result['parts']
+    assert sum(overhead.shares(parts['full']).values()) == pytest.approx(100)
+    both = {'backward', 'optimizer', 'student: forward of loss()', 'everything else'}
+    unlabeled = {'student: forward for gradient'} if len(passes) > 1 else set()
+    assert both | unlabeled <= set(parts['bare'])
+    assert set(parts['bare']) <= set(parts['full'])
+    mixed = {'cutmix_masks()', 'mix()', 'pseudo_label()', 'pseudo_label_loss()'}
+    assert (mixed <= set(parts['full'])) == (len(passes) > 1)
+    assert not mixed & set(parts['bare'])
+    assert ('hook MeanTeacherHook' in parts['full']) == (model is None)
+    assert result['about']['config'] == 'tiny.py'
+    assert result['about']['seed'] == 5
+    printed = capsys.readouterr().out
+    assert f'= {result["ratio"]:.3f}\n' in printed
+    assert printed.count('| student ') == sum(p['network'] == 'student' for p in passes)
+
+
+def recorded(overhead, data, tmp_path, check, **settings):
+    """Call ``check(runner, batches, calls)`` after a recorded step."""
+    cfg = tiny_run.config(data, tmp_path / 'run', **settings)
+    overhead.prepare(cfg, 2)
+    seen = []
+
+    def make_step(runner):
+        bench = overhead.Benchmark(runner, 1, 1)
+
+        def step(batches):
+            with overhead.recorded_calls(runner.model) as calls:
+                bench.run_iter(batches)
+            seen.append(check(runner, batches, calls))
+            runner.train_loop.stop_training = True
+
+        return step
+
+    overhead.run_steps(cfg, make_step)
+    return seen[0]
+
+
+def test_the_bare_step_runs_the_recorded_passes(overhead, data, tmp_path):
+    def check(runner, batches, calls):
+        model, wrapper = runner.model, runner.optim_wrapper
+        before = {n: p.clone() for n, p in model.named_parameters()}
+        rate, count = wrapper.param_groups[0]['lr'], wrapper._inner_count
+        grads = {}
+
+        def step():
+            assert wrapper.param_groups[0]['lr'] == 0
+            grads.update({n: p.grad for n, p in model.named_parameters()})
+            type(wrapper).step(wrapper)
+
+        with overhead.replaced(wrapper, 'step', step):
+            with overhead.recorded_calls(model) as again:
+                overhead.BareStep(model, wrapper, calls)()
+        for one, other in zip(calls, again, strict=True):
+            assert torch.equal(one.inputs, other.inputs)
+            assert one.data_samples == other.data_samples
+            assert one.describe() == other.describe()
+            assert one.modes == other.modes
+        for name, parameter in model.named_parameters():
+            assert torch.equal(before[name], parameter), name
+            assert (grads[name] is None) == ('teacher' in name), name
+            assert parameter.grad is None
+        assert (wrapper.param_groups[0]['lr'], wrapper._inner_count) == (rate, count)
+        return calls
+
+    calls = recorded(overhead, data, tmp_path, check)
+    assert [call.network for call in calls] == ['student', 'teacher', 'student']
+    assert len(calls[0].data_samples) == 2
+
+
+def test_the_gradient_of_the_bare_step(overhead, data, tmp_path):
+    """d mean(logits) / d bias of the classifier is 1 / classes."""
+
+    def check(runner, batches, calls):
+        call = [c for c in calls if c.grad and c.kind == 'forward']
+        found = []
+        bias = runner.model.student.decode_head.conv_seg.bias
+        step = overhead.BareStep(runner.model, runner.optim_wrapper, call)
+        keep = runner.optim_wrapper.step
+        with overhead.replaced(
+            runner.optim_wrapper, 'step', lambda: [found.append(bias.grad), keep()]
+        ):
+            step()
+        torch.testing.assert_close(found[0], torch.full((3,), 1 / 3))
+
+    recorded(overhead, data, tmp_path, check)
+
+
+def test_an_accumulation_has_the_passes_of_each_batch(overhead, data, tmp_path):
+    def check(runner, batches, calls):
+        assert len(batches) == 2
+        counted = runner.optim_wrapper._inner_count
+        overhead.BareStep(runner.model, runner.optim_wrapper, calls)()
+        assert runner.optim_wrapper._inner_count == counted == 2
+        return [call.describe() for call in calls]
+
+    settings = {'train_cfg.accumulation': 2}
+    passes = recorded(overhead, data, tmp_path, check, **settings)
+    assert passes == 2 * [LABELED, dict(LABELER, network='teacher'), UNLABELED]
+
+
+def test_timers_are_taken_off(overhead, data, tmp_path):
+    import mmsemiseg.models.segmentors.mean_teacher as method
+
+    def check(runner, batches, calls):
+        student, function = runner.model.student, method.pseudo_label
+        parts = overhead.Parts(lambda: None)
+        with overhead.timed_parts(runner, parts):
+            assert {'loss', 'extract_feat'} <= set(vars(student))
+            assert method.pseudo_label is not function
+        assert not {'loss', 'extract_feat', 'forward'} & set(vars(student))
+        assert method.pseudo_label is function
+        assert not any('after_train_iter' in vars(hook) for hook in runner.hooks)
+
+    recorded(overhead, data, tmp_path, check)
+
+
+def test_nested_parts_count_once(overhead, monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(overhead.time, 'perf_counter', lambda: clock.now)
+    parts = overhead.Parts(lambda: None)
+
+    def spend(seconds):
+        clock.now += seconds
+
+    leaf = parts.wrap('leaf', spend)
+    with parts.part('all'):
+        spend(1)
+        leaf(2)
+        with parts.part('middle'):
+            spend(4)
+            leaf(8)
+        with parts.part('whole', whole=True):
+            spend(16)
+            leaf(32)
+        parts.wrap(lambda: 'named', spend)(64)
+    assert parts.seconds == dict(all=1, leaf=10, middle=4, whole=48, named=64)
+    assert sum(overhead.shares(parts.seconds).values()) == pytest.approx(100)
+
+
+def test_what_is_not_timed_is_restored_on_errors(overhead):
+    class Owner:
+        def method(self):
+            return 'class'
+
+    owner = Owner()
+    with pytest.raises(ZeroDivisionError):
+        with overhead.replaced(owner, 'method', lambda: 1 / 0):
+            owner.method()
+    assert owner.method() == 'class' and vars(owner) == {}
+
+
+def test_memory_of_each_form(overhead, data, tmp_path, monkeypatch, capsys):
+    """The three child processes, two of them run inside this one to be quick."""
+    config = tiny_config(data, tmp_path)
+    counts, original = [], overhead.BareStep.__call__
+    monkeypatch.setattr(
+        overhead.BareStep,
+        '__call__',
+        lambda self: [counts.append(len(self.calls)), original(self)],
+    )
+
+    def child(command):
+        if command[-1] == 'bare':
+            return in_process(command)
+        capsys.readouterr()
+        overhead.main(command[command.index(overhead.__file__) + 1 :])
+        return capsys.readouterr().out.splitlines()[-1]
+
+    in_process = overhead.last_line
+    monkeypatch.setattr(overhead, 'last_line', child)
+    result = run(overhead, config, tmp_path, '--repeats', '1', '--warmup', '1')
+    memory = result['memory']
+    assert list(memory) == ['idle', 'bare', 'full']
+    assert all(peak > 50 for peak in memory.values())
+    printed = capsys.readouterr().out
+    assert f'| full             | {memory["full"]:8.0f} |' in printed
+    assert counts == [3, 3, 3]  # warm-up, measured, profiled: none in those children
+
+
+def test_a_failing_child_is_an_error(overhead):
+    with pytest.raises(RuntimeError, match='failed: .*absent'):
+        overhead.last_line([sys.executable, '-c', 'import absent'])
+
+
+def test_other_loops_are_refused(overhead, data, tmp_path):
+    settings = {'train_cfg.type': 'IterBasedTrainLoop'}
+    config = tiny_config(data, tmp_path, **settings)
+    with pytest.raises(ValueError, match='SemiTrainLoop, but it is IterBasedTrainLoop'):
+        overhead.main([config])
+
+
+@pytest.mark.parametrize(
+    ('tool', 'options', 'message'),
+    [
+        ('step_overhead', ['--repeats', '0'], '--repeats and --warmup'),
+        ('data_pipeline', ['--workers', '-1'], '--workers at least 0'),
+    ],
+)
+def test_bad_options(load_tool, capsys, tool, options, message):
+    with pytest.raises(SystemExit):
+        load_tool(f'benchmark/{tool}').parse_args(['x.py', *options])
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_no_gpu(overhead):
+    with pytest.raises(ValueError, match='--device cuda'):
+        overhead.use_device('cuda', None)
+
+
+def test_generated_data(pipeline):
+    options = {
+        'synthetic.counts': dict(labeled=2, unlabeled=3, val=0),
+        'synthetic.size': 64,
+    }
+    with pipeline.benchmark_config(str(ROOT / CONFIG), options) as cfg:
+        datasets = [loader.dataset for loader in cfg.train_dataloader.values()]
+        roots = {Path(dataset.data_root) for dataset in datasets}
+        assert roots == {Path(cfg.work_dir) / 'data'}
+        images = list(Path(cfg.work_dir).rglob('JPEGImages/*.png'))
+        assert len(images) == 5
+        assert Image.open(images[0]).size == (64, 64)
+    assert not Path(cfg.work_dir).exists()
+
+
+def test_views_per_second(pipeline, data, tmp_path, capsys):
+    config = tiny_config(data, tmp_path)
+    options = ['--workers', '0', '1', '--repeats', '2', '--batches', '2']
+    streams = run(pipeline, config, tmp_path, *options)['streams']
+    keys = [(s['stream'], s['workers'], s['views'], s['size']) for s in streams]
+    assert keys == [
+        (name, workers, count, [32, 32])
+        for workers in (0, 1)
+        for name, count in (('labeled', 1), ('unlabeled', 2))
+    ]
+    for found, batch_size in zip(streams, [2, 3, 2, 3], strict=True):
+        seconds = {k: statistics.median(v) for k, v in found['seconds'].items()}
+        assert [len(v) for v in found['seconds'].values()] == [2, 2]
+        images = batch_size * found['views']
+        assert found['views_per_second'] == pytest.approx(images / seconds['pipeline'])
+        assert found['plain_per_second'] == pytest.approx(batch_size / seconds['plain'])
+        ratio = (seconds['pipeline'] / images) / (seconds['plain'] / batch_size)
+        assert found['ratio'] == pytest.approx(ratio)
+    printed = capsys.readouterr().out
+    assert printed.count('| unlabeled |') == 2
+
+
+def test_plain_crops(pipeline, tmp_path):
+    pixels = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
+    Image.fromarray(pixels).save(tmp_path / 'image.png')
+    Image.fromarray(pixels[..., 0]).save(tmp_path / 'mask.png')
+    files = [(str(tmp_path / 'image.png'), str(tmp_path / 'mask.png'))]
+    crops = pipeline.PlainCrops(files, (4, 4))
+    random.seed(0)
+    starts = set()
+    for _ in range(50):
+        image, mask = crops[0]
+        assert image.shape == (4, 4, 3) and mask.shape == (4, 4)
+        assert torch.equal(image[..., 0], mask)
+        top, left = divmod(int(mask[0, 0]) // 3, 8)
+        assert np.array_equal(image, pixels[top : top + 4, left : left + 4])
+        starts.add((top, left))
+    assert {top for top, _ in starts} == {0, 1, 2}
+    assert {left for _, left in starts} == {0, 1, 2, 3, 4}
+    whole = pipeline.PlainCrops([(files[0][0], None)], (9, 9))[0]
+    assert len(whole) == 1 and whole[0].shape == (6, 8, 3)
+
+
+def test_batches_ahead_are_not_timed(pipeline, monkeypatch):
+    drawn = []
+    loader = SimpleNamespace(num_workers=2, prefetch_factor=3)
+    clock = iter([10.0, 14.0])
+
+    class Loader(SimpleNamespace):
+        def __iter__(self):
+            for number in range(100):
+                drawn.append(number)
+                yield number
+
+    monkeypatch.setattr(pipeline.time, 'perf_counter', lambda: next(clock))
+    loader = Loader(**vars(loader))
+    assert pipeline.seconds_a_batch(loader, 4) == 1.0
+    assert len(drawn) == 1 + 2 * 3 + 4
