@@ -65,6 +65,7 @@ from benchmark_common import (  # noqa: E402
 FORMS = ('idle', 'bare', 'full')
 MEMORY_STEPS = 2
 REST = 'everything else'
+SMALL = 0.1  # percent of a step: parts with less share a row
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -583,18 +584,21 @@ def shares(parts: dict[str, float]) -> dict[str, float]:
 
 
 def _parts_table(parts: dict[str, dict[str, float]]) -> str:
-    full, bare = parts['full'], parts['bare']
+    full, bare = (defaultdict(float, parts[form]) for form in ('full', 'bare'))
     share = shares(full)
-    names = sorted(full, key=lambda name: (name == REST, -full[name]))
+    small = [n for n in share if share[n] < SMALL and n != REST]
+    names = sorted(set(full) - set(small), key=lambda n: (n == REST, -full[n]))
+    groups = {name: [name] for name in names}
+    if small:
+        groups[f'{len(small)} parts below {SMALL} %'] = small
+    groups['sum'] = list(full)
     rows = []
-    for name in names:
-        own = [1e3 * full[name], 1e3 * bare.get(name, 0.0)]
-        cells = [f'{own[0]:.1f}', f'{share[name]:.1f}', f'{own[1]:.1f}']
-        rows.append([name, *cells, f'{own[0] - own[1]:+.1f}'])
-    sums = [1e3 * sum(full.values()), 1e3 * sum(bare.values())]
-    last = [f'{sums[0]:.1f}', '100.0', f'{sums[1]:.1f}', f'{sums[0] - sums[1]:+.1f}']
-    head = ['part of the step', 'full ms', 'share %', 'bare ms', 'full - bare']
-    return table(head, [*rows, ['sum', *last]])
+    for label, group in groups.items():
+        own = [1e3 * sum(form[name] for name in group) for form in (full, bare)]
+        percent = sum(share[name] for name in group)
+        cells = [f'{own[0]:.1f}', f'{percent:.1f}', f'{own[1]:.1f}']
+        rows.append([label, *cells, f'{own[0] - own[1]:+.1f}'])
+    return table(['part of the step', 'full ms', 'share %', 'bare ms', 'excess'], rows)
 
 
 def _memory_table(memory: dict[str, float]) -> str:
