@@ -259,8 +259,9 @@ def find_resumable(
 ) -> tuple[str | None, list[CheckpointError]]:
     """The newest checkpoint in ``folder`` from which a run can be continued.
 
-    That is the one ``last_checkpoint`` names, in its place or, where the folder was
-    moved, in ``folder``; then every other ``*.pth`` but ``best_*``, newest first.
+    That is the one ``last_checkpoint`` names, in ``folder`` (which may be a copy of
+    the run's) or else in its place; then every other ``*.pth`` but ``best_*``, newest
+    first.
 
     Returns:
         Its path, None if there is none, and what is wrong with those before it.
@@ -303,9 +304,8 @@ def _last_checkpoint(folder: Path) -> Path | None:
         return None
     if not text:
         return None
-    moved = folder / Path(text).name
-    was_moved = os.path.exists(moved) and not os.path.exists(text)
-    return moved if was_moved else Path(text)
+    own = folder / Path(text).name  # first: the folder may be a copy, or was moved
+    return own if os.path.exists(own) else Path(text)
 
 
 def require_fit(
