@@ -1,11 +1,13 @@
 from .adapter import HEAD_RULES, HeadRule, SegmentorAdapter
 from .data_preprocessor import Batch, SemiDataPreProcessor
 from .losses import OHEMLoss
+from .memories import ClassQueueBank, StepQueue
 from .segmentors import FixMatch, MeanTeacher, Pair, SemiSegmentor, SupOnly
 
 __all__ = [
     'HEAD_RULES',
     'Batch',
+    'ClassQueueBank',
     'FixMatch',
     'HeadRule',
     'MeanTeacher',
@@ -14,5 +16,6 @@ __all__ = [
     'SegmentorAdapter',
     'SemiDataPreProcessor',
     'SemiSegmentor',
+    'StepQueue',
     'SupOnly',
 ]

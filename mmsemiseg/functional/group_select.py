@@ -1,0 +1,90 @@
+"""Rows chosen within their groups, for all groups at once and without a host sync."""
+
+import torch
+from torch import Tensor
+
+
+def rank_in_group(
+    group: Tensor, score: Tensor | None = None, lowest: bool = False
+) -> Tensor:
+    """How many rows of the same group come before each row.
+
+    Args:
+        group: (n,) integers of any value.
+        score: (n,); higher ones come first. Ties, and all rows without a score, are in
+            the order of the rows. NaN comes last.
+        lowest: Whether lower scores come first.
+
+    Returns:
+        (n,) int64.
+
+    >>> rank_in_group(torch.tensor([3, 7, 3, 3])).tolist()
+    [0, 0, 1, 2]
+    >>> rank_in_group(torch.tensor([3, 7, 3, 3]), torch.tensor([5, 0, 9, 5])).tolist()
+    [1, 0, 0, 2]
+    """
+    rows = torch.arange(len(group), device=group.device)
+    order = rows if score is None else _order(score, lowest)
+    order = order[group[order].sort(stable=True).indices]
+    ordered = group[order]
+    start = torch.ones_like(ordered, dtype=torch.bool)
+    start[1:] = ordered[1:] != ordered[:-1]
+    first = torch.where(start, rows, 0).cummax(0).values
+    return torch.empty_like(rows).scatter_(0, order, rows - first)
+
+
+def select_per_group(
+    group: Tensor,
+    num_groups: int,
+    per_group: int,
+    score: Tensor | None = None,
+    lowest: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """At most ``per_group`` rows of each group: those of the best score, or the first.
+
+    How many there are depends on the data, their shape does not: where there are fewer,
+    the end is filled with rows of group -1, which banks and losses leave out.
+
+    Args:
+        group: (n,) integers; rows outside of 0 to ``num_groups`` - 1 are left out.
+        num_groups: G >= 1.
+        per_group: k >= 1.
+        score, lowest: See :func:`rank_in_group`.
+
+    Returns:
+        Index of the chosen rows, in the order of the rows, and their group, both
+        (min(n, G * k),) int64.
+
+    >>> group = torch.tensor([0, 1, 0, 255, 0])
+    >>> index, chosen = select_per_group(group, 2, 2)
+    >>> index[chosen >= 0].tolist(), chosen.tolist()
+    ([0, 1, 2], [0, 1, 0, -1])
+    """
+    for name, value in (('num_groups', num_groups), ('per_group', per_group)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f'{name} must be an integer >= 1, but got {value}')
+    _check(group, score)
+    chosen = rank_in_group(group, score, lowest) < per_group
+    chosen &= (group >= 0) & (group < num_groups)
+    size = min(len(group), num_groups * per_group)
+    index = chosen.byte().sort(stable=True, descending=True).indices[:size]
+    return index, group.long().masked_fill(~chosen, -1)[index]
+
+
+def _order(score: Tensor, lowest: bool) -> Tensor:
+    if score.is_floating_point():
+        inf = torch.inf
+        worst = inf if lowest else -inf
+        score = score.nan_to_num(nan=worst, posinf=inf, neginf=-inf)
+    return score.sort(stable=True, descending=not lowest).indices
+
+
+def _check(group: Tensor, score: Tensor | None) -> None:
+    if group.dim() != 1 or group.is_floating_point() or group.dtype == torch.bool:
+        raise ValueError(
+            f'group must be (n,) integers, but got {tuple(group.shape)} {group.dtype}'
+        )
+    if score is not None and score.shape != group.shape:
+        raise ValueError(
+            f'score must be ({len(group)},) as group, but got {tuple(score.shape)}'
+        )

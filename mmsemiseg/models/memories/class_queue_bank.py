@@ -1,0 +1,163 @@
+"""One queue of rows for each class, or for each part of each class."""
+
+import torch
+from torch import Tensor, nn
+
+from ...functional.group_select import rank_in_group, select_per_group
+
+SELECT = ('first', 'top', 'lowest', 'random')
+
+
+class ClassQueueBank(nn.Module):
+    """G queues of N rows each; a new row replaces the oldest of its own queue.
+
+    The same rows in the same order give the same bank on every process and device, also
+    with random selection. Everything is in the checkpoint.
+
+    Args:
+        groups: G; for K parts of C classes C * K, with group c * K + k.
+        size: N, the rows of a queue.
+        dim: Width D of a row.
+        seed: Of the random selection.
+
+    Attributes:
+        features: (G, N, D) float32. Queue g is in ``features[g, :count[g]]``.
+        count: (G,) int64, the rows in each queue.
+        pointer: (G,) int64, the place of the next row.
+        draws: () int64, the random selections so far.
+
+    Raises:
+        ValueError: A setting, or the shape of what is entered, is wrong.
+
+    >>> bank = ClassQueueBank(groups=2, size=2, dim=1)
+    >>> rows = torch.tensor([[5.0], [6.0], [7.0], [8.0]])
+    >>> bank.enqueue(rows, group=torch.tensor([0, 1, 0, 0]))
+    >>> keys, group = bank.keys()
+    >>> sorted(keys[group == 0].flatten().tolist()), group.tolist()
+    ([7.0, 8.0], [0, 0, 1, -1])
+    >>> bank.ready('each').tolist()
+    [True, False]
+    """
+
+    def __init__(self, groups: int, size: int, dim: int, seed: int = 0):
+        super().__init__()
+        for name, value in (('groups', groups), ('size', size), ('dim', dim)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f'{name} must be an integer >= 1, but got {value}')
+        if not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise ValueError(f'seed must be an integer in [0, 2^32), but got {seed}')
+        self.groups = groups
+        self.size = size
+        self.dim = dim
+        self.seed = seed
+        self.register_buffer('features', torch.zeros(groups, size, dim))
+        self.register_buffer('count', torch.zeros(groups, dtype=torch.int64))
+        self.register_buffer('pointer', torch.zeros(groups, dtype=torch.int64))
+        self.register_buffer('draws', torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def enqueue(
+        self,
+        features: Tensor,
+        group: Tensor,
+        score: Tensor | None = None,
+        per_group: int | None = None,
+        select: str = 'first',
+    ) -> None:
+        """Enter rows into the queues of their groups, in the order of the rows.
+
+        Args:
+            features: (n, D); n may be 0.
+            group: (n,) integers; rows outside of 0 to G - 1 are left out.
+            score: (n,), for 'top' and 'lowest'. Of equal scores the first row wins; a
+                row with score NaN is the last that is taken.
+            per_group: Rows that enter a queue at most, and never more than N.
+                None: N; with 'first' all rows enter, so that the last N remain.
+            select: Which: 'first', 'top' (highest score), 'lowest' or 'random'.
+        """
+        self._check(features, group, score, per_group, select)
+        if len(group) == 0:
+            return
+        lowest = select == 'lowest'
+        if select == 'random':
+            score = self._random_score(len(group))
+        elif select == 'first' and per_group is None:
+            score = torch.arange(len(group), device=group.device)
+        per_group = min(per_group or self.size, self.size)
+        index, group = select_per_group(group, self.groups, per_group, score, lowest)
+        self._write(features, index, group)
+
+    def _write(self, features: Tensor, index: Tensor, group: Tensor) -> None:
+        """Rows ``index``, at most N of each group; those of group -1 are not written.
+
+        Instead of the latter the first row is written once more. It is of group -1
+        itself only if all are; then a place is written with its own content.
+        """
+        never = group < 0
+        queue = group.clamp(min=0)
+        place = (self.pointer[queue] + rank_in_group(group)) % self.size
+        place += queue * self.size
+        place = torch.where(never, place[:1], place)
+        rows = features[torch.where(never, index[:1], index)]
+        stored = self.features.view(-1, self.dim)
+        rows = torch.where(never[:1, None], stored[place[:1]], rows.to(stored.dtype))
+        stored.index_copy_(0, place, rows)
+        entered = torch.zeros_like(self.count).index_add_(0, queue, (~never).long())
+        self.count.add_(entered).clamp_(max=self.size)
+        self.pointer.add_(entered).remainder_(self.size)
+
+    def keys(self) -> tuple[Tensor, Tensor]:
+        """All places, (G * N, D), and their group, (G * N,) int64, -1 where empty.
+
+        The rows are the bank's own memory, which the next :meth:`enqueue` overwrites.
+        """
+        places = torch.arange(self.size, device=self.count.device)
+        groups = torch.arange(self.groups, device=self.count.device)
+        group = torch.where(places < self.count[:, None], groups[:, None], -1)
+        return self.features.view(-1, self.dim), group.flatten()
+
+    def ready(self, mode: str = 'all') -> Tensor:
+        """Whether 'all' queues are full, or 'any', () bool; or 'each', (G,) bool."""
+        full = self.count == self.size
+        modes = dict(all=full.all, any=full.any, each=full.clone)
+        if mode not in modes:
+            raise ValueError(f'mode must be one of {list(modes)}, but got {mode!r}')
+        return modes[mode]()
+
+    def extra_repr(self) -> str:
+        return (
+            f'groups={self.groups}, size={self.size}, dim={self.dim}, seed={self.seed}'
+        )
+
+    def _random_score(self, n: int) -> Tensor:
+        """(n,) integers without ties, the same on every process and device."""
+        self.draws.add_(1)
+        start = _hash(self.draws + _hash(torch.full_like(self.draws, self.seed)))
+        return _hash(start + torch.arange(n, device=self.draws.device))
+
+    def _check(self, features, group, score, per_group, select) -> None:
+        if features.shape != (len(group), self.dim):
+            raise ValueError(
+                f'features and group must be (n, {self.dim}) and (n,), but got '
+                f'{tuple(features.shape)} and {tuple(group.shape)}'
+            )
+        if select not in SELECT:
+            raise ValueError(f'select must be one of {SELECT}, but got {select!r}')
+        if (score is not None) != (select in ('top', 'lowest')):
+            raise ValueError(
+                "score is needed for select 'top' and 'lowest' and has no effect "
+                f'on the others, but select is {select!r} and score is '
+                f'{"missing" if score is None else "given"}'
+            )
+        if per_group is not None and (not isinstance(per_group, int) or per_group < 1):
+            raise ValueError(
+                f'per_group must be an integer >= 1 or None, but got {per_group}'
+            )
+
+
+def _hash(x: Tensor) -> Tensor:
+    """Integers >= 0, taken modulo 2^32, to scattered ones below 2^32, one to one."""
+    x = x & 0xFFFFFFFF
+    for _ in range(2):
+        x = (((x >> 16) ^ x) * 0x45D9F3B) & 0xFFFFFFFF
+    return (x >> 16) ^ x

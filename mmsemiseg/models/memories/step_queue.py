@@ -1,0 +1,67 @@
+"""The rows of the last steps, with their labels."""
+
+import torch
+from torch import Tensor, nn
+
+
+class StepQueue(nn.Module):
+    """The last ``size`` rows, whatever their labels; a new row replaces the oldest.
+
+    A row whose label is outside of the classes takes a place like any other, so a step
+    can always enter the same number of rows. Everything is in the checkpoint.
+
+    Args:
+        size: Rows of all steps that are kept.
+        dim: Width D of a row.
+
+    Attributes:
+        features: (size, D) float32.
+        labels: (size,) int64, -1 where there is no row yet.
+        pointer: () int64, the place of the next row.
+
+    Raises:
+        ValueError: A setting, or the shape of what is entered, is wrong.
+
+    >>> queue = StepQueue(size=3, dim=1)
+    >>> queue.enqueue(torch.tensor([[5.0], [6.0]]), torch.tensor([1, 0]))
+    >>> queue.enqueue(torch.tensor([[7.0], [8.0]]), torch.tensor([1, 1]))
+    >>> features, labels = queue.keys()
+    >>> features[:, 0].tolist(), labels.tolist()
+    ([8.0, 6.0, 7.0], [1, 0, 1])
+    """
+
+    def __init__(self, size: int, dim: int):
+        super().__init__()
+        for name, value in (('size', size), ('dim', dim)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f'{name} must be an integer >= 1, but got {value}')
+        self.size = size
+        self.dim = dim
+        self.register_buffer('features', torch.zeros(size, dim))
+        self.register_buffer('labels', torch.full((size,), -1))
+        self.register_buffer('pointer', torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def enqueue(self, features: Tensor, labels: Tensor) -> None:
+        """Enter rows (n, D) with labels (n,) in their order; n may be 0."""
+        if features.shape != (len(labels), self.dim) or labels.dim() != 1:
+            raise ValueError(
+                f'features and labels must be (n, {self.dim}) and (n,), but got '
+                f'{tuple(features.shape)} and {tuple(labels.shape)}'
+            )
+        features, labels = features[-self.size :], labels[-self.size :]
+        rows = torch.arange(len(labels), device=self.pointer.device)
+        place = (self.pointer + rows) % self.size
+        self.features.index_copy_(0, place, features.to(self.features.dtype))
+        self.labels.index_copy_(0, place, labels.long())
+        self.pointer.add_(len(labels)).remainder_(self.size)
+
+    def keys(self) -> tuple[Tensor, Tensor]:
+        """``features`` (size, D) and ``labels`` (size,), in no particular order.
+
+        They are the queue's own memory, which the next :meth:`enqueue` overwrites.
+        """
+        return self.features, self.labels
+
+    def extra_repr(self) -> str:
+        return f'size={self.size}, dim={self.dim}'
