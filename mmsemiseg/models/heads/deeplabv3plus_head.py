@@ -1,0 +1,72 @@
+"""DeepLabV3+ with plain convolutions."""
+
+import torch
+from mmcv.cnn import ConvModule
+from mmseg.models.decode_heads import ASPPHead
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+class DeepLabV3PlusHead(ASPPHead):
+    """ASPP -> 1x1 -> dropout; beside the first map through 1x1; 3x3, dropout, 3x3.
+
+    MMSegmentation's ``DepthwiseSeparableASPPHead`` separates its convolutions, has a
+    3x3 bottleneck and no dropout but the classifier's. The published codes of
+    semi-supervised methods have the plain form of this head.
+
+    The features are at the resolution of the first map, the low-level branch in them.
+
+    Args:
+        c1_in_channels: Channels of the first map of the backbone.
+        c1_channels: What its 1x1 convolution makes of them.
+        aspp_dropout: Probability after the ASPP, in [0, 1).
+        fuse_dropout: Probability between the two 3x3 convolutions, in [0, 1).
+        base: All other settings are those of ``ASPPHead``.
+    """
+
+    def __init__(
+        self,
+        c1_in_channels: int,
+        c1_channels: int = 48,
+        aspp_dropout: float = 0.5,
+        fuse_dropout: float = 0.5,
+        **base,
+    ) -> None:
+        super().__init__(**base)
+        for name, value in (
+            ('aspp_dropout', aspp_dropout),
+            ('fuse_dropout', fuse_dropout),
+        ):
+            if not 0 <= value < 1:
+                raise ValueError(f'{name} must be in [0, 1), but got {value}')
+        width = self.channels
+        self.bottleneck = self._conv((len(self.dilations) + 1) * width, width, 1)
+        self.aspp_dropout = nn.Dropout(aspp_dropout)
+        self.c1_bottleneck = self._conv(c1_in_channels, c1_channels, 1)
+        self.fuse = nn.Sequential(
+            self._conv(width + c1_channels, width, 3),
+            nn.Dropout(fuse_dropout),
+            self._conv(width, width, 3),
+        )
+
+    def _conv(self, in_channels: int, channels: int, kernel: int) -> ConvModule:
+        return ConvModule(
+            in_channels,
+            channels,
+            kernel,
+            padding=kernel // 2,
+            conv_cfg=self.conv_cfg,
+            norm_cfg=self.norm_cfg,
+            act_cfg=self.act_cfg,
+        )
+
+    def _forward_feature(self, inputs: list[Tensor]) -> Tensor:
+        """Maps of the backbone -> (N, channels, H / 4, W / 4), before the dropout."""
+        low = self.c1_bottleneck(inputs[0])
+        deep = self.aspp_dropout(super()._forward_feature(inputs))
+        deep = resize(
+            deep, low.shape[2:], mode='bilinear', align_corners=self.align_corners
+        )
+        return self.fuse(torch.cat([deep, low], dim=1))
