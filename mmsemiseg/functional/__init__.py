@@ -9,7 +9,7 @@ from .contrast import (
     paired_logit,
     sampled_logsumexp,
 )
-from .geometry import move
+from .geometry import matching_cells, move
 from .group_logsumexp import group_logsumexp
 from .mixing import classmix_masks, cutmix_masks, mix, partners
 from .pseudo_label import (
@@ -35,6 +35,7 @@ __all__ = [
     'keep_mask',
     'logsumexp_without',
     'masked_mean',
+    'matching_cells',
     'mean_over_positives',
     'mix',
     'move',

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 ANCHORS_PER_CHUNK = 1024
+LOGITS_PER_CHUNK = 2**23  # fewer anchors where there are many keys
 
 
 def info_nce(

@@ -15,8 +15,10 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 MASKED = -1e6  # added to the logit of a masked key; far below any logit
+ALIGNED = 8  # numbers in a row are a multiple of it: 16 bytes or more for every type
 ANCHORS_PER_CHUNK = 1024
 KEYS_PER_CHUNK = 8192
 
@@ -51,11 +53,11 @@ def group_logsumexp(
         (A,); -inf, with a gradient of 0, for an anchor without any key.
     """
     _check(anchors, keys, anchor_group, key_group, num_groups, temperature)
-    if len(anchors) == 0 or len(keys) == 0:
-        return anchors.float().sum(1) * 0 - torch.inf
     with torch.autocast(anchors.device.type, enabled=False):
         anchors, keys = _same_type(anchors, keys)
-        columns = _group_columns(anchor_group, key_group, num_groups, anchors.dtype)
+        if len(anchors) == 0 or len(keys) == 0:
+            return anchors.sum(1) * 0 - torch.inf
+        columns = _group_columns(anchor_group, key_group, num_groups)
         backend = backend or _backend(anchors.device.type, anchors.dtype)
         return _LogSumExp.apply(anchors / temperature, keys, *columns, backend)
 
@@ -87,25 +89,36 @@ def _same_type(anchors: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _group_columns(
-    anchor_group: Tensor, key_group: Tensor, num_groups: int, dtype: torch.dtype
+    anchor_group: Tensor, key_group: Tensor, num_groups: int
 ) -> tuple[Tensor, Tensor]:
-    """(A, G + 1) and (K, G + 1): their product is ``MASKED`` where masked, else 0."""
+    """Bool (A, G + 1) and (K, G + 1): a key is masked where both have a True."""
     groups = torch.arange(num_groups + 1, device=key_group.device)
     never = num_groups  # the last column masks for every anchor
     known = (key_group >= 0) & (key_group < num_groups)
     key_columns = key_group.masked_fill(~known, never).unsqueeze(1) == groups
     anchor_columns = (anchor_group.unsqueeze(1) == groups) | (groups == never)
-    return anchor_columns.to(dtype) * MASKED, key_columns.to(dtype)
+    return anchor_columns, key_columns
+
+
+def _widened(rows: Tensor, columns: Tensor) -> Tensor:
+    """Both side by side, then zeros up to an aligned width, without other copies."""
+    dim, width = rows.shape[1], rows.shape[1] + columns.shape[1]
+    wide = rows.new_empty(len(rows), width + -width % ALIGNED)
+    wide[:, :dim] = rows
+    wide[:, dim:width] = columns
+    wide[:, width:] = 0
+    return wide
 
 
 class _LogSumExp(torch.autograd.Function):
     @staticmethod
     def forward(ctx, anchors, keys, anchor_columns, key_columns, backend):
-        query = torch.cat([anchors, anchor_columns], 1)
-        key = torch.cat([keys, key_columns], 1)
+        dim, width = anchors.shape[1], anchors.shape[1] + anchor_columns.shape[1]
+        query, key = _widened(anchors, anchor_columns), _widened(keys, key_columns)
+        query[:, dim:width] *= MASKED
         mean, lse = ATTENTION[backend](query, key)
         empty = lse < MASKED / 2
-        mean_key = mean[:, : anchors.shape[1]].masked_fill(empty[:, None], 0)
+        mean_key = mean[:, :dim].masked_fill(empty[:, None], 0)
         ctx.backend = backend
         saved = [mean_key]
         if ctx.needs_input_grad[1]:
@@ -114,6 +127,7 @@ class _LogSumExp(torch.autograd.Function):
         return lse.masked_fill(empty, -torch.inf)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad):
         mean_key, *saved = ctx.saved_tensors
         grad_anchors = grad[:, None] * mean_key if ctx.needs_input_grad[0] else None
@@ -130,7 +144,7 @@ class _LogSumExp(torch.autograd.Function):
 
 
 # Backends. Attention: (A, E), (K, E) -> softmax(q k') k (A, E) and its logsumexp (A,);
-# value gradient: softmax(q k')' grad (K, E).
+# value gradient: softmax(q k')' grad (K, E). E is aligned.
 
 
 @lru_cache
@@ -140,7 +154,7 @@ def _backend(device: str, dtype: torch.dtype) -> str:
         return 'chunked'
     generator = torch.Generator().manual_seed(0)
     query, key = (
-        torch.randn(n, 33, generator=generator, dtype=dtype).to(device) for n in (5, 7)
+        torch.randn(n, 40, generator=generator, dtype=dtype).to(device) for n in (5, 7)
     )
     try:
         found = _attention(query, key)
@@ -171,11 +185,9 @@ def _attention(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
 
 def _cuda_attention(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
     op = torch.ops.aten._scaled_dot_product_efficient_attention
-    dim = query.shape[1]
-    padding = (0, -dim % 8)  # rows aligned to 16 bytes for every type
-    query, key = (torch.nn.functional.pad(x, padding)[None, None] for x in (query, key))
+    query, key = query[None, None], key[None, None]
     mean, lse = op(query, key, key, None, True, scale=1.0)[:2]
-    return mean[0, 0, :, :dim], lse[0, 0, : query.shape[2]]
+    return mean[0, 0], lse[0, 0, : query.shape[2]]
 
 
 def _attention_value_gradient(grad, query, key, mean, lse) -> Tensor:

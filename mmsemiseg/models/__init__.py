@@ -1,13 +1,19 @@
 from .adapter import HEAD_RULES, HeadRule, SegmentorAdapter
+from .backbones import DilatedVGG
 from .data_preprocessor import Batch, SemiDataPreProcessor
-from .losses import OHEMLoss
+from .heads import DeepLabV3PlusHead
+from .losses import DirectionalContrastLoss, OHEMLoss
 from .memories import ClassQueueBank, StepQueue
-from .segmentors import FixMatch, MeanTeacher, Pair, SemiSegmentor, SupOnly
+from .segmentors import CAC, FixMatch, MeanTeacher, Pair, SemiSegmentor, SupOnly
 
 __all__ = [
+    'CAC',
     'HEAD_RULES',
     'Batch',
     'ClassQueueBank',
+    'DeepLabV3PlusHead',
+    'DilatedVGG',
+    'DirectionalContrastLoss',
     'FixMatch',
     'HeadRule',
     'MeanTeacher',

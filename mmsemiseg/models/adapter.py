@@ -112,6 +112,22 @@ class SegmentorAdapter:
         align_corners = _heads(segmentor)[-1].align_corners
         return resize_logits(logits, inputs.shape[2:], align_corners)
 
+    def classifier(self, segmentor: nn.Module) -> nn.Module:
+        """The layer that classifies: what enters it are the features ``pre_cls``."""
+        return _heads(segmentor)[-1].get_submodule(self.rule.classifier)
+
+    @torch.no_grad()
+    def feature_channels(self, segmentor: nn.Module) -> int:
+        """D of the features."""
+        if self.pre_cls:
+            return self.classifier(segmentor).weight.shape[1]
+        training = [m for m in segmentor.modules() if m.training]
+        segmentor.eval()
+        maps = segmentor.extract_feat(torch.zeros(1, 3, 64, 64))
+        for module in training:
+            module.training = True
+        return _stage(maps, self.stage).shape[1]
+
 
 def resize_logits(logits: Tensor, size, align_corners: bool = False) -> Tensor:
     """(N, C, h, w) -> (N, C, *size), bilinear, as the heads do for loss and result."""

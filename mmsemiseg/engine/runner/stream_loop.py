@@ -16,6 +16,7 @@ from ...datasets.stream_dataset import StreamDataset
 from ...utils.model import unwrap
 from ...utils.random_state import random_state, set_random_state
 from ..hooks.mean_teacher import MeanTeacherHook
+from ..hooks.memory import MemoryHook
 from .runner import SemiRunner
 
 LABELED = 'labeled'
@@ -102,7 +103,7 @@ class SemiTrainLoop(IterBasedTrainLoop):
         """Train; a resumed run starts at the samples it had not yet seen."""
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
-        self._check_teacher_moves()
+        self._check_hooks()
         self._log_streams()
         self._set_accumulation()
         self._go_on()
@@ -241,14 +242,20 @@ class SemiTrainLoop(IterBasedTrainLoop):
                 f'{total:.1f} passes in {self._max_iters} iterations'
             )
 
-    def _check_teacher_moves(self) -> None:
+    def _check_hooks(self) -> None:
         model = unwrap(self.runner.model)
         has_teacher = any(p.teacher is not None for p in getattr(model, 'pairs', ()))
-        moved = any(isinstance(hook, MeanTeacherHook) for hook in self.runner.hooks)
-        if has_teacher and not moved:
+        has_memory = getattr(model, 'has_memory', False)
+        hooks = [type(hook) for hook in self.runner.hooks]
+        if has_teacher and not any(issubclass(h, MeanTeacherHook) for h in hooks):
             raise ValueError(
                 f'{type(model).__name__} has a teacher, but no hook moves it: add '
                 "dict(type='MeanTeacherHook', decay=0.99) to custom_hooks"
+            )
+        if has_memory and not any(issubclass(h, MemoryHook) for h in hooks):
+            raise ValueError(
+                f'{type(model).__name__} has a memory bank, but no hook fills it: add '
+                "dict(type='MemoryHook') to custom_hooks"
             )
 
 

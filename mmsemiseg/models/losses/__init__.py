@@ -1,3 +1,4 @@
+from .directional_contrast_loss import DirectionalContrastLoss
 from .ohem_loss import OHEMLoss
 
-__all__ = ['OHEMLoss']
+__all__ = ['DirectionalContrastLoss', 'OHEMLoss']

@@ -137,6 +137,11 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         head = self.student.decode_head
         return head[-1] if isinstance(head, nn.ModuleList) else head
 
+    @property
+    def has_memory(self) -> bool:
+        """Whether a :class:`~mmsemiseg.engine.hooks.MemoryHook` must fill a bank."""
+        return False
+
     def parameters(self, recurse: bool = True):
         """The parameters that an optimizer may see: all but the teachers'."""
         frozen = self._frozen()

@@ -1,0 +1,4 @@
+from .deeplabv3plus_head import DeepLabV3PlusHead
+from .projection_head import ProjectionHead, unit_length
+
+__all__ = ['DeepLabV3PlusHead', 'ProjectionHead', 'unit_length']

@@ -1,0 +1,50 @@
+"""From features to the embeddings that contrastive losses compare."""
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+class ProjectionHead(BaseModule):
+    """1x1 conv, ReLU, 1x1 conv, unit length.
+
+    Args:
+        in_channels: D.
+        channels: D' of the embeddings.
+        hidden_channels: Of the first layer; None: D.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int = 128,
+        hidden_channels: int | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        hidden_channels = in_channels if hidden_channels is None else hidden_channels
+        for name, value in (
+            ('in_channels', in_channels),
+            ('channels', channels),
+            ('hidden_channels', hidden_channels),
+        ):
+            if value < 1:
+                raise ValueError(f'{name} must be at least 1, but got {value}')
+        self.layers = nn.Sequential(
+            nn.Conv2d(in_channels, hidden_channels, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden_channels, channels, 1),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, D, h, w) -> (N, D', h, w) float32 of unit length over the channels."""
+        return unit_length(self.layers(features))
+
+
+def unit_length(features: Tensor) -> Tensor:
+    """Divide by the length over dimension 1, in fp32, also under autocast."""
+    with torch.autocast(features.device.type, enabled=False):
+        return F.normalize(features.float(), dim=1)

@@ -1,0 +1,278 @@
+"""CAC: directional context-aware consistency."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import get_rank, get_world_size
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ...functional import masked_mean, pseudo_label
+from ...utils.gather import gather_rows
+from ..adapter import resize_logits
+from ..data_preprocessor import Batch
+from ..heads import ProjectionHead, unit_length
+from ..losses import DirectionalContrastLoss
+from ..memories import StepQueue
+from ..overlap import match_crops, whole_cells
+from .base import SemiSegmentor
+
+LOSSES = ('contrast', 'l2')
+
+
+class Crops(NamedTuple):
+    """One crop of each of N images, as M = h * w cells of its feature map."""
+
+    embedding: Tensor  # (N, M, D) of unit length
+    confidence: Tensor  # (N, M)
+    label: Tensor  # (N, M) int64
+    valid: Tensor  # (N, M) bool, False where a pixel of the cell is padding
+    size: tuple[int, int]  # (h, w)
+
+
+class Negatives(NamedTuple):
+    """K keys, and which of them the cells of this process's two crops are."""
+
+    keys: Tensor  # (K, D)
+    label: Tensor  # (K,) int64, -1: never a negative
+    places: list[Tensor]  # two (N * M,) int64, -1 where a cell was not drawn
+
+
+@MODELS.register_module()
+class CAC(SemiSegmentor):
+    """Directional context-aware consistency (Lai et al., CVPR 2021).
+
+    Two overlapping crops of an unlabeled image are two contexts of the same pixels. In
+    the overlap the embedding of the less confident crop is pulled to that of the more
+    confident one, and pushed from cells with other pseudo labels, by
+    :class:`~mmsemiseg.models.losses.DirectionalContrastLoss`:
+
+    ``loss = sup + unsup_weight * (l(1 -> 2) + l(2 -> 1))``
+
+    There is no teacher. The unlabeled stream comes from
+    :class:`~mmsemiseg.datasets.transforms.OverlapCrops`.
+
+    Args:
+        feature: Where the features are taken, see :class:`SegmentorAdapter`.
+        pool: Size of an average pooling of features and logits.
+        projector: False compares the features themselves.
+        proj_channels: D of the embeddings.
+        proj_hidden: Width of the projector's hidden layer; None: that of the features.
+        loss: ``'contrast'``, or ``'l2'`` between the two embeddings (ablation I).
+        temperature: tau > 0.
+        threshold: gamma in [0, 1]; None: no filter of positives.
+        direction: False lets both sides learn, whichever is more confident.
+        negative_filter: False takes keys of every pseudo label as negatives.
+        norm: Divide by the number of ``'selected'`` cells or of the ``'overlap'``.
+        exclude_same_location: Never take the cells at the anchor's own location.
+        num_negatives: Cells drawn from each crop's batch in a process; None: all.
+        bank_steps: Earlier steps whose negatives are kept; needs ``num_negatives`` and
+            a :class:`~mmsemiseg.engine.hooks.MemoryHook`.
+        unsup_weight: Weight of the loss.
+        start_iter: Iteration of the first unsupervised loss.
+        pseudo_dropout: Whether pseudo labels come from the classifier with dropout.
+        views: Names of the two crops in the unlabeled stream.
+    """
+
+    def __init__(
+        self,
+        student: dict,
+        feature: str | int = 'pre_cls',
+        pool: int = 1,
+        projector: bool = True,
+        proj_channels: int = 128,
+        proj_hidden: int | None = None,
+        loss: str = 'contrast',
+        temperature: float = 0.1,
+        threshold: float | None = 0.75,
+        direction: bool = True,
+        negative_filter: bool = True,
+        norm: str = 'selected',
+        exclude_same_location: bool = False,
+        num_negatives: int | None = None,
+        bank_steps: int = 0,
+        unsup_weight: float = 0.1,
+        start_iter: int = 0,
+        pseudo_dropout: bool = True,
+        views: tuple[str, str] = ('view1', 'view2'),
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(student, feature=feature, data_preprocessor=data_preprocessor)
+        settings = dict(pool=pool, num_negatives=num_negatives, bank_steps=bank_steps)
+        _check_settings(loss, views, unsup_weight, start_iter, **settings)
+        dim = self.adapter.feature_channels(self.student)
+        self.projector = None
+        if projector:
+            self.projector = ProjectionHead(dim, proj_channels, proj_hidden)
+            dim = proj_channels
+        self.contrast = DirectionalContrastLoss(
+            self.num_classes, temperature, threshold, direction, negative_filter, norm
+        )
+        self.queue = None
+        if bank_steps:
+            rows = 2 * num_negatives * get_world_size()
+            self.queue = StepQueue(bank_steps * rows, dim)
+        self.loss_type = loss
+        self.pool = pool
+        self.exclude_same_location = exclude_same_location
+        self.num_negatives = num_negatives
+        self.unsup_weight = unsup_weight
+        self.start_iter = start_iter
+        self.pseudo_dropout = pseudo_dropout
+        self.views = tuple(views)
+
+    def unsupervised_loss(self, inputs: dict) -> dict:
+        if self.iteration < self.start_iter:
+            return dict(loss_dc=self._zero())
+        batches = self._views(inputs['unlabeled'])
+        first, second = crops = [self.crops(batch) for batch in batches]
+        there, back = match_crops(*batches, first.size)
+        if self.loss_type == 'l2':
+            return dict(loss_dc=self.unsup_weight * _l2(first, second, *there))
+        negatives = self.negatives(crops)
+        loss12, share12 = self.consistency(first, second, *there, negatives, 0)
+        loss21, share21 = self.consistency(second, first, *back, negatives, 1)
+        return dict(
+            loss_dc=self.unsup_weight * (loss12 + loss21), dc_selected=share12 + share21
+        )
+
+    def crops(self, batch: Batch) -> Crops:
+        """Forward one crop of each image: embeddings, confidences, pseudo labels."""
+        output = self.adapter(self.student, batch.inputs)
+        features = F.avg_pool2d(output.features, self.pool)
+        size = tuple(features.shape[2:])
+        embedding = (self.projector or unit_length)(features)
+        with torch.no_grad():
+            # To pool the logits of a linear classifier is to classify pooled features
+            logits = output.logits
+            if not self.pseudo_dropout:
+                logits = self.adapter.classifier(self.student)(output.features)
+            logits = resize_logits(logits.float(), output.features.shape[2:])
+            valid = whole_cells(batch.valid, size)
+            pseudo = pseudo_label(F.avg_pool2d(logits, self.pool), valid)
+        return Crops(
+            embedding.flatten(2).transpose(1, 2),
+            pseudo.confidence.flatten(1),
+            pseudo.label.flatten(1),
+            valid.flatten(1),
+            size,
+        )
+
+    @torch.no_grad()
+    def negatives(self, crops: list[Crops]) -> Negatives:
+        """Cells of both whole crops, of all processes, and of earlier steps."""
+        features, labels, places = zip(*map(self._draw, crops), strict=True)
+        start = 2 * len(features[0]) * get_rank()
+        starts = (start, start + len(features[0]))
+        places = [
+            torch.where(place < 0, -1, place + begin)
+            for place, begin in zip(places, starts, strict=True)
+        ]
+        features, labels = torch.cat(features), torch.cat(labels)
+        self.pending['memory'] = dict(features=features, labels=labels)
+        features, labels = gather_rows(features), gather_rows(labels)
+        if self.queue is not None:
+            kept_features, kept_labels = self.queue.keys()
+            features = torch.cat([features, kept_features])
+            labels = torch.cat([labels, kept_labels])
+        return Negatives(features, labels, places)
+
+    def _draw(self, crops: Crops) -> tuple[Tensor, Tensor, Tensor]:
+        """Features, labels, and for each cell its number among the drawn or -1."""
+        features = crops.embedding.flatten(0, 1)
+        label = torch.where(crops.valid, crops.label, -1).flatten()
+        cells, device = len(features), features.device
+        number = cells if self.num_negatives is None else self.num_negatives
+        if number > cells:
+            raise ValueError(
+                f'num_negatives={number}, but one crop of each image has {cells} cells '
+                'in this batch: lower it, or set None to take all'
+            )
+        drawn = torch.randperm(cells)[:number].to(device)
+        place = torch.full((cells,), -1, device=device)
+        place[drawn] = torch.arange(number, device=device)
+        return features[drawn], label[drawn], place
+
+    def consistency(
+        self,
+        anchor: Crops,
+        other: Crops,
+        index: Tensor,
+        found: Tensor,
+        negatives: Negatives,
+        side: int,
+    ) -> tuple[Tensor, Tensor]:
+        """The crops number ``side`` learn from the others: loss, share of cells."""
+        overlap = found & anchor.valid & other.valid.gather(1, index)
+        images = torch.arange(len(index), device=index.device)
+        cells = (index + index.shape[1] * images[:, None]).flatten()
+        excluded = None
+        if self.exclude_same_location:
+            own, theirs = negatives.places[side], negatives.places[1 - side]
+            excluded = torch.stack([own, theirs[cells]], 1)
+        return self.contrast(
+            anchor.embedding.flatten(0, 1),
+            other.embedding.flatten(0, 1)[cells],
+            (anchor.confidence.flatten(), other.confidence.flatten()[cells]),
+            anchor.label.flatten(),
+            overlap.flatten(),
+            negatives.keys,
+            negatives.label,
+            excluded,
+        )
+
+    @property
+    def has_memory(self) -> bool:
+        return self.queue is not None
+
+    def update_memory(self, features: Tensor, labels: Tensor) -> None:
+        """Keep the negatives of a step; :class:`MemoryHook` calls it."""
+        if self.queue is not None:
+            self.queue.enqueue(features, labels)
+
+    def _zero(self) -> Tensor:
+        """With the projector in the graph, as distributed training wants it."""
+        params = self.projector.parameters() if self.projector else ()
+        zero = next(self.student.parameters()).new_zeros(())
+        return zero + sum(0 * param.sum() for param in params)
+
+    def _views(self, unlabeled: dict) -> list[Batch]:
+        if isinstance(unlabeled, Batch) or not set(self.views) <= set(unlabeled):
+            raise ValueError(
+                f'CAC needs the views {self.views} in the unlabeled stream: see '
+                'OverlapCrops'
+            )
+        return [unlabeled[name] for name in self.views]
+
+
+def _l2(first: Crops, second: Crops, index: Tensor, found: Tensor) -> Tensor:
+    """Mean squared distance of the two embeddings of a cell, over the overlap."""
+    overlap = found & first.valid & second.valid.gather(1, index)
+    dim = first.embedding.shape[2]
+    other = second.embedding.gather(1, index[..., None].expand(-1, -1, dim))
+    distance = (first.embedding - other).square().sum(2)
+    return masked_mean(distance.flatten(), overlap.flatten())
+
+
+def _check_settings(
+    loss, views, unsup_weight, start_iter, pool, num_negatives, bank_steps
+) -> None:
+    if loss not in LOSSES:
+        raise ValueError(f'loss must be in {LOSSES}, but got {loss!r}')
+    if len(views) != 2:
+        raise ValueError(f'views must be two names, but got {views}')
+    for name, value, least in (
+        ('pool', pool, 1),
+        ('num_negatives', 1 if num_negatives is None else num_negatives, 1),
+        ('bank_steps', bank_steps, 0),
+        ('unsup_weight', unsup_weight, 0),
+        ('start_iter', start_iter, 0),
+    ):
+        if not value >= least:
+            raise ValueError(f'{name} must be at least {least}, but got {value}')
+    if bank_steps and num_negatives is None:
+        raise ValueError(
+            f'bank_steps={bank_steps} needs num_negatives, the number of cells that a '
+            'step keeps'
+        )
