@@ -125,6 +125,7 @@ def use_amp(cfg, device, dtype=None):
     `dtype` is 'fp16', with a dynamic loss scale, or 'bf16', which needs none; None
     takes fp16 on an accelerator, as elsewhere in OpenMMLab, and bf16 on a CPU.
     """
+    chosen = dtype is not None
     dtype = dtype or ('bf16' if device == 'cpu' else 'fp16')
     if device == 'cpu' and dtype == 'fp16':
         raise ValueError('--amp-dtype fp16 needs an accelerator; on a CPU use bf16')
@@ -140,6 +141,8 @@ def use_amp(cfg, device, dtype=None):
     else:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        if chosen:
+            cfg.optim_wrapper.pop('dtype', None)
 
 
 def use_resume(cfg, resume):
