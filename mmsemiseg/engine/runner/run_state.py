@@ -53,7 +53,7 @@ def _surroundings() -> dict:
         processes=get_world_size(),
         threads=torch.get_num_threads(),
         device=get_device(),
-        versions=dict(torch=torch.__version__, cpu=_cpu_instructions()),
+        versions=dict(torch=str(torch.__version__), cpu=_cpu_instructions()),
     )
 
 
