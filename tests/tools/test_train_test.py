@@ -63,6 +63,43 @@ def test_resume_takes_a_file_or_the_newest(tool):
     assert (cfg.resume, cfg.load_from) == (True, 'iter_1.pth')
 
 
+def test_resume_of_our_runner(tool):
+    with open('some_config.py', 'a') as file:
+        file.write("runner_type = 'SemiRunner'\nload_from = 'weights.pth'\n")
+    cfg = build(tool('train', '--resume'))
+    assert (cfg.resume, cfg.load_from) == ('auto', 'weights.pth')
+    with pytest.raises(FileNotFoundError, match='--resume: there is no file gone.pth'):
+        build(tool('train', '--resume', 'gone.pth'))
+
+
+@pytest.mark.parametrize(
+    ('device', 'flags', 'expected'),
+    [
+        ('cpu', ['--amp'], 'Bf16OptimWrapper'),
+        ('cuda', ['--amp'], 'AmpOptimWrapper'),
+        ('cuda', ['--amp-dtype', 'bf16'], 'Bf16OptimWrapper'),
+        ('cuda', ['--amp', '--amp-dtype', 'fp16'], 'AmpOptimWrapper'),
+        ('cuda', [], 'OptimWrapper'),
+    ],
+)
+def test_amp(device, flags, expected, tool):
+    module = tool('train', *flags)
+    module['build_config'].__globals__['get_device'] = lambda: device
+    cfg = build(module)
+    assert cfg.optim_wrapper.type == expected
+    assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.1)
+
+
+def test_amp_that_cannot_be(tool, capsys):
+    module = tool('train', '--amp-dtype', 'fp16')
+    module['build_config'].__globals__['get_device'] = lambda: 'cpu'
+    with pytest.raises(ValueError, match='--amp-dtype fp16 needs an accelerator'):
+        build(module)
+    with pytest.raises(SystemExit):
+        tool('train', '--amp-dtype', 'fp8')['parse_args']()
+    assert "invalid choice: 'fp8'" in capsys.readouterr().err
+
+
 def test_pretrained_file(tool):
     from mmseg.models.backbones import ResNetV1c
 

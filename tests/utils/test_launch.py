@@ -1,8 +1,11 @@
+from unittest.mock import Mock
+
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 from torch import nn
 
+from mmsemiseg.engine.runner import checkpoint, run_state
 from mmsemiseg.utils import launch
 
 
@@ -81,32 +84,73 @@ def test_file_must_fit_the_backbone(tmp_path):
         launch.require_fit(backbone, file)
 
 
-def test_amp():
-    cfg = Config({'optim_wrapper': {'type': 'OptimWrapper'}})
-    with pytest.raises(ValueError, match='--amp needs an accelerator'):
-        launch.use_amp(cfg, 'cpu')
-    launch.use_amp(cfg, 'cuda')
-    assert cfg.optim_wrapper == {'type': 'AmpOptimWrapper', 'loss_scale': 'dynamic'}
-    cfg.optim_wrapper.loss_scale = 512.0
-    launch.use_amp(cfg, 'cuda')
-    assert cfg.optim_wrapper.loss_scale == 512.0
-    cfg.optim_wrapper.type = 'ApexOptimWrapper'
+def amp(optim_wrapper, *arguments):
+    """The optimizer wrapper after the flag."""
+    cfg = Config({'optim_wrapper': {'optimizer': {'lr': 1}, **optim_wrapper}})
+    launch.use_amp(cfg, *arguments)
+    assert cfg.optim_wrapper.pop('optimizer') == {'lr': 1}
+    return dict(cfg.optim_wrapper)
+
+
+PLAIN = {'type': 'OptimWrapper'}
+FP16 = {'type': 'AmpOptimWrapper', 'loss_scale': 'dynamic'}
+BF16 = {'type': 'Bf16OptimWrapper'}
+
+
+@pytest.mark.parametrize(
+    ('optim_wrapper', 'arguments', 'expected'),
+    [
+        ({}, ['cuda'], FP16),
+        (PLAIN, ['cuda'], FP16),
+        (PLAIN, ['cuda', 'fp16'], FP16),
+        (PLAIN, ['cuda', 'bf16'], BF16),
+        (PLAIN, ['cpu'], BF16),
+        (PLAIN, ['cpu', 'bf16'], BF16),
+        ({**PLAIN, 'clip_grad': {}}, ['cpu'], {**BF16, 'clip_grad': {}}),
+        (FP16, ['cpu'], BF16),
+        ({**FP16, 'dtype': 'float16', 'use_fsdp': False}, ['cuda', 'bf16'], BF16),
+        ({**FP16, 'loss_scale': 512.0}, ['cuda'], {**FP16, 'loss_scale': 512.0}),
+        ({**FP16, 'dtype': 'bfloat16'}, ['cuda'], {**FP16, 'dtype': 'bfloat16'}),
+        ({**FP16, 'dtype': 'bfloat16'}, ['cuda', 'fp16'], FP16),
+        (BF16, ['cpu'], BF16),
+        (BF16, ['cuda', 'fp16'], FP16),
+    ],
+)
+def test_amp(optim_wrapper, arguments, expected):
+    assert amp(optim_wrapper, *arguments) == expected
+
+
+def test_amp_that_cannot_be():
+    with pytest.raises(ValueError, match='--amp-dtype fp16 needs an accelerator'):
+        amp(PLAIN, 'cpu', 'fp16')
     with pytest.raises(ValueError, match='but it is ApexOptimWrapper'):
-        launch.use_amp(cfg, 'cuda')
+        amp({'type': 'ApexOptimWrapper'}, 'cuda')
 
 
-def test_resume(tmp_path):
+@pytest.mark.parametrize('runner_type', ['SemiRunner', 'SelfTrainingRunner'])
+def test_resume(runner_type, tmp_path):
+    """These runners look for the newest good checkpoint themselves."""
     cfg = Config({'work_dir': str(tmp_path), 'load_from': 'weights.pth'})
-    launch.use_resume(cfg, 'auto')  # nothing to go on from: the weights count
-    assert (cfg.resume, cfg.load_from) == (False, 'weights.pth')
-    (tmp_path / 'stage_1').mkdir()
-    (tmp_path / 'stage_1' / 'last_checkpoint').touch()
+    cfg.runner_type = runner_type
+    (tmp_path / 'last_checkpoint').touch()
     launch.use_resume(cfg, 'auto')
-    assert (cfg.resume, cfg.load_from) == (True, None)
+    assert (cfg.resume, cfg.load_from) == ('auto', 'weights.pth')
     file = tmp_path / 'iter_2.pth'
     file.touch()
     launch.use_resume(cfg, str(file))
     assert (cfg.resume, cfg.load_from) == (True, str(file))
+
+
+def test_resume_with_the_runner_of_mmengine(tmp_path):
+    cfg = Config({'work_dir': str(tmp_path), 'load_from': 'weights.pth'})
+    launch.use_resume(cfg, 'auto')  # nothing to go on from: the weights count
+    assert (cfg.resume, cfg.load_from) == (False, 'weights.pth')
+    (tmp_path / 'last_checkpoint').touch()
+    launch.use_resume(cfg, 'auto')
+    assert (cfg.resume, cfg.load_from) == (True, None)
+    cfg = Config({'work_dir': str(tmp_path / 'other')})
+    launch.use_resume(cfg, 'auto')
+    assert (cfg.resume, cfg.get('load_from')) == (True, None)
 
 
 def test_errors_in_settings_are_one_message(capsys):
@@ -121,6 +165,24 @@ def test_errors_in_settings_are_one_message(capsys):
     assert 'Traceback' not in text and '--debug' in text
     with pytest.raises(KeyError):
         launch.run_tool(fail, debug=True)
+
+
+@pytest.mark.parametrize('kind', ['CheckpointError', 'ResumeError'])
+def test_what_cannot_be_resumed_is_one_message(kind, tmp_path, capsys):
+    def fail():
+        if kind == 'CheckpointError':
+            (tmp_path / 'a.pth').write_bytes(b'no checkpoint')
+            checkpoint.read_checkpoint(tmp_path / 'a.pth')
+        saved = dict(processes=9, device='', threads=1, accumulation=1, streams={})
+        loop = Mock()
+        loop.state_dict.return_value = dict(accumulation=1, streams={})
+        run_state.restore(loop, saved)
+
+    with pytest.raises(SystemExit):
+        launch.run_tool(fail)
+    text = capsys.readouterr().err
+    assert text.startswith(f'error: {kind}: ')
+    assert 'Traceback' not in text
 
 
 def test_other_errors_keep_their_traceback():
