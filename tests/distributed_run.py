@@ -1,0 +1,534 @@
+"""Cases that two processes run together, through gloo.
+
+``two_processes()`` starts them once for a list of cases and returns what each process
+left. Cases are the functions marked by ``@case``; their order is that of the list.
+"""
+
+import functools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+import mmengine.runner.runner
+import tiny_run
+import torch
+from helpers import build, frozen_copy, spread, student_cfg
+from mmengine.config import Config
+from mmengine.dist import barrier, get_rank
+from mmengine.hooks import Hook
+from mmseg.registry import MODELS
+from torch import nn
+
+from mmsemiseg.engine import runner as runners
+from mmsemiseg.engine.hooks import BatchNormSyncHook, MemoryHook
+from mmsemiseg.engine.runner import checkpoint
+from mmsemiseg.engine.runner.processes import init_processes
+from mmsemiseg.models import MeanTeacher
+from mmsemiseg.utils.gather import gather_rows
+from mmsemiseg.utils.model import unwrap
+from mmsemiseg.utils.random_state import random_state
+
+SECONDS = 400  # for all cases of one start
+CASES = {}
+PARTS = ('gathered', 'statistics', 'remembered', 'one_remembers')
+
+
+def case(function):
+    CASES[function.__name__] = function
+    return function
+
+
+# Starting processes
+
+
+def free_port():
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        return str(server.getsockname()[1])
+
+
+def environment(**variables):
+    """Of a process that finds the others on this machine."""
+    return dict(
+        os.environ,
+        OMP_NUM_THREADS='1',
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT=free_port(),
+        **variables,
+    )
+
+
+def start(command, env, cwd=None):
+    output = tempfile.TemporaryFile('w+')  # a full pipe would stop the process
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+    )
+    return process, output
+
+
+def finish(started, seconds=SECONDS):
+    """Outputs of processes, all of which must end in time and without an error."""
+    end = time.monotonic() + seconds
+    try:
+        for process, _ in started:
+            process.wait(max(0, end - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        for process, _ in started:
+            process.send_signal(signal.SIGTERM)  # a launcher ends its workers
+    codes, outputs = [], []
+    for process, output in started:
+        try:
+            codes.append(process.wait(20))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            codes.append(process.wait())
+        with output:
+            output.seek(0)
+            outputs.append(output.read())
+    assert not any(codes), f'{codes}\n' + '\n'.join(text[-4000:] for text in outputs)
+    return outputs
+
+
+def two_processes(folder, *names):
+    """{case: [result of rank 0, result of rank 1]}."""
+    tiny_run.write_data(folder / 'data', labeled=5, unlabeled=7)
+    env = environment(WORLD_SIZE='2')
+    command = [sys.executable, __file__, folder, *names]
+    processes = [
+        start(command, dict(env, RANK=rank, LOCAL_RANK=rank)) for rank in ('0', '1')
+    ]
+    finish(processes)
+    return {name: [load(folder, name, rank) for rank in (0, 1)] for name in names}
+
+
+@functools.cache
+def parts():
+    """Results of the cases that train nothing, for all tests of one session."""
+    with tempfile.TemporaryDirectory() as folder:
+        return two_processes(Path(folder), *PARTS)
+
+
+def load(folder, name, rank):
+    return torch.load(folder / f'{name}.{rank}.pt', weights_only=False)
+
+
+def main(folder, *names):
+    # These take longer than a tiny run
+    Config.dump = lambda cfg, path: None
+    mmengine.runner.runner.collect_env = dict
+    init_processes('pytorch', dict(timeout=120))  # seconds; then a hang is an error
+    for name in names:
+        result = CASES[name](Path(folder))
+        torch.save(result, f'{folder}/{name}.{get_rank()}.pt')
+
+
+# Configs
+
+
+def distributed(cfg):
+    """For the processes of `two_processes`."""
+    cfg.launcher = 'pytorch'
+    return cfg
+
+
+def config(folder, name, model=None, **settings):
+    """Mean teacher with every generator in use, on two processes."""
+    model = model or tiny_run.mean_teacher()
+    hooks = [dict(type='MeanTeacherHook', decay=0.9)]
+    settings = dict(custom_hooks=hooks, **settings)
+    return distributed(
+        tiny_run.config(folder / 'data', folder / name, model, **settings)
+    )
+
+
+def deterministic(folder, name, images=(4, 6), accumulation=1, **settings):
+    """A run whose weights depend on the images of a step, not on how they are split.
+
+    ``images``: labeled and unlabeled ones of one batch of one process.
+    """
+    student = tiny_run.tiny_student()
+    norm = dict(type='GN', num_groups=2)
+    student['backbone']['norm_cfg'] = norm
+    student['decode_head'].update(norm_cfg=norm, dropout_ratio=0)
+    model = dict(type='MeanTeacher', student=student, threshold=0.0, mix=None)
+    schedule = dict(type='PolyLR', eta_min=1e-3, end=4, by_epoch=False)
+    settings.setdefault('max_iters', 4)
+    settings['param_scheduler'] = [dict(schedule)]
+    cfg = tiny_run.config(folder / 'data', folder / name, model, **settings)
+    cfg.custom_hooks = [dict(type='MeanTeacherHook', decay=0.9)]
+    cfg.default_hooks.logger = dict(type='LoggerHook', interval=1)
+    cfg.train_cfg.accumulation = accumulation
+    streams = cfg.train_dataloader.values()
+    for stream, count in zip(streams, images, strict=True):
+        stream.batch_size = count
+    return cfg
+
+
+class Drawn(Hook):
+    """Names of the images of each iteration; stops the run after one of them."""
+
+    def __init__(self, stop_after=None):
+        self.names = []
+        self.stop_after = stop_after
+
+    def before_train(self, runner):
+        self.first = copied(runner)
+        self.random = random_state()
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.names.append({key: names(part) for key, part in data_batch.items()})
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter + 1 == self.stop_after:
+            raise KeyboardInterrupt
+
+
+def names(part):
+    part = part.get('weak', part)
+    return [Path(sample.img_path).name for sample in part['data_samples']]
+
+
+def copied(runner):
+    return frozen_copy(unwrap(runner.model))
+
+
+def trained(cfg, stop_after=None):
+    """What a run leaves."""
+    hook = Drawn(stop_after)
+    runner = tiny_run.build(cfg)
+    runner.register_hook(hook)
+    try:
+        runner.train()
+    except KeyboardInterrupt:
+        assert stop_after is not None
+    scalars = runner.message_hub.log_scalars
+    return dict(
+        state=copied(runner),
+        first=hook.first,
+        names=hook.names,
+        start=hook.random,
+        end=random_state(),
+        seed=runner.seed,
+        lr=runner.optim_wrapper.get_lr()['lr'],
+        loss=scalars['train/loss'].data[0].tolist(),
+        drawn=getattr(runner.train_loop, 'drawn', None),
+        norms={type(m).__name__ for m in runner.model.modules()},
+    )
+
+
+# Runs
+
+
+@MODELS.register_module(force=True)
+class BankTeacher(MeanTeacher):
+    """Mean teacher with a queue of rows that name where they come from.
+
+    A row is (rank, iteration, number, a mean of the labeled images).
+    """
+
+    counts = ((2, 3), (0, 1), (1, 0), (0, 0), (3, 2), (1, 1))  # by iteration and rank
+    size = 9
+
+    def __init__(self, *args, **settings):
+        super().__init__(*args, **settings)
+        self.register_buffer('bank', torch.rand(self.size, 4))
+        self.register_buffer('pointer', torch.tensor(0))
+        self.register_buffer('noise', torch.rand(3))
+
+    def unsupervised_loss(self, inputs):
+        count = self.counts[self.iteration][get_rank()]
+        mean = inputs['labeled'].inputs.mean()
+        rows = [[get_rank(), self.iteration, i, mean] for i in range(count)]
+        self.pending['memory'] = dict(
+            keys=torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
+        )
+        return super().unsupervised_loss(inputs)
+
+    def update_memory(self, keys):
+        place = (self.pointer + torch.arange(len(keys))) % self.size
+        self.bank[place] = keys
+        self.pointer.copy_((self.pointer + len(keys)) % self.size)
+
+
+@case
+def bank(folder):
+    cfg = config(folder, 'bank', dict(tiny_run.mean_teacher(), type='BankTeacher'))
+    cfg.train_cfg.max_iters = len(BankTeacher.counts)
+    cfg.custom_hooks.append(dict(type='MemoryHook'))
+    return trained(cfg)
+
+
+@case
+def without_seed(folder):
+    cfg = config(folder, 'without_seed', max_iters=1)
+    cfg.randomness = dict(seed=None, diff_rank_seed=True)
+    return trained(cfg)
+
+
+@case
+def split(folder):
+    return trained(distributed(deterministic(folder, 'split', (2, 3))))
+
+
+@case
+def split_and_accumulated(folder):
+    cfg = deterministic(folder, 'split_and_accumulated', (1, 3), accumulation=2)
+    return trained(distributed(cfg))
+
+
+@case
+def validation(folder):
+    return validated(config(folder, 'validation'))
+
+
+def validated(cfg):
+    """Metrics of networks that differ from each other and predict every class."""
+    runner = tiny_run.build(cfg)
+    for seed, net in enumerate(unwrap(runner.model).networks.values()):
+        spread(net, seed)
+    return runner.val()
+
+
+def resumable(folder, name, workers=0, **settings):
+    cfg = config(folder, name, max_iters=5, workers=workers, **settings)
+    cfg.train_cfg.val_interval = 3
+    cfg.default_hooks.checkpoint.interval = 2
+    return cfg
+
+
+@case
+def whole(folder):
+    return trained(resumable(folder, 'whole'))
+
+
+@case
+def stopped(folder):
+    return trained(resumable(folder, 'stopped'), stop_after=3)
+
+
+@case
+def resumed(folder):
+    """From the newest checkpoint that is not damaged."""
+    if get_rank() == 0:
+        damaged = folder / 'stopped' / 'iter_3.pth'
+        damaged.write_bytes((folder / 'stopped' / 'iter_2.pth').read_bytes()[:5000])
+        (folder / 'stopped' / 'last_checkpoint').write_text(str(damaged))
+    return trained(resumable(folder, 'stopped', workers=2, resume='auto'))
+
+
+@MODELS.register_module(force=True)
+class WarmUp(MeanTeacher):
+    """A projector that rank 0 uses from iteration 2 on, rank 1 from iteration 4 on."""
+
+    find_unused_parameters = True
+
+    def __init__(self, *args, **settings):
+        super().__init__(*args, **settings)
+        self.projector = nn.Conv2d(3, 2, 1)
+
+    def unsupervised_loss(self, inputs):
+        losses = super().unsupervised_loss(inputs)
+        if self.iteration >= (2, 4)[get_rank()]:
+            projected = self.projector(inputs['unlabeled']['weak'].inputs)
+            losses['loss_projected'] = projected.square().mean()
+        return losses
+
+
+@MODELS.register_module(force=True)
+class UndeclaredWarmUp(WarmUp):
+    find_unused_parameters = False
+
+
+def warm_up_cfg(folder, name, kind='WarmUp', **settings):
+    model = dict(tiny_run.mean_teacher(), type=kind)
+    return config(folder, name, model, max_iters=6, **settings)
+
+
+@case
+def warm_up(folder):
+    return trained(warm_up_cfg(folder, 'warm_up'))
+
+
+@case
+def warm_up_accumulated(folder):
+    cfg = warm_up_cfg(folder, 'warm_up_accumulated')
+    cfg.train_cfg.accumulation = 2
+    return trained(cfg)
+
+
+@case
+def warm_up_by_config(folder):
+    kind = 'UndeclaredWarmUp'
+    settings = dict(find_unused_parameters=True)
+    return trained(warm_up_cfg(folder, 'warm_up_by_config', kind, **settings))
+
+
+@case
+def undeclared(folder):
+    try:
+        trained(warm_up_cfg(folder, 'undeclared', 'UndeclaredWarmUp'))
+    except RuntimeError as error:
+        return str(error)
+
+
+@MODELS.register_module(force=True)
+class OneUnsure(MeanTeacher):
+    """On rank 1 no pixel is confident in the iterations 1 to 3."""
+
+    def label(self, images, valid):
+        pseudo = super().label(images, valid)
+        if get_rank() == 1 and 1 <= self.iteration <= 3:
+            return pseudo._replace(confidence=torch.zeros_like(pseudo.confidence))
+        return pseudo
+
+
+@case
+def one_unsure(folder):
+    """And the weight of the unsupervised loss is 0 before iteration 3."""
+    model = dict(
+        tiny_run.mean_teacher(norm='weights', ramp_up=dict(kind='step', length=3)),
+        type='OneUnsure',
+    )
+    model['threshold'] = 0.01
+    return trained(config(folder, 'one_unsure', model, max_iters=5))
+
+
+@case
+def sync_bn(folder):
+    model = tiny_run.mean_teacher()
+    model['student']['backbone']['norm_cfg'] = dict(type='SyncBN')
+    return trained(config(folder, 'sync_bn', model, max_iters=2, sync_bn='torch'))
+
+
+@case
+def sync_buffers(folder):
+    cfg = config(folder, 'sync_buffers')
+    cfg.custom_hooks.append(dict(type='SyncBuffersHook'))
+    try:
+        tiny_run.build(cfg)
+    except ValueError as error:
+        return str(error)
+
+
+@case
+def self_training(folder):
+    """In the folder of an earlier run; with the files that this process has moved."""
+    cfg = config(folder, 'self_training', tiny_run.sup_only(), max_iters=2)
+    cfg.runner_type = 'SelfTrainingRunner'
+    cfg.train_dataloader.pop('unlabeled')
+    cfg.custom_hooks = []
+    unlabeled = dict(
+        type='UnlabeledDataset',
+        data_root=str(folder / 'data'),
+        images='unlabeled/images',
+    )
+    cfg.self_training = dict(unlabeled=unlabeled, batch_size=1)
+    moved = []
+
+    def set_aside(folder, name):
+        moved.extend(checkpoint.set_aside(folder, name))
+
+    runners.self_training.set_aside = set_aside
+    if get_rank() == 0:
+        for path in ('teacher/iter_9.pth', 'pseudo_masks/index.json'):
+            path = folder / 'self_training' / path
+            path.parent.mkdir(parents=True)
+            path.write_text('[]')
+    barrier()
+    model = unwrap(tiny_run.build(cfg).train())
+    return dict(state=frozen_copy(model), moved=[Path(path).name for path in moved])
+
+
+# Parts
+
+
+@case
+def gathered(folder):
+    """`gather_rows` for numbers of rows on the two ranks, types and shapes."""
+    rank = get_rank()
+    results = {}
+    for counts in ((2, 2), (1, 3), (0, 2), (2, 0), (0, 0)):
+        rows = torch.arange(counts[rank] * 2).reshape(-1, 2) + 100 * rank
+        results[counts] = gather_rows(rows)
+    rows = torch.arange(6).reshape(3, 2)[:, 1:] + 10 * rank  # not contiguous
+    for dtype in (torch.float32, torch.float64, torch.float16, torch.uint8, torch.bool):
+        results[dtype] = gather_rows(rows.to(dtype))
+    results['no columns'] = gather_rows(torch.arange(rank + 1))
+    results['large'] = gather_rows(torch.full((rank, 3, 2, 2), 0.5))
+    return results
+
+
+class FakeRunner:
+    def __init__(self, model, pending=None):
+        self.model = model
+        self.train_loop = self
+        if pending is not None:
+            self.pending = pending
+
+
+@case
+def statistics(folder):
+    """Of BatchNorm on each rank, before and after they were averaged.
+
+    One layer is frozen, one is synchronous.
+    """
+    rank = get_rank()
+    model = build(student_cfg())
+    model.register_buffer('counter', torch.tensor(rank))
+    model.register_buffer('queue', torch.full((2, 3), float(rank)))
+    frozen = model.decode_head.convs[0].bn
+    synchronous = model.backbone.layer1[0].bn1 = nn.SyncBatchNorm(8)
+    for norm in (frozen, synchronous):
+        norm.eval().running_mean.fill_(rank)
+    model(torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(rank)))
+    synchronous.train()
+    before = frozen_copy(model)
+    BatchNormSyncHook().after_train_iter(FakeRunner(model), 0)
+    return before, frozen_copy(model)
+
+
+class Memory(nn.Module):
+    def update_memory(self, **rows):
+        self.rows = rows
+
+
+@case
+def remembered(folder):
+    """Two batches on each rank, of different numbers of rows."""
+    model, rank = Memory(), get_rank()
+    batches = [
+        dict(memory=dict(keys=rows, labels=rows[:, 0].long()))
+        for rows in (torch.full((rank, 2), rank), torch.full((2, 2), 10.0 + rank))
+    ]
+    batches.insert(1, {})
+    MemoryHook().after_step(FakeRunner(model, batches))
+    return model.rows
+
+
+@case
+def one_remembers(folder):
+    """Only rank 0 leaves something."""
+    left = [dict(memory=dict(keys=torch.ones(1, 2)))] if get_rank() == 0 else [{}]
+    try:
+        MemoryHook().after_step(FakeRunner(Memory(), left))
+    except RuntimeError as error:
+        return str(error)
+
+
+if __name__ == '__main__':
+    try:
+        main(*sys.argv[1:])
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)  # do not wait for the other process

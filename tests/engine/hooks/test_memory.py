@@ -1,0 +1,119 @@
+import pytest
+import torch
+from distributed_run import FakeRunner, Memory, parts
+from mmengine.optim import OptimWrapper
+from mmseg.registry import MODELS, OPTIM_WRAPPERS
+from tiny_run import config, mean_teacher, sup_only, train, write_data
+
+from mmsemiseg.engine.hooks import MemoryHook
+from mmsemiseg.models import MeanTeacher
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp('data'))
+
+
+@MODELS.register_module(force=True)
+class Remembering(MeanTeacher):
+    """Leaves one row a labeled image: (iteration, number)."""
+
+    def __init__(self, *args, **settings):
+        super().__init__(*args, **settings)
+        self.calls = []
+
+    def unsupervised_loss(self, inputs):
+        numbers = range(len(inputs['labeled'].inputs))
+        rows = torch.tensor([[self.iteration, i] for i in numbers])
+        self.pending['memory'] = dict(rows=rows)
+        return super().unsupervised_loss(inputs)
+
+    def update_memory(self, rows):
+        self.calls.append(rows.tolist())
+
+
+@OPTIM_WRAPPERS.register_module(force=True)
+class SkippingOptimWrapper(OptimWrapper):
+    """Skips every second step."""
+
+    def step(self, **kwargs):
+        if self._inner_count % 2:
+            super().step(**kwargs)
+
+
+def remembering(data, work_dir, **settings):
+    model = dict(mean_teacher(), type='Remembering')
+    cfg = config(data, work_dir, model, **settings)
+    cfg.custom_hooks = [
+        dict(type='MeanTeacherHook', decay=0.9),
+        dict(type='MemoryHook'),
+    ]
+    return cfg
+
+
+def test_rows_of_each_step(data, tmp_path):
+    model = train(remembering(data, tmp_path / 'run', max_iters=2)).model
+    assert model.calls == [[[0, 0], [0, 1]], [[1, 0], [1, 1]]]
+
+
+def test_rows_of_all_batches_of_a_step(data, tmp_path):
+    cfg = remembering(data, tmp_path / 'run', max_iters=2)
+    cfg.train_cfg.accumulation = 2
+    cfg.train_dataloader.labeled.batch_size = 1
+    model = train(cfg).model
+    assert model.calls == [[[0, 0], [0, 0]], [[1, 0], [1, 0]]]
+
+
+def test_a_skipped_step_enters_nothing(data, tmp_path):
+    cfg = remembering(data, tmp_path / 'run', max_iters=4)
+    cfg.optim_wrapper.type = 'SkippingOptimWrapper'
+    model = train(cfg).model
+    assert [rows[0][0] for rows in model.calls] == [0, 2]
+    assert model.pairs[0].steps == 2
+
+
+def after_step(left):
+    model = Memory()
+    model.rows = None
+    MemoryHook().after_step(FakeRunner(model, left))
+    return model.rows
+
+
+def test_a_batch_may_leave_nothing():
+    assert after_step([{}]) is None
+    assert after_step([{}, dict(pseudo=1)]) is None
+    keys = torch.ones(2, 3)
+    rows = after_step([{}, dict(memory=dict(keys=keys)), {}])
+    assert rows['keys'].equal(keys)
+
+
+def test_no_rows_are_rows():
+    rows = after_step([dict(memory=dict(keys=torch.ones(0, 3)))])
+    assert rows['keys'].shape == (0, 3)
+
+
+def test_without_a_loop_that_collects():
+    model = Memory()
+    model.pending = dict(memory=dict(keys=torch.ones(1, 2)))
+    MemoryHook().after_step(FakeRunner(model))
+    assert model.rows['keys'].tolist() == [[1, 1]]
+
+
+def test_rows_of_both_processes():
+    """Rank 0 has 0 + 2 rows, rank 1 has 1 + 2."""
+    for rows in parts()['remembered']:
+        assert rows['keys'].tolist() == [[10, 10]] * 2 + [[1, 1]] + [[11, 11]] * 2
+        assert rows['labels'].tolist() == [10, 10, 1, 11, 11]
+
+
+def test_a_process_that_leaves_out_the_names():
+    for error in parts()['one_remembers']:
+        assert error.startswith("pending['memory'] must have the same names")
+        assert error.endswith('[1, 0]')
+
+
+def test_a_model_without_memory(data, tmp_path):
+    cfg = config(data, tmp_path / 'run', sup_only())
+    cfg.custom_hooks = [dict(type='MemoryHook')]
+    with pytest.raises(ValueError, match=r'SupOnly has no update_memory\(\)'):
+        train(cfg)
