@@ -56,7 +56,15 @@ class PackUnlabeledInputs(PackSegInputs):
     map that is False on padding, and no ``gt_sem_seg``. Where the geometry was
     recorded also ``coords``, (2, H, W) int32: the row and column of the pixel in the
     decoded image, -1 on padding (see :func:`~mmsemiseg.functional.move`).
+
+    Args:
+        meta_keys: What else of the results a data sample gets, where it is there; None:
+            what ``PackSegInputs`` takes, and ``crop_offset``.
     """
+
+    def __init__(self, meta_keys: tuple[str, ...] | None = None) -> None:
+        super().__init__()
+        self.meta_keys = meta_keys or (*self.meta_keys, 'crop_offset')
 
     def transform(self, results: dict) -> dict:
         validity = results.pop('gt_seg_map', None)
