@@ -86,6 +86,8 @@ class ClassQueueBank(nn.Module):
         per_group = min(per_group or self.size, self.size)
         index, group = select_per_group(group, self.groups, per_group, score, lowest)
         self._write(features, index, group)
+        if select == 'random':
+            self.draws.add_(1)
 
     def _write(self, features: Tensor, index: Tensor, group: Tensor) -> None:
         """Rows ``index``, at most N of each group; those of group -1 are not written.
@@ -131,7 +133,6 @@ class ClassQueueBank(nn.Module):
 
     def _random_score(self, n: int) -> Tensor:
         """(n,) integers without ties, the same on every process and device."""
-        self.draws.add_(1)
         start = _hash(self.draws + _hash(torch.full_like(self.draws, self.seed)))
         return _hash(start + torch.arange(n, device=self.draws.device))
 
