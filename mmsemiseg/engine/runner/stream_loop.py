@@ -260,7 +260,8 @@ class SemiTrainLoop(IterBasedTrainLoop):
 
 
 def _check_scale_lr(runner) -> None:
-    scaled = (runner.auto_scale_lr or {}).get('enable', False)
+    settings = getattr(runner, 'auto_scale_lr', None)  # FlexibleRunner has none
+    scaled = (settings or {}).get('enable', False)
     if scaled and not isinstance(runner, SemiRunner):
         raise ValueError(
             'auto_scale_lr with named streams needs the runner that sums their batch '
