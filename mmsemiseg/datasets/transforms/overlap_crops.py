@@ -3,8 +3,8 @@
 import copy
 from collections.abc import Iterator, Sequence
 
+import cv2
 import numpy as np
-from mmcv.image import impad
 from mmcv.transforms import BaseTransform, RandomFlip
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
@@ -96,7 +96,7 @@ class OverlapCrops(BaseTransform):
         self.stride = stride
         self.tries = tries
         self.views = tuple(views)
-        self.pad_val = pad_val if np.isscalar(pad_val) else tuple(pad_val)
+        self.pad_val = (pad_val,) * 4 if np.isscalar(pad_val) else tuple(pad_val)
         self.shared = StrictCompose([RecordValidity(), *map(_build, shared)])
         transforms = [_build(cfg) for cfg in pipeline]
         _check_view(transforms)
@@ -111,13 +111,19 @@ class OverlapCrops(BaseTransform):
         }
 
     def _pad(self, results: dict) -> dict:
-        shape = results['img'].shape[:2]
-        size = tuple(np.maximum(shape, self.crop_size).tolist())
-        if size != shape:
-            results['img'] = impad(results['img'], shape=size, pad_val=self.pad_val)
-            results['gt_seg_map'] = impad(
-                results['gt_seg_map'], shape=size, pad_val=PADDING
-            )
+        missing = np.subtract(self.crop_size, results['img'].shape[:2]).clip(0)
+        if missing.any():
+            values = dict(img=self.pad_val, gt_seg_map=(PADDING,))
+            for key, value in values.items():
+                results[key] = cv2.copyMakeBorder(
+                    results[key],
+                    top=0,
+                    bottom=int(missing[0]),
+                    left=0,
+                    right=int(missing[1]),
+                    borderType=cv2.BORDER_CONSTANT,
+                    value=value,
+                )
         return results
 
     def _offsets(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -186,9 +192,7 @@ def _check_view(transforms: Sequence) -> None:
     for transform in _flat(transforms):
         name = type(transform).__name__
         if isinstance(transform, PackSegInputs):
-            raise ValueError(
-                f'pipeline must not pack, OverlapCrops does, but has {name}'
-            )
+            raise ValueError(f'pipeline has {name}, but OverlapCrops packs itself')
         if GEOMETRIC & {base.__name__ for base in type(transform).__mro__}:
             raise ValueError(
                 'pipeline may move pixels only by RandomFlip, or the crops no longer '
