@@ -67,7 +67,7 @@ def mean_over_positives(
         (A,); 0 where there is no positive or no negative.
     """
     if len(anchors) == 0 or len(keys) == 0:
-        return anchors.float().sum(1) * 0
+        return _at_least_float(anchors).sum(1) * 0
 
     def chunk(anchors, anchor_group, negatives, keys):
         logits = anchors @ keys.T / temperature
@@ -98,7 +98,7 @@ def sampled_logsumexp(
         (A,); -inf where there is no key.
     """
     if len(anchors) == 0 or len(keys) == 0 or index.shape[1] == 0:
-        return anchors.float().sum(1) * 0 - torch.inf
+        return _at_least_float(anchors).sum(1) * 0 - torch.inf
 
     def chunk(anchors, index, keys):
         logits = (anchors @ keys.T / temperature).gather(1, index.clamp(min=0))
@@ -126,7 +126,7 @@ def logsumexp_without(
             number is no key.
     """
     if len(anchors) == 0 or len(keys) == 0:
-        return anchors.float().sum(1) * 0 - torch.inf
+        return _at_least_float(anchors).sum(1) * 0 - torch.inf
     known = (key_group >= 0) & (key_group < num_groups)
 
     def chunk(anchors, anchor_group, excluded, keys):
@@ -155,6 +155,7 @@ def class_mean(
     Returns:
         A scalar, 0 without anchors.
     """
+    loss = _at_least_float(loss)
     known = (group >= 0) & (group < num_groups)
     index = group.masked_fill(~known, num_groups)
     count = loss.new_zeros(num_groups + 1)
@@ -174,13 +175,15 @@ def masked_mean(loss: Tensor, mask: Tensor, count: Tensor | None = None) -> Tens
         count: Scalar.
     """
     count = mask.sum() if count is None else count
-    return torch.where(mask, loss, 0).sum() / torch.clamp(count, min=1)
+    return torch.where(mask, _at_least_float(loss), 0).sum() / torch.clamp(count, min=1)
 
 
 def _in_chunks(function, rows: tuple, keys: Tensor) -> Tensor:
+    """``function(*rows, keys)``, whose logits exist for a chunk of the rows at once."""
+    size = min(max(LOGITS_PER_CHUNK // len(keys), 1), ANCHORS_PER_CHUNK)
     with torch.autocast(keys.device.type, enabled=False):
-        keys, first, *rest = map(_at_least_float, (keys, *rows))
-        parts = zip(*(x.split(ANCHORS_PER_CHUNK) for x in (first, *rest)), strict=True)
+        keys, *rows = map(_at_least_float, (keys, *rows))
+        parts = zip(*(x.split(size) for x in rows), strict=True)
         return torch.cat(
             [
                 checkpoint(

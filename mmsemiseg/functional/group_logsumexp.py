@@ -164,7 +164,7 @@ def _backend(device: str, dtype: torch.dtype) -> str:
         ):
             return 'attention'
         reason = 'it gives other values'
-    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).split('\n')[0]
     warnings.warn(
         f'the fused attention kernel of PyTorch {torch.__version__} for {device} and '
