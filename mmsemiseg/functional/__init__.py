@@ -11,6 +11,7 @@ from .contrast import (
 )
 from .geometry import matching_cells, move
 from .group_logsumexp import group_logsumexp
+from .group_select import rank_in_group, select_per_group
 from .mixing import classmix_masks, cutmix_masks, mix, partners
 from .pseudo_label import (
     PseudoLabel,
@@ -46,5 +47,7 @@ __all__ = [
     'pseudo_label_loss',
     'pseudo_label_stats',
     'ramp_up',
+    'rank_in_group',
     'sampled_logsumexp',
+    'select_per_group',
 ]

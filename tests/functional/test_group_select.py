@@ -5,7 +5,7 @@ import pytest
 import torch
 from no_sync import NoHostSync
 
-from mmsemiseg.functional.group_select import rank_in_group, select_per_group
+from mmsemiseg.functional import rank_in_group, select_per_group
 
 
 def ordered(group, score, lowest):

@@ -99,6 +99,7 @@ def test_random_steps_equal_deques(groups, size):
         bank.enqueue(*tensors(features, group, score), per_group, select)
         assert by_age(bank) == [list(queue) for queue in slow.queues]
         assert bank.count.tolist() == [len(queue) for queue in slow.queues]
+        assert bank.pointer.max() < size
         keys, of = bank.keys()
         assert keys.shape == (groups * size, 2)
         for g, queue in enumerate(slow.queues):

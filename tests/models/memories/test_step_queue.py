@@ -39,6 +39,7 @@ def test_exact_content_over_the_end():
         features, labels = queue.keys()
         assert labels.tolist() == expected
         assert features[:, 0].tolist() == [max(x, 0) for x in expected]
+    assert queue.pointer == 2
 
 
 def test_random_steps_equal_a_deque():
