@@ -1,0 +1,44 @@
+# DeepLabV3+ with plain convolutions, ResNet-50 (7x7 stem, multi-grid) at output stride
+# 16, no auxiliary head. Features before the classifier: 256 wide, stride 4.
+norm_cfg = dict(type='SyncBN', requires_grad=True)
+model = dict(
+    type='SupOnly',
+    data_preprocessor=dict(
+        type='SemiDataPreProcessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        test_cfg=dict(size_divisor=8),
+    ),
+    student=dict(
+        type='EncoderDecoder',
+        backbone=dict(
+            type='ResNet',
+            depth=50,
+            strides=(1, 2, 2, 1),
+            dilations=(1, 1, 1, 2),
+            multi_grid=(2, 4, 8),
+            norm_cfg=norm_cfg,
+            init_cfg=dict(
+                type='Pretrained',
+                checkpoint='https://download.pytorch.org/models/resnet50-19c8e357.pth',
+            ),
+        ),
+        decode_head=dict(
+            type='DeepLabV3PlusHead',
+            in_channels=2048,
+            in_index=3,
+            channels=256,
+            dilations=(1, 6, 12, 18),
+            c1_in_channels=256,
+            c1_channels=48,
+            dropout_ratio=0.1,
+            num_classes=21,
+            norm_cfg=norm_cfg,
+            align_corners=True,
+            loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
+        ),
+        train_cfg=dict(),
+        test_cfg=dict(mode='whole'),
+    ),
+)

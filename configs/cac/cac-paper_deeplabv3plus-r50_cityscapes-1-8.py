@@ -1,0 +1,22 @@
+# CAC by the paper's text, DeepLabV3+-R50, 1/8 of Cityscapes, 372 labels.
+_base_ = [
+    '../_base_/models/deeplabv3plus_r50-d16.py',
+    '../_base_/datasets/cityscapes_overlap720-paper.py',
+    '../_base_/schedules/sgd-1e-1_92560.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    type='CAC',
+    student=dict(decode_head=dict(num_classes=19)),
+    pool=2,
+    num_negatives=9600,
+    norm='overlap',
+    exclude_same_location=True,
+    pseudo_dropout=False,
+    start_iter=5785,
+)
+split = 'splits/1-8_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),
+    unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
+)

@@ -1,0 +1,18 @@
+# CAC, DeepLabV3+-R50, 1/4 of Cityscapes, 744 labels: Table 2.
+_base_ = [
+    '../_base_/models/deeplabv3plus_r50-d16.py',
+    '../_base_/datasets/cityscapes_overlap720.py',
+    '../_base_/schedules/sgd-1e-1_92560.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    type='CAC',
+    student=dict(decode_head=dict(num_classes=19)),
+    pool=2,
+    start_iter=5785,
+)
+split = 'splits/1-4_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),
+    unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
+)

@@ -1,0 +1,21 @@
+# Self-training, PSPNet-R50, 1/8 of VOC aug, 1 323 labels: Table 3, row ST.
+_base_ = [
+    '../_base_/models/pspnet_r50-d8.py',
+    '../_base_/datasets/voc-aug_crop320.py',
+    '../_base_/schedules/sgd-1e-2_92560.py',
+    '../_base_/default_runtime.py',
+]
+split = 'splits/1-8_0/'
+train_dataloader = dict(labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')))
+runner_type = 'SelfTrainingRunner'
+self_training = dict(
+    unlabeled=dict(
+        type='UnlabeledDataset',
+        data_root={{_base_.data_root}},
+        images=split + 'unlabeled.txt',
+        image_dir='JPEGImages',
+    ),
+    batch_size=4,
+    num_workers=4,
+    threshold=None,
+)
