@@ -361,3 +361,12 @@ def test_batches_ahead_are_not_timed(pipeline, monkeypatch):
     loader = Loader(**vars(loader))
     assert pipeline.seconds_a_batch(loader, 4) == 1.0
     assert len(drawn) == 1 + 2 * 3 + 4
+
+
+def test_documented_commands(load_tool):
+    text = (ROOT / 'docs' / 'benchmarks.md').read_text().replace('\\\n', ' ')
+    commands = [x.split() for x in text.splitlines() if x.startswith('python tools/')]
+    assert len(commands) == 2
+    for _, tool, *words in commands:
+        args = load_tool(f'benchmark/{Path(tool).stem}').parse_args(words)
+        assert (ROOT / tool).is_file() and (ROOT / args.config).is_file()
