@@ -19,6 +19,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS, HOOKS, LOOPS, METRICS, MODELS, RUNNERS
 from mmseg.utils import register_all_modules
 from PIL import Image
+from torch.distributed.run import get_args_parser as torchrun_parser
 
 from mmsemiseg.datasets import StreamDataset
 from mmsemiseg.datasets.synthetic import make_sample
@@ -35,7 +36,8 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 TOOLS = {path.stem: path for path in (ROOT / 'tools').rglob('*.py')}
-MIM_OPTIONS = ('--gpus',)  # taken by mim, never seen by a tool
+MIM_OPTIONS = ('--gpus', '--gpus-per-node', '--partition')  # no tool sees them
+VARIABLES = 'PYTHONPATH=.|MMCV_WITH_OPS=0|OMP_NUM_THREADS=4'
 SEGFORMER = """
 default_scope = 'mmseg'
 norm_cfg = dict(type='SyncBN', requires_grad=True)
@@ -208,7 +210,7 @@ def test_named_files_and_flags_exist(path):
 def test_command(line, inside, monkeypatch):
     words = shlex.split(line)
     while '=' in words[0]:
-        assert re.fullmatch('PYTHONPATH=.|MMCV_WITH_OPS=0', words.pop(0))
+        assert re.fullmatch(VARIABLES, words.pop(0))
     match words:
         case ['make', target, *settings]:
             makefile = (ROOT / 'Makefile').read_text()
@@ -222,11 +224,15 @@ def test_command(line, inside, monkeypatch):
         case ['mim', 'run', 'mmsemiseg', tool, *rest]:
             check_tool(TOOLS[tool], rest, monkeypatch)
         case ['mim', 'train' | 'test' as tool, 'mmsemiseg', *rest]:
-            if '--gpus' in rest:
-                at = rest.index('--gpus')
-                assert int(rest[at + 1]) > 0
+            for option in set(MIM_OPTIONS) & set(rest):
+                at = rest.index(option)
+                assert option == '--partition' or int(rest[at + 1]) > 0
                 del rest[at : at + 2]
             check_tool(TOOLS[tool], rest, monkeypatch)
+        case ['torchrun', *rest]:
+            args = torchrun_parser().parse_args(rest)
+            tool = ROOT / args.training_script
+            check_tool(tool, args.training_script_args, monkeypatch)
         case ['python', tool, *rest]:
             check_tool(ROOT / tool, rest, monkeypatch)
         case ['tensorboard', '--logdir', _] | ['.', '.venv/bin/activate']:
@@ -300,9 +306,7 @@ def test_added_method_trains(executed):
     assert model.student.backbone.stem[0].weight.grad.abs().sum() > 0
     assert all(p.grad is None for p in model.teacher.parameters())
     assert model.mean_loss == 0
-    space['MeanLossHook']().after_step(
-        argparse.Namespace(model=model, train_loop=None)
-    )
+    space['MeanLossHook']().after_step(argparse.Namespace(model=model, train_loop=None))
     assert model.mean_loss == pytest.approx(0.01 * losses['loss_unsup'].item())
     for view in inputs['unlabeled'].values():
         for sample in view.data_samples:
