@@ -2,6 +2,8 @@
 
 import re
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 from mmengine.hooks import Hook
@@ -57,6 +59,10 @@ def peak_memory_mb(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 2**20
     if sys.platform == 'win32':
         return 0.0  # Python's standard library cannot tell
+    with suppress(OSError, TypeError):
+        # of this process alone, where getrusage begins with its parent's
+        status = Path('/proc/self/status').read_text()
+        return int(re.search(r'VmHWM:\s*(\d+)', status)[1]) / 2**10
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -183,10 +183,11 @@ class SemiRunner(Runner):
         """
         self.logger.info(f'resuming from {filename}')
         resumed = {}
+        exact = self.cfg.get('exact_resume', True)
         load = self.load_checkpoint
 
         def load_all(filename: str, map_location='cpu') -> dict:
-            resumed.update(load(filename, map_location, strict=True))
+            resumed.update(load(filename, map_location, strict=exact))
             check_resumable(resumed, filename)
             return resumed
 

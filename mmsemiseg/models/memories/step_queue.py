@@ -8,7 +8,8 @@ class StepQueue(nn.Module):
     """The last ``size`` rows, whatever their labels; a new row replaces the oldest.
 
     A row whose label is outside of the classes takes a place like any other, so a step
-    can always enter the same number of rows. Everything is in the checkpoint.
+    can always enter the same number of rows. Everything is in the checkpoint; from one
+    of a queue of another size the newest rows are taken.
 
     Args:
         size: Rows of all steps that are kept.
@@ -62,6 +63,19 @@ class StepQueue(nn.Module):
         They are the queue's own memory, which the next :meth:`enqueue` overwrites.
         """
         return self.features, self.labels
+
+    def _load_from_state_dict(self, state: dict, prefix: str, *args) -> None:
+        names = [prefix + name for name in ('features', 'labels', 'pointer')]
+        if all(name in state for name in names):
+            features, labels, pointer = (state[name] for name in names)
+            if len(labels) != self.size and features.shape[1:] == (self.dim,):
+                other = StepQueue(self.size, self.dim)
+                oldest_first = -int(pointer)
+                other.enqueue(
+                    features.roll(oldest_first, 0), labels.roll(oldest_first, 0)
+                )
+                state.update(zip(names, other.keys() + (other.pointer,), strict=True))
+        super()._load_from_state_dict(state, prefix, *args)
 
     def extra_repr(self) -> str:
         return f'size={self.size}, dim={self.dim}'

@@ -185,3 +185,18 @@ def test_wrong_shapes_are_refused(features, labels):
     with pytest.raises(ValueError, match=r'must be \(n, 2\) and \(n,\), but got'):
         queue.enqueue(torch.zeros(features), torch.zeros(labels).long())
     assert queue.pointer == 0
+
+
+@pytest.mark.parametrize('size', [2, 3, 4, 7])
+def test_checkpoint_of_another_size_gives_the_newest_rows(size):
+    old = StepQueue(4, 1)
+    for value in range(6):
+        old.enqueue(torch.full((1, 1), float(value)), torch.tensor([value]))
+    new = StepQueue(size, 1)
+    new.load_state_dict(old.state_dict(), strict=True)
+    features, labels = new.keys()
+    kept = sorted(labels[labels >= 0].tolist())
+    assert kept == [2, 3, 4, 5][-size:]
+    assert features[labels >= 0, 0].long().tolist() == labels[labels >= 0].tolist()
+    new.enqueue(torch.full((1, 1), 6.0), torch.tensor([6]))
+    assert sorted(new.labels[new.labels >= 0].tolist()) == [2, 3, 4, 5, 6][-size:]
