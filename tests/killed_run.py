@@ -1,5 +1,6 @@
 """Runs in processes of their own, which SIGKILL ends where a test wants it."""
 
+import gc
 import multiprocessing
 import os
 import random
@@ -204,7 +205,7 @@ class Signal(Hook):
 
 # Processes. They are forked from one that has imported everything and done nothing
 
-PRELOADED = ['pytest', 'killed_run']
+PRELOADED = ['pytest', 'killed_run', 'torch._dynamo']  # which optimizers import
 
 
 def start(cfg):
@@ -220,6 +221,7 @@ def start(cfg):
 
 
 def _train(cfg):
+    gc.freeze()  # MMEngine collects for each data set: not what was imported
     torch.set_num_threads(1)
     np.random.seed()  # the state is that of the common parent otherwise
     report = Path(f'{cfg["work_dir"]}.error')
