@@ -106,7 +106,7 @@ def _widened(rows: Tensor, columns: Tensor) -> Tensor:
     wide = rows.new_empty(len(rows), width + -width % ALIGNED)
     wide[:, :dim] = rows
     wide[:, dim:width] = columns
-    wide[:, width:] = 0
+    wide[:, width:].zero_()
     return wide
 
 

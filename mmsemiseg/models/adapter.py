@@ -79,12 +79,20 @@ class SegmentorAdapter:
                 f'channel for each class: set out_channels={head.num_classes}'
             )
 
-    def __call__(self, segmentor: nn.Module, inputs: Tensor) -> SegmentorOutput:
-        """(N, 3, H, W) -> logits at the head's resolution, in the segmentor's mode."""
+    def __call__(
+        self, segmentor: nn.Module, inputs: Tensor, dropout: bool = True
+    ) -> SegmentorOutput:
+        """(N, 3, H, W) -> logits at the head's resolution, in the segmentor's mode.
+
+        ``dropout=False`` switches off the dropout in front of the classifier, and no
+        other: the logits are those of the features.
+        """
         maps = segmentor.extract_feat(inputs)
         first, *later = _heads(segmentor)
         head = later[-1] if later else first
         with ExitStack() as stack:
+            if not dropout:
+                stack.enter_context(_without_dropout(head, self.rule.classifier))
             if self.pre_cls:
                 calls = stack.enter_context(_record(head, self.rule.classifier))
             output = first(maps)
@@ -112,15 +120,12 @@ class SegmentorAdapter:
         align_corners = _heads(segmentor)[-1].align_corners
         return resize_logits(logits, inputs.shape[2:], align_corners)
 
-    def classifier(self, segmentor: nn.Module) -> nn.Module:
-        """The layer that classifies: what enters it are the features ``pre_cls``."""
-        return _heads(segmentor)[-1].get_submodule(self.rule.classifier)
-
     @torch.no_grad()
     def feature_channels(self, segmentor: nn.Module) -> int:
         """D of the features."""
         if self.pre_cls:
-            return self.classifier(segmentor).weight.shape[1]
+            head = _heads(segmentor)[-1]
+            return head.get_submodule(self.rule.classifier).weight.shape[1]
         training = [m for m in segmentor.modules() if m.training]
         segmentor.eval()
         maps = segmentor.extract_feat(torch.zeros(1, 3, 64, 64))
@@ -214,6 +219,25 @@ def _stage(maps, index: int) -> Tensor:
     )
 
 
+def _dropout(head: nn.Module, path: str) -> nn.Module | None:
+    """The one in front of the classifier."""
+    dropout = getattr(head.get_submodule(path.rpartition('.')[0]), 'dropout', None)
+    return dropout if isinstance(dropout, nn.Module) else None
+
+
+@contextmanager
+def _without_dropout(head: nn.Module, path: str) -> Iterator[None]:
+    dropout = _dropout(head, path)
+    training = dropout is not None and dropout.training
+    try:
+        if training:
+            dropout.training = False
+        yield
+    finally:
+        if training:
+            dropout.training = True
+
+
 @contextmanager
 def _record(head: nn.Module, path: str) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Collect (input before dropout, output) of every call of the classifier."""
@@ -226,9 +250,9 @@ def _record(head: nn.Module, path: str) -> Iterator[list[tuple[Tensor, Tensor]]]
         before = [x for x, y in dropped if y is args[0]]
         calls.append((before[0] if before else args[0], output))
 
-    dropout = getattr(head.get_submodule(path.rpartition('.')[0]), 'dropout', None)
     handles = [head.get_submodule(path).register_forward_hook(see_classifier)]
-    if isinstance(dropout, nn.Module):
+    dropout = _dropout(head, path)
+    if dropout is not None:
         handles.append(dropout.register_forward_hook(see_dropout))
     try:
         yield calls

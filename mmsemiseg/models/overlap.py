@@ -21,8 +21,8 @@ def match_crops(
         whether there is one (N, M); and the same from the second to the first.
 
     Raises:
-        ValueError: The samples have no geometry, or the offsets of two crops differ by
-            parts of a cell.
+        ValueError: The samples have no geometry, the preprocessor has padded them, or
+            the offsets of two crops differ by parts of a cell.
     """
     offsets, flips = zip(*map(_geometry, (first, second)), strict=True)
     shape = tuple(first.inputs.shape[2:])
@@ -51,6 +51,14 @@ def _geometry(batch: Batch) -> tuple[Tensor, Tensor]:
         raise ValueError(
             'samples of the unlabeled stream have no crop_offset: they must come from '
             'OverlapCrops'
+        )
+    shape = tuple(batch.inputs.shape[2:])
+    small = [tuple(s.img_shape) for s in samples if tuple(s.img_shape) != shape]
+    if small:
+        raise ValueError(
+            f'crops of {small[0]} were padded to {shape}, where flipped ones no longer '
+            'match: data_preprocessor must leave them as they are (size=None, and a '
+            'size_divisor that divides crop_size of OverlapCrops)'
         )
     offsets = [sample.crop_offset for sample in samples]
     flips = [bool(sample.get('flip', False)) for sample in samples]

@@ -8,11 +8,11 @@ from ...functional import (
     group_logsumexp,
     info_nce,
     logsumexp_without,
-    masked_mean,
     paired_logit,
 )
 
 NORMS = ('selected', 'overlap')
+COMPACT = ('cpu',)  # devices where it costs nothing to know how many are selected
 
 
 @MODELS.register_module()
@@ -32,7 +32,8 @@ class DirectionalContrastLoss(nn.Module):
             always does.
         direction: False drops the first bracket.
         negative_filter: False takes keys of every label as negatives.
-        norm: Z: ``'selected'``, the number of terms, or ``'overlap'``, of places.
+        norm: Z: ``'selected'``, the number of terms, or ``'overlap'``, the number of
+            an image's places: then the loss is the mean over the images.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class DirectionalContrastLoss(nn.Module):
         overlap: Tensor,
         keys: Tensor,
         key_label: Tensor,
-        excluded: Tensor | None = None,
+        places: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """
         Args:
@@ -75,36 +76,56 @@ class DirectionalContrastLoss(nn.Module):
             positives: (A, D) of unit length.
             confidence: (A,) of the anchors, (A,) of the positives.
             label: (A,) int64 pseudo labels of the anchors.
-            overlap: (A,) bool, False where there is no pair.
+            overlap: (N, A / N) bool, False where there is no pair; a row for each
+                image.
             keys: (K, D) of unit length.
             key_label: (K,) int64; a key outside of 0 to C - 1 is never a negative.
-            excluded: (A, m) int64: further keys that are no negatives of an anchor;
-                negative numbers are none.
+            places: Which key is the anchor itself (A,), with its label, and which is
+                its positive (A,), int64, -1 where none is: these are no negatives.
 
         Returns:
             The loss, 0 if nothing is selected, and the share of the overlap that is.
         """
         mine, theirs = confidence
-        selected = overlap
+        selected = overlap.flatten()
         if self.direction:
             selected = selected & (mine < theirs)
         if self.threshold is not None:
             selected = selected & (theirs > self.threshold)
-        total, number = overlap.sum(), selected.sum()
-        share = number / total.clamp(min=1)
-        rows = (anchors, positives.detach(), label, selected)
-        if anchors.device.type == 'cpu':  # where it costs nothing to know how many
+        number = selected.sum()
+        share = number / overlap.sum().clamp(min=1)
+        weight = self._weight(overlap, number)
+        rows = (anchors, positives.detach(), label, weight, selected)
+        if anchors.device.type in COMPACT:
             rows = [row[selected] for row in rows]
-            excluded = None if excluded is None else excluded[selected]
-        anchors, positives, label, selected = rows
-        lse = self._negatives(anchors, label, keys.detach(), key_label, excluded)
-        losses = info_nce(lse, paired_logit(anchors, positives, self.temperature))
-        count = total if self.norm == 'overlap' else number
-        return masked_mean(losses, selected, count), share
+            places = places and [place[selected] for place in places]
+        anchors, positives, label, weight, selected = rows
+        positive = paired_logit(anchors, positives, self.temperature)
+        losses = self._losses(anchors, positive, label, keys, key_label, places)
+        return torch.where(selected, weight * losses, 0).sum(), share
 
-    def _negatives(self, anchors, label, keys, key_label, excluded) -> Tensor:
+    def _weight(self, overlap: Tensor, number: Tensor) -> Tensor:
+        """(A,) 1 / Z of each anchor."""
+        if self.norm == 'overlap':
+            count = overlap.sum(1, keepdim=True).clamp(min=1) * len(overlap)
+        else:
+            count = number.clamp(min=1)
+        return (1 / count).expand(overlap.shape).flatten()
+
+    def _losses(self, anchors, positive, label, keys, key_label, places) -> Tensor:
         group = label if self.negative_filter else torch.full_like(label, -1)
-        args = (anchors, keys, group, key_label, self.num_classes, self.temperature)
-        if excluded is None:
-            return group_logsumexp(*args)
-        return logsumexp_without(*args, excluded)
+        args = (anchors, keys.detach(), group, key_label)
+        args = (*args, self.num_classes, self.temperature)
+        if places is None or len(keys) == 0:
+            return info_nce(group_logsumexp(*args), positive)
+        if not self.negative_filter:
+            return info_nce(logsumexp_without(*args, torch.stack(places, 1)), positive)
+        # The filter leaves out the anchor itself. A sum of negatives that has the
+        # positive is the whole denominator
+        lse, theirs = group_logsumexp(*args), places[1]
+        theirs_label = key_label[theirs.clamp(min=0)]
+        known = (theirs >= 0) & (theirs_label >= 0) & (theirs_label < self.num_classes)
+        whole = info_nce(lse, positive, include_positive=False)
+        return torch.where(
+            known & (theirs_label != label), whole, info_nce(lse, positive)
+        )

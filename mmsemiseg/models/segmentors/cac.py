@@ -67,8 +67,9 @@ class CAC(SemiSegmentor):
         norm: Divide by the number of ``'selected'`` cells or of the ``'overlap'``.
         exclude_same_location: Never take the cells at the anchor's own location.
         num_negatives: Cells drawn from each crop's batch in a process; None: all.
-        bank_steps: Earlier steps whose negatives are kept; needs ``num_negatives`` and
-            a :class:`~mmsemiseg.engine.hooks.MemoryHook`.
+        bank_steps: Earlier steps whose negatives are kept (of an accumulation each
+            batch counts); needs ``num_negatives`` and a
+            :class:`~mmsemiseg.engine.hooks.MemoryHook`.
         unsup_weight: Weight of the loss.
         start_iter: Iteration of the first unsupervised loss.
         pseudo_dropout: Whether pseudo labels come from the classifier with dropout.
@@ -98,9 +99,9 @@ class CAC(SemiSegmentor):
         views: tuple[str, str] = ('view1', 'view2'),
         data_preprocessor: dict | None = None,
     ) -> None:
-        super().__init__(student, feature=feature, data_preprocessor=data_preprocessor)
         settings = dict(pool=pool, num_negatives=num_negatives, bank_steps=bank_steps)
-        _check_settings(loss, views, unsup_weight, start_iter, **settings)
+        _check_settings(loss, feature, views, unsup_weight, start_iter, **settings)
+        super().__init__(student, feature=feature, data_preprocessor=data_preprocessor)
         dim = self.adapter.feature_channels(self.student)
         self.projector = None
         if projector:
@@ -139,18 +140,16 @@ class CAC(SemiSegmentor):
 
     def crops(self, batch: Batch) -> Crops:
         """Forward one crop of each image: embeddings, confidences, pseudo labels."""
-        output = self.adapter(self.student, batch.inputs)
-        features = F.avg_pool2d(output.features, self.pool)
+        dropout = self.pseudo_dropout
+        output = self.adapter(self.student, batch.inputs, dropout=dropout)
+        features = self._pooled(output.features)
         size = tuple(features.shape[2:])
         embedding = (self.projector or unit_length)(features)
         with torch.no_grad():
             # To pool the logits of a linear classifier is to classify pooled features
-            logits = output.logits
-            if not self.pseudo_dropout:
-                logits = self.adapter.classifier(self.student)(output.features)
-            logits = resize_logits(logits.float(), output.features.shape[2:])
+            logits = resize_logits(output.logits.float(), output.features.shape[2:])
             valid = whole_cells(batch.valid, size)
-            pseudo = pseudo_label(F.avg_pool2d(logits, self.pool), valid)
+            pseudo = pseudo_label(self._pooled(logits), valid)
         return Crops(
             embedding.flatten(2).transpose(1, 2),
             pseudo.confidence.flatten(1),
@@ -158,6 +157,14 @@ class CAC(SemiSegmentor):
             valid.flatten(1),
             size,
         )
+
+    def _pooled(self, maps: Tensor) -> Tensor:
+        if any(side % self.pool for side in maps.shape[2:]):
+            raise ValueError(
+                f'pool={self.pool} must divide the size of the features, which is '
+                f'{tuple(maps.shape[2:])} for these crops'
+            )
+        return F.avg_pool2d(maps, self.pool)
 
     @torch.no_grad()
     def negatives(self, crops: list[Crops]) -> Negatives:
@@ -207,19 +214,18 @@ class CAC(SemiSegmentor):
         overlap = found & anchor.valid & other.valid.gather(1, index)
         images = torch.arange(len(index), device=index.device)
         cells = (index + index.shape[1] * images[:, None]).flatten()
-        excluded = None
+        places = None
         if self.exclude_same_location:
-            own, theirs = negatives.places[side], negatives.places[1 - side]
-            excluded = torch.stack([own, theirs[cells]], 1)
+            places = negatives.places[side], negatives.places[1 - side][cells]
         return self.contrast(
             anchor.embedding.flatten(0, 1),
             other.embedding.flatten(0, 1)[cells],
             (anchor.confidence.flatten(), other.confidence.flatten()[cells]),
             anchor.label.flatten(),
-            overlap.flatten(),
+            overlap,
             negatives.keys,
             negatives.label,
-            excluded,
+            places,
         )
 
     @property
@@ -256,12 +262,14 @@ def _l2(first: Crops, second: Crops, index: Tensor, found: Tensor) -> Tensor:
 
 
 def _check_settings(
-    loss, views, unsup_weight, start_iter, pool, num_negatives, bank_steps
+    loss, feature, views, unsup_weight, start_iter, pool, num_negatives, bank_steps
 ) -> None:
     if loss not in LOSSES:
         raise ValueError(f'loss must be in {LOSSES}, but got {loss!r}')
-    if len(views) != 2:
-        raise ValueError(f'views must be two names, but got {views}')
+    if feature is None:
+        raise ValueError('feature must not be None: CAC compares features')
+    if isinstance(views, str) or len(views) != 2 or views[0] == views[1]:
+        raise ValueError(f'views must be two different names, but got {views!r}')
     for name, value, least in (
         ('pool', pool, 1),
         ('num_negatives', 1 if num_negatives is None else num_negatives, 1),
