@@ -35,11 +35,14 @@ VOLATILE = (
 )
 
 
+# Hooks register by force: pytest, looking for doctests, imports this file once more
+
+
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(force=True)
 class Kill(Hook):
     """End the process, as the system does it, at a moment of an iteration.
 
@@ -158,7 +161,7 @@ def kill_in_write(name):
     LocalBackend.put = write_half
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(force=True)
 class Draws(Hook):
     """Draws from every generator in training, into the log, and in validation."""
 
@@ -176,7 +179,7 @@ def draw():
     )
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(force=True)
 class FullDisk(Hook):
     """From an iteration on, no file can grow beyond ``limit`` bytes."""
 
@@ -190,9 +193,9 @@ class FullDisk(Hook):
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit, hard))
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(force=True)
 class Signal(Hook):
-    """Makes a file when an iteration begins."""
+    """Makes a file when an iteration begins; does not get past the last one."""
 
     def __init__(self, path, iteration):
         self.path = Path(path)
@@ -201,6 +204,8 @@ class Signal(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.iter + 1 == self.iteration:
             self.path.touch()
+        if runner.iter + 1 == runner.max_iters:
+            signal.pause()
 
 
 # Processes. They are forked from one that has imported everything and done nothing

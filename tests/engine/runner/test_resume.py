@@ -35,6 +35,14 @@ ITERS = 12
 MAIN = Path(__file__).resolve().parents[3]
 
 
+@pytest.fixture(autouse=True, scope='module')
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp('data'))
@@ -498,7 +506,7 @@ def change_streams(cfg, monkeypatch):
 
 
 CHANGES = [
-    (change_threads, f'threads was {torch.get_num_threads()}, now 17'),
+    (change_threads, 'threads was 1, now 17'),
     (change_processes, 'processes was 1, now 3'),
     (change_device, "device was 'cpu', now 'cuda'"),
     (change_batch, "batch_size of the stream 'unlabeled' was 3, now 2"),
