@@ -1,0 +1,125 @@
+"""Predictions of several networks on the same images, side by side.
+
+One picture an image: image | truth | a column for each network, with its mIoU on that
+image, and the classes below. Networks of any method and plain mmseg segmentors work;
+each predicts by the test pipeline and the test_cfg of its own config. NETWORK is
+student, teacher or mean. The images are drawn at random, not chosen.
+
+examples:
+  python tools/analysis_tools/compare_predictions.py \\
+      SupOnly=work_dirs/sup/config.py:work_dirs/sup/iter_9.pth \\
+      MeanTeacher=work_dirs/mt/config.py:work_dirs/mt/iter_9.pth:teacher \\
+      --count 6 --seed 0 --out predictions
+  python tools/analysis_tools/compare_predictions.py NAME=config.py:last.pth \\
+      --images photos --masks masks
+"""
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from mmsemiseg.utils.overlay import overlay, titled_row
+
+sys.path.insert(0, str(Path(__file__).parent))  # also when this file is imported
+
+from figure_common import (  # noqa: E402
+    IGNORE_INDEX,
+    Network,
+    add_image_arguments,
+    add_network_arguments,
+    dataset_infos,
+    draw,
+    evaluation_sets,
+    find_infos,
+    legend,
+    load_networks,
+    markdown,
+    read_image,
+    run_tool,
+    write_picture,
+)
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_network_arguments(parser)
+    add_image_arguments(parser, "the first config's test data")
+    parser.add_argument(
+        '--out', type=Path, default='work_dirs/predictions', metavar='DIR'
+    )
+    parser.add_argument('--height', type=int, default=240, help='of a column [240]')
+    parser.add_argument('--alpha', type=float, default=0.6, help='of colours [0.6]')
+    return parser.parse_args(argv)
+
+
+def image_miou(label: np.ndarray, truth: np.ndarray, num_classes: int) -> float:
+    """Mean IoU in percent of the classes in label or truth; NaN where there is none.
+
+    >>> image_miou(np.array([[0, 1]]), np.array([[0, 0]]), 3)
+    25.0
+    """
+    counted = truth != IGNORE_INDEX
+    label, truth = label[counted].astype(np.int64), truth[counted].astype(np.int64)
+    table = np.bincount(truth * num_classes + label, minlength=num_classes**2)
+    table = table.reshape(num_classes, num_classes)
+    union = table.sum(0) + table.sum(1) - table.diagonal()
+    ious = table.diagonal()[union > 0] / union[union > 0]
+    return 100 * float(ious.mean()) if ious.size else float('nan')
+
+
+def compare(networks: list[Network], info: dict, height: int, alpha: float):
+    """The picture of one image, and the mIoU of each network (NaN without truth)."""
+    classes, palette = networks[0].classes, networks[0].palette
+    image, truth = read_image(networks[0], info)
+    columns, labels, scores = dict(image=image), [], []
+    if truth is not None:
+        columns['truth'] = overlay(image, truth, palette, alpha)
+        labels.append(truth)
+    for network in networks:
+        label = network.predict(info)
+        if label.shape != image.shape[:2]:
+            raise ValueError(
+                f'{network.name} predicts {label.shape} for {info["img_path"]}, but '
+                f'{networks[0].name} {image.shape[:2]}: give both configs one protocol'
+            )
+        score = float('nan')
+        if truth is not None:
+            score = image_miou(label, truth, len(classes))
+        title = network.name if np.isnan(score) else f'{network.name} {score:.1f}'
+        columns[title] = overlay(image, label, palette, alpha)
+        labels.append(label)
+        scores.append(score)
+    row = titled_row(columns, height)
+    return np.vstack([row, legend(labels, classes, palette, row.shape[1])]), scores
+
+
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    networks = load_networks(args)
+    if args.images is None:
+        infos = dataset_infos(evaluation_sets(networks[0].cfg))
+    else:
+        infos = find_infos(args, networks[0].data)
+    rows = []
+    for number, info in enumerate(draw(infos, args.count, args.seed)):
+        picture, scores = compare(networks, info, args.height, args.alpha)
+        name = f'{number:02d}_{Path(info["img_path"]).stem}.png'
+        write_picture(args.out / name, picture)
+        rows.append([name, *scores])
+    head = ['mIoU of an image in %', *(network.name for network in networks)]
+    with open(args.out / 'miou.csv', 'w', encoding='utf-8', newline='') as file:
+        csv.writer(file).writerows([head, *rows])
+    mean = np.array([scores for _, *scores in rows]).mean(0)
+    cells = [[name, *(f'{s:.1f}' for s in scores)] for name, *scores in rows]
+    print(markdown(head, [*cells, ['mean', *(f'{s:.1f}' for s in mean)]]))
+    print(f'pictures: {args.out}')
+    return 0
+
+
+if __name__ == '__main__':
+    run_tool(main)
