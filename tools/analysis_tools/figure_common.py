@@ -116,17 +116,20 @@ class Network:
     @torch.no_grad()
     def predict(self, info: dict) -> np.ndarray:
         """(H, W) classes of the image, by the protocol of the config."""
-        item = self.load(info)
-        batch = dict(inputs=[item['inputs']], data_samples=[item['data_samples']])
-        data = self.model.data_preprocessor(batch, False)
+        data = self.prepare(self.load(info))
         if self.network is None:
             sample = self.model.predict(**data)[0]
         else:
             sample = self.model.predict_as(self.network, **data)[0]
         return sample.pred_sem_seg.data[0].cpu().numpy()
 
+    def prepare(self, item: dict) -> dict:
+        """One packed image as in testing: inputs (1, 3, H, W) and data samples."""
+        batch = dict(inputs=[item['inputs']], data_samples=[item['data_samples']])
+        return self.model.data_preprocessor(batch, False)
+
     def batch(self, items: list[dict]) -> Batch:
-        """Normalised images of one size, on the device."""
+        """Crops of one size as in training, normalised and on the device."""
         data = {key: [item[key] for item in items] for key in items[0]}
         preprocessor = self.model.data_preprocessor
         own = isinstance(preprocessor, SemiDataPreProcessor)
@@ -250,13 +253,21 @@ def find_infos(args: argparse.Namespace, like: Any) -> list[dict]:
     found = UnlabeledDataset(args.images, image_dir=args.image_dir)
     infos = [found.get_data_info(index) for index in range(len(found))]
     index = FileIndex([args.mask_suffix])
+    settings = dict(label_map=like.label_map, reduce_zero_label=like.reduce_zero_label)
     for info in infos:
-        info['seg_fields'] = []
-        info['label_map'] = like.label_map
-        info['reduce_zero_label'] = like.reduce_zero_label
+        info.update(settings, seg_fields=[])
         if args.masks is not None:
             info['seg_map_path'] = _find_mask(index, args, info['img_path'])
     return infos
+
+
+def one_info(image: str, mask: str | None, like: Any) -> dict:
+    """Data info of one image, with the label map of the data set ``like``."""
+    info = dict(img_path=existing_file(image, '--image'), seg_fields=[])
+    info.update(label_map=like.label_map, reduce_zero_label=like.reduce_zero_label)
+    if mask is not None:
+        info['seg_map_path'] = existing_file(mask, '--mask')
+    return info
 
 
 def _find_mask(index: FileIndex, args: argparse.Namespace, image: str) -> str:
