@@ -12,6 +12,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+from distributed_run import free_port
 from mmengine.config import Config
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import Hook
@@ -20,6 +21,7 @@ from tiny_run import build
 
 from mmsemiseg.engine.hooks import SafeCheckpointHook
 from mmsemiseg.engine.runner import mask_writer
+from mmsemiseg.utils.model import unwrap
 
 # What differs between two runs that are the same: times, and names of places
 VOLATILE = (
@@ -95,7 +97,7 @@ class Kill(Hook):
             batch = len(loop.pending) + 1
             return (loop.iter + 1, batch) == (self.iteration, loop.accumulation)
 
-        kill_before(runner.model, 'parse_losses', is_last)
+        kill_before(unwrap(runner.model), 'parse_losses', is_last)
 
     def _patch_backward(self, runner):
         optimizer = runner.optim_wrapper.optimizer
@@ -213,23 +215,25 @@ class Signal(Hook):
 PRELOADED = ['pytest', 'killed_run', 'torch._dynamo']  # which optimizers import
 
 
-def start(cfg):
+def start(cfg, **environment):
     """The process of a run."""
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(PRELOADED)
     here = str(Path(__file__).parent)
     paths = [here, str(Path(here).parent), *os.environ.get('PYTHONPATH', '').split(':')]
     with mock.patch.dict(os.environ, PYTHONPATH=':'.join(filter(None, paths))):
-        process = context.Process(target=_train, args=(cfg.to_dict(),))
+        process = context.Process(target=_train, args=(cfg.to_dict(), environment))
         process.start()
     return process
 
 
-def _train(cfg):
+def _train(cfg, environment):
+    os.environ.update(environment)
     gc.freeze()  # MMEngine collects for each data set: not what was imported
     torch.set_num_threads(1)
     np.random.seed()  # the state is that of the common parent otherwise
-    report = Path(f'{cfg["work_dir"]}.error')
+    rank = environment.get('RANK', '')
+    report = Path(f'{cfg["work_dir"]}.error{rank}')
     report.unlink(missing_ok=True)
     with mock.patch('mmengine.config.config.FormatCode', _as_it_is, create=True):
         with mock.patch('yapf.yapflib.yapf_api.FormatCode', _as_it_is):
@@ -258,6 +262,16 @@ def finish(cfg):
     code = end(start(cfg))
     report = Path(f'{cfg.work_dir}.error')
     assert code == 0, report.read_text() if report.exists() else code
+
+
+def pair(cfg):
+    """Exit codes of the two processes of a distributed run, both at their ends."""
+    cfg = Config(cfg.to_dict())
+    cfg.launcher = 'pytorch'
+    cfg.env_cfg = dict(dist_cfg=dict(timeout=100))
+    shared = dict(WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port())
+    ranks = [start(cfg, RANK=rank, LOCAL_RANK=rank, **shared) for rank in ('0', '1')]
+    return [end(process) for process in ranks]
 
 
 def failure(cfg):

@@ -4,6 +4,7 @@ import copy
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from killed_run import content, different, end, failure, finish, killed, start
+from killed_run import content, different, end, failure, finish, killed, pair, start
 from mmengine.hooks import Hook
 from mmengine.runner import load_checkpoint
 from mmseg.apis import init_model
@@ -172,6 +173,20 @@ def test_killed_again_and_again(data, whole, tmp_path):
         killed(run(data, work_dir, resume='auto'), moment, iteration)
     finish(run(data, work_dir, resume='auto'))
     assert different(last(work_dir), whole) == []
+
+
+def test_two_processes_killed_together(data, tmp_path):
+    """At the moments of ANYWHERE, one after the other and each time resumed."""
+    assert pair(run(data, tmp_path / 'whole')) == [0, 0]
+    work_dir = tmp_path / 'run'
+    for moment, iteration, workers in ANYWHERE:
+        cfg = run(data, work_dir, resume='auto')
+        cfg.train_dataloader.unlabeled.num_workers = workers
+        kill = dict(type='Kill', moment=moment, iteration=iteration, stage='')
+        cfg.custom_hooks.append(kill)
+        assert pair(cfg) == [-signal.SIGKILL] * 2
+    assert pair(run(data, work_dir, resume='auto')) == [0, 0]
+    assert different(last(work_dir), last(tmp_path / 'whole')) == []
 
 
 def test_killed_from_outside(data, whole, tmp_path):
