@@ -5,6 +5,7 @@ from .pseudo_masks import PseudoMaskDataset
 from .samplers import SampleIndex, StreamSampler
 from .stream_dataset import StreamDataset
 from .synthetic import SyntheticShapesDataset
+from .tags import TagDataset
 from .transforms import CheckLabels, MultiView, PackUnlabeledInputs, RecordValidity
 from .unlabeled import UnlabeledDataset
 
@@ -20,6 +21,7 @@ __all__ = [
     'StreamDataset',
     'StreamSampler',
     'SyntheticShapesDataset',
+    'TagDataset',
     'UnlabeledDataset',
     'check_streams',
     'leaf_datasets',

@@ -1,5 +1,6 @@
 """Pure functions on tensors: no registry, no module, no configuration."""
 
+from .cam import cam_masks, normalised_cam
 from .contrast import (
     class_mean,
     info_nce,
@@ -27,6 +28,7 @@ from .schedules import ema_decay, ramp_up
 __all__ = [
     'PseudoLabel',
     'PseudoLabelStats',
+    'cam_masks',
     'class_mean',
     'classmix_masks',
     'cutmix_masks',
@@ -40,6 +42,7 @@ __all__ = [
     'mean_over_positives',
     'mix',
     'move',
+    'normalised_cam',
     'paired_logit',
     'partners',
     'pixel_weights',

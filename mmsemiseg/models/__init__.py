@@ -4,12 +4,22 @@ from .data_preprocessor import Batch, SemiDataPreProcessor
 from .heads import DeepLabV3PlusHead
 from .losses import DirectionalContrastLoss, OHEMLoss
 from .memories import ClassQueueBank, StepQueue
-from .segmentors import CAC, FixMatch, MeanTeacher, Pair, SemiSegmentor, SupOnly
+from .segmentors import (
+    CAC,
+    CACWeak,
+    FixMatch,
+    MeanTeacher,
+    Pair,
+    SemiSegmentor,
+    SupOnly,
+)
+from .tag_classifier import TagClassifier
 
 __all__ = [
     'CAC',
     'HEAD_RULES',
     'Batch',
+    'CACWeak',
     'ClassQueueBank',
     'DeepLabV3PlusHead',
     'DilatedVGG',
@@ -24,4 +34,5 @@ __all__ = [
     'SemiSegmentor',
     'StepQueue',
     'SupOnly',
+    'TagClassifier',
 ]

@@ -1,5 +1,6 @@
 from .center_crop import CenterCropEval
 from .check_labels import CheckLabels
+from .labeled_crops import LabeledOverlapCrops
 from .multi_view import MultiView, PackUnlabeledInputs, RecordValidity
 from .overlap_crops import OverlapCrops
 from .photometric import ColorJitter, GaussianBlur
@@ -9,6 +10,7 @@ __all__ = [
     'CheckLabels',
     'ColorJitter',
     'GaussianBlur',
+    'LabeledOverlapCrops',
     'MultiView',
     'OverlapCrops',
     'PackUnlabeledInputs',

@@ -1,8 +1,17 @@
 from .base import SemiSegmentor
 from .cac import CAC
+from .cac_weak import CACWeak
 from .fix_match import FixMatch
 from .mean_teacher import MeanTeacher
 from .pair import Pair
 from .sup_only import SupOnly
 
-__all__ = ['CAC', 'FixMatch', 'MeanTeacher', 'Pair', 'SemiSegmentor', 'SupOnly']
+__all__ = [
+    'CAC',
+    'CACWeak',
+    'FixMatch',
+    'MeanTeacher',
+    'Pair',
+    'SemiSegmentor',
+    'SupOnly',
+]

@@ -1,0 +1,63 @@
+"""Overlapping crops of images that have a mask."""
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.structures import PixelData
+from mmseg.registry import TRANSFORMS
+
+from .multi_view import PackUnlabeledInputs
+from .overlap_crops import PADDING, OverlapCrops
+from .strict_compose import StrictCompose
+
+IGNORED = 254  # in gt_seg_map, where 255 says that a transform has padded
+IGNORE_INDEX = 255
+
+
+@TRANSFORMS.register_module()
+class LabeledOverlapCrops(OverlapCrops):
+    """:class:`OverlapCrops` whose crops bring a mask, say a coarse pseudo mask.
+
+    Stands after ``LoadAnnotations``. Each data sample also has ``gt_sem_seg``, a
+    (1, h, w) int64 mask that has moved with the crop, 255 on padding. Labels must be
+    below 254, or 255.
+    """
+
+    def __init__(self, crop_size: tuple[int, int], **settings) -> None:
+        super().__init__(crop_size, **settings)
+        self.shared = StrictCompose(
+            [_RecordLabelsAndValidity(), *self.shared.transforms[1:]]
+        )
+        self.pipeline = StrictCompose([*self.pipeline.transforms[:-1], _PackLabels()])
+
+
+class _RecordLabelsAndValidity(BaseTransform):
+    """Labels and validity ride together: 255 is padding, 254 an ignored pixel."""
+
+    def transform(self, results: dict) -> dict:
+        labels = results.get('gt_seg_map')
+        if labels is None:
+            raise ValueError('no mask: LoadAnnotations must stand before the crops')
+        ignored = labels == IGNORE_INDEX
+        highest = int(labels[~ignored].max(initial=0))
+        if highest >= IGNORED:
+            raise ValueError(
+                f'labels must be below {IGNORED}, or {IGNORE_INDEX}, but one is '
+                f'{highest}'
+            )
+        results['gt_seg_map'] = np.where(ignored, IGNORED, labels).astype(np.uint8)
+        results['seg_fields'] = ['gt_seg_map']
+        return results
+
+
+class _PackLabels(PackUnlabeledInputs):
+    def transform(self, results: dict) -> dict:
+        labels = results['gt_seg_map'].astype(np.int64)
+        results['gt_seg_map'] = np.where(labels == PADDING, PADDING, 0)
+        packed = super().transform(results)
+        labels[labels == IGNORED] = IGNORE_INDEX
+        labels[labels == PADDING] = IGNORE_INDEX
+        packed['data_samples'].gt_sem_seg = PixelData(
+            data=torch.from_numpy(labels)[None]
+        )
+        return packed

@@ -1,0 +1,159 @@
+"""CAC with image-level labels: a second classifier for coarse masks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import Sequential
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ...functional import masked_mean, ramp_up
+from ..adapter import SegmentorAdapter, SegmentorOutput, resize_logits
+from ..data_preprocessor import Batch
+from .cac import CAC
+
+
+@MODELS.register_module()
+class CACWeak(CAC):
+    """CAC that also learns from pseudo masks made of image-level labels (section 3.5).
+
+    A classifier C_w of its own, beside the main one, reads the same features, so that
+    coarse masks do not reach the main classifier; in testing it is not used:
+
+    ``loss = sup + dc + weak_weight * ramp(t) * mean over crops of CE(C_w(f), mask)``
+
+    The cross entropy is at the size of the images, the mean over the pixels that are
+    not 255, and 0 where there are none. There is no warm-up: ``start_iter`` is of the
+    contrast alone.
+
+    Args:
+        weak_stream: Where the masks are. Any other than ``'unlabeled'`` is a stream of
+            its own (images with masks, or views of them), with a forward of its own.
+            ``'unlabeled'``: the two crops that are compared bring their masks, as in
+            the paper; see :class:`~mmsemiseg.datasets.transforms.LabeledOverlapCrops`.
+        weak_weight: lambda_w.
+        weak_ramp: ``dict(kind='exp'|'linear'|'cosine'|'step', length=iterations)``;
+            None: the full weight at once.
+        weak_dropout: Ratio of C_w's dropout; None: that of the student's head.
+        cac: The other settings are those of :class:`CAC`.
+    """
+
+    def __init__(
+        self,
+        student: dict,
+        *,
+        weak_stream: str = 'weak',
+        weak_weight: float = 0.4,
+        weak_ramp: dict | None = None,
+        weak_dropout: float | None = None,
+        **cac,
+    ) -> None:
+        _check_settings(weak_stream, weak_weight, weak_ramp, weak_dropout)
+        super().__init__(student, **cac)
+        feature = cac.get('feature', 'pre_cls')
+        self.adapter = _KeepingAdapter(self.student, feature)
+        if weak_dropout is None:
+            weak_dropout = getattr(self._main_head(), 'dropout_ratio', 0)
+        dim = self.adapter.feature_channels(self.student)
+        self.weak_classifier = Sequential(
+            nn.Dropout2d(weak_dropout),
+            nn.Conv2d(dim, self.num_classes, 1),
+            init_cfg=dict(type='Normal', layer='Conv2d', std=0.01),
+        )
+        self.weak_stream = weak_stream
+        self.weak_weight = weak_weight
+        self.weak_ramp = weak_ramp
+
+    def unsupervised_loss(self, inputs: dict) -> dict:
+        with self.adapter.keeping() as features:
+            losses = super().unsupervised_loss(inputs)
+        batches = self._weak_batches(inputs)
+        if self.weak_stream != 'unlabeled' or not features:  # not yet forwarded
+            features = [
+                self.adapter(self.student, batch.inputs).features for batch in batches
+            ]
+        pairs = zip(features, batches, strict=True)
+        terms = [self.weak_loss(f, _masks(batch)) for f, batch in pairs]
+        weight = self.weak_weight * self.ramp()
+        return dict(losses, loss_weak=weight * torch.stack(terms).mean())
+
+    def weak_loss(self, features: Tensor, masks: Tensor) -> Tensor:
+        """(N, D, h, w) and (N, H, W) int64 -> mean cross entropy of C_w, unweighted."""
+        logits = self.weak_classifier(features).float()
+        logits = resize_logits(logits, masks.shape[1:], self.align_corners)
+        ignore = self.ignore_index
+        loss = F.cross_entropy(logits, masks, ignore_index=ignore, reduction='none')
+        return masked_mean(loss.flatten(), masks.flatten() != ignore)
+
+    def ramp(self) -> float:
+        """The factor of the weight in this iteration."""
+        return (
+            1.0 if self.weak_ramp is None else ramp_up(self.iteration, **self.weak_ramp)
+        )
+
+    def _weak_batches(self, inputs: dict) -> list[Batch]:
+        if self.weak_stream == 'unlabeled':
+            return self._views(inputs['unlabeled'])
+        if self.weak_stream not in inputs:
+            raise ValueError(
+                f'weak_stream={self.weak_stream!r} must be a stream of '
+                f'train_dataloader, but it has {sorted(inputs)}'
+            )
+        part = inputs[self.weak_stream]
+        return [part] if isinstance(part, Batch) else list(part.values())
+
+
+class _KeepingAdapter(SegmentorAdapter):
+    """Can keep the features of its calls, so that two losses need one forward."""
+
+    kept: list[Tensor] | None = None
+
+    @contextmanager
+    def keeping(self) -> Iterator[list[Tensor]]:
+        """Fills the list with the features of each call."""
+        self.kept = kept = []
+        try:
+            yield kept
+        finally:
+            self.kept = None
+
+    def __call__(self, *args, **settings) -> SegmentorOutput:
+        output = super().__call__(*args, **settings)
+        if self.kept is not None:
+            self.kept.append(output.features)
+        return output
+
+
+def _masks(batch: Batch) -> Tensor:
+    """(N, H, W) int64."""
+    missing = [s.img_path for s in batch.data_samples if 'gt_sem_seg' not in s]
+    if missing:
+        raise ValueError(
+            f'CACWeak needs masks of weakly labeled images, but {missing[0]} comes '
+            'without: see LabeledOverlapCrops and tools/cam_masks.py'
+        )
+    return torch.cat([s.gt_sem_seg.data for s in batch.data_samples]).long()
+
+
+def _check_settings(stream, weight, ramp, dropout) -> None:
+    if not isinstance(stream, str) or stream in ('', 'labeled'):
+        raise ValueError(
+            "weak_stream must be the name of a stream other than 'labeled', "
+            f'but got {stream!r}'
+        )
+    if not weight >= 0:
+        raise ValueError(f'weak_weight must be at least 0, but got {weight}')
+    if ramp is not None:
+        if not isinstance(ramp, dict) or not {'length'} <= set(ramp) <= {
+            'kind',
+            'length',
+        }:
+            raise ValueError(
+                'weak_ramp must be None or dict(kind=..., length=iterations), '
+                f'but got {ramp}'
+            )
+        ramp_up(0, **ramp)
+    if dropout is not None and not 0 <= dropout < 1:
+        raise ValueError(f'weak_dropout must be in [0, 1) or None, but got {dropout}')
