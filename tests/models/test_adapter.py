@@ -344,6 +344,87 @@ def test_resize_logits_and_align_corners_of_the_head(align_corners):
     )
 
 
+# Without dropout in front of the classifier
+
+
+@pytest.mark.parametrize('feature', ['pre_cls', 'stage1', None])
+@pytest.mark.parametrize('name', LINEAR)
+def test_logits_without_dropout(name, feature):
+    segmentor = build(ZOO[name]).train()
+    adapter = SegmentorAdapter(segmentor, feature)
+    modes = [m.training for m in segmentor.modules()]
+    logits, features = adapter(segmentor, images(), dropout=False)
+    if feature == 'pre_cls':
+        assert torch.equal(last_head(segmentor).conv_seg(features), logits)
+    assert logits.requires_grad
+    assert [m.training for m in segmentor.modules()] == modes
+
+
+def test_dropout_is_on_by_default():
+    segmentor = build(ZOO['fcn']).train()
+    adapter = SegmentorAdapter(segmentor)
+    logits, features = adapter(segmentor, images())
+    assert not torch.equal(segmentor.decode_head.conv_seg(features), logits)
+
+
+def test_other_dropouts_stay_on():
+    segmentor = build(ZOO['ocrnet']).train()
+    first, last = segmentor.decode_head
+    modes = {}
+    for name, module in (('first', first.dropout), ('last', last.dropout)):
+        module.register_forward_hook(
+            lambda m, i, o, name=name: modes.update({name: m.training})
+        )
+    SegmentorAdapter(segmentor)(segmentor, images(), dropout=False)
+    assert modes == dict(first=True, last=False)
+
+
+def test_dropout_that_is_off_stays_off():
+    segmentor = build(ZOO['fcn']).train()
+    segmentor.decode_head.dropout.eval()
+    SegmentorAdapter(segmentor)(segmentor, images(), dropout=False)
+    assert not segmentor.decode_head.dropout.training
+
+
+def test_dropout_comes_back_after_an_error():
+    segmentor = build(ZOO['fcn']).train()
+    segmentor.decode_head.conv_seg = nn.Conv2d(3, CLASSES, 1)
+    with pytest.raises(RuntimeError):
+        SegmentorAdapter(segmentor)(segmentor, images(), dropout=False)
+    assert segmentor.decode_head.dropout.training
+
+
+# Width of the features
+
+
+@pytest.mark.parametrize('name', ZOO)
+def test_feature_channels(name):
+    segmentor = build(ZOO[name]).train()
+    adapter = SegmentorAdapter(segmentor)
+    _, features = adapter(segmentor, images())
+    assert adapter.feature_channels(segmentor) == features.shape[1]
+
+
+@pytest.mark.parametrize('name', ['fcn', 'segformer', 'fpn', 'segmenter'])
+@pytest.mark.parametrize('feature', ['stage1', -1])
+def test_feature_channels_of_a_stage(name, feature):
+    segmentor = build(ZOO[name]).train()
+    segmentor.backbone.eval()
+    modes = [m.training for m in segmentor.modules()]
+    state = copy.deepcopy(segmentor.state_dict())
+    adapter = SegmentorAdapter(segmentor, feature)
+    width = adapter.feature_channels(segmentor)
+    assert [m.training for m in segmentor.modules()] == modes
+    assert all(torch.equal(v, state[k]) for k, v in segmentor.state_dict().items())
+    assert width == adapter(segmentor, images()).features.shape[1]
+
+
+def test_feature_channels_of_a_missing_stage():
+    segmentor = build(ZOO['fcn'])
+    with pytest.raises(ValueError, match=r'feature index 6 \(stage7\)'):
+        SegmentorAdapter(segmentor, 'stage7').feature_channels(segmentor)
+
+
 class Frozen(nn.Module):
     """A segmentor around a head that MMSegmentation does not have."""
 
