@@ -98,13 +98,12 @@ def test_truth_is_cut_and_flipped_as_the_image(tool, run):
 
 
 def test_padding_has_no_truth(tool):
-    mask = torch.arange(6).view(2, 3)
+    mask = np.arange(6, dtype=np.uint8).reshape(2, 3)
     rows = torch.tensor([[1, 1], [0, -1]])
     cols = torch.tensor([[2, 1], [0, -1]])
     coords = argparse.Namespace(data=torch.stack([rows, cols]))
     sample = argparse.Namespace(coords=coords)
     assert tool.cut_truth(mask, sample).tolist() == [[5, 4], [0, 255]]
-    assert not hasattr(sample, 'coords')
 
 
 def slow_counts(views, matches, threshold, banked):

@@ -315,6 +315,13 @@ def read_image(network: Network, info: dict) -> tuple[np.ndarray, np.ndarray | N
     return data['img'], data.get('gt_seg_map')
 
 
+def cut_truth(mask: np.ndarray, sample: Any) -> torch.Tensor:
+    """(h, w) int64: the mask (H, W) of an image as a crop with ``coords`` shows it."""
+    rows, cols = sample.coords.data.long()
+    truth = torch.from_numpy(mask.astype(np.int64))[rows, cols]
+    return torch.where(rows < 0, IGNORE_INDEX, truth)
+
+
 # Pictures
 
 
@@ -356,13 +363,12 @@ def new_plot(columns: int = 1, rows: int = 1, size: tuple = (5, 3.2)):
 
     width, height = size
     shape = (width * columns, height * rows)
-    return plt.subplots(rows, columns, figsize=shape, dpi=120)
+    return plt.subplots(rows, columns, figsize=shape, dpi=120, layout='constrained')
 
 
 def save_plot(figure, path: Path) -> None:
     import matplotlib.pyplot as plt
 
-    figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     plt.close(figure)

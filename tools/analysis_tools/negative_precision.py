@@ -58,6 +58,7 @@ from figure_common import (  # noqa: E402
     add_image_arguments,
     add_network_arguments,
     checkpoints_of,
+    cut_truth,
     dataset_infos,
     draw,
     evaluation_sets,
@@ -160,18 +161,12 @@ def make_samples(
         with sample_rng(seed + number):
             views = crops(dict(img_path=info['img_path']))
         mask = StrictCompose(read_mask)(dict(info, seg_fields=[]))['gt_seg_map']
-        mask = torch.from_numpy(mask.astype(np.int64))
         views = [views[name] for name in names]
         truths = [cut_truth(mask, view['data_samples']) for view in views]
+        for view in views:
+            del view['data_samples'].coords  # not needed any more, and large
         samples.append(Sample(views, truths))
     return samples
-
-
-def cut_truth(mask: Tensor, sample) -> Tensor:
-    """The mask (H, W) as the crop shows it; the coordinates are taken away."""
-    rows, cols = sample.coords.data.long()
-    del sample.coords
-    return torch.where(rows < 0, IGNORE_INDEX, mask[rows, cols])
 
 
 # Counts
