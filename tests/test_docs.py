@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = [
     ROOT / 'README.md',
     ROOT / 'CHANGELOG.md',
-    *sorted((ROOT / 'docs').glob('*.md')),
+    *sorted((ROOT / 'docs').glob('**/*.md')),
 ]
 BLOCK = re.compile(
     r'(?:^ *<!-- (?P<mark>run|config)(?:: *(?P<name>\S+))? -->\n)?'

@@ -205,6 +205,21 @@ def test_padded_cells_are_no_positives_nor_negatives():
     assert got > 0
 
 
+@pytest.mark.parametrize('side', [0, 1])
+def test_a_cell_that_is_padding_in_one_crop_alone_makes_no_pair(side, monkeypatch):
+    """As a transform of a single crop may leave it."""
+    model = make(threshold=None, direction=False)
+    views = crop_pair([[(0, 0), (0, 0)]], [[False, False]])
+    views[side].data_samples[0].valid_map.data[:, 8:16] = False
+    seen = spied(model, monkeypatch)
+    model.unsupervised_loss(inputs(views))['loss_dc'].backward()
+    expected = torch.ones(4, 6, dtype=torch.bool)
+    expected[1] = False
+    for crops in seen:
+        moved = crops.embedding.grad.ne(0).any(2)
+        assert torch.equal(moved[0], expected.flatten())
+
+
 # Nothing there
 
 
