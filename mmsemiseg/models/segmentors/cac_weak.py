@@ -89,9 +89,9 @@ class CACWeak(CAC):
 
     def ramp(self) -> float:
         """The factor of the weight in this iteration."""
-        return (
-            1.0 if self.weak_ramp is None else ramp_up(self.iteration, **self.weak_ramp)
-        )
+        if self.weak_ramp is None:
+            return 1.0
+        return ramp_up(self.iteration, **self.weak_ramp)
 
     def _weak_batches(self, inputs: dict) -> list[Batch]:
         if self.weak_stream == 'unlabeled':
@@ -146,10 +146,8 @@ def _check_settings(stream, weight, ramp, dropout) -> None:
     if not weight >= 0:
         raise ValueError(f'weak_weight must be at least 0, but got {weight}')
     if ramp is not None:
-        if not isinstance(ramp, dict) or not {'length'} <= set(ramp) <= {
-            'kind',
-            'length',
-        }:
+        unknown = set(ramp) - {'kind', 'length'}
+        if unknown or 'length' not in ramp:
             raise ValueError(
                 'weak_ramp must be None or dict(kind=..., length=iterations), '
                 f'but got {ramp}'
