@@ -196,6 +196,11 @@ def test_networks_of_other_classes_or_one_name(tool, runs, tmp_path):
     other = f'B={tmp_path / "other.py"}:{checkpoint}'
     with pytest.raises(ValueError, match="same classes, but A has .* and B .'x'"):
         tool.main([f'A={runs["sup"]}', other, '--device', 'cpu'])
+    (tmp_path / 'none.py').write_text(
+        f"{text}\ntest_dataloader['dataset']['metainfo'] = None"
+    )
+    with pytest.raises(ValueError, match='C: the test data of .* no names of classes'):
+        tool.main([f'C={tmp_path / "none.py"}:{checkpoint}', '--device', 'cpu'])
     with pytest.raises(ValueError, match='different names'):
         tool.main([f'A={runs["sup"]}'] * 2 + ['--device', 'cpu'])
 

@@ -154,6 +154,11 @@ def load_network(
         )
     model.to(device or get_device()).eval()
     data = evaluation_sets(cfg)[0]
+    if not data.metainfo.get('classes'):
+        raise ValueError(
+            f'{source.name}: the test data of {source.config} have no names of classes: '
+            'set metainfo=dict(classes=...)'
+        )
     iteration = content.get('meta', {}).get('iter')
     return Network(source.name, cfg, model, source.network, data, iteration)
 
