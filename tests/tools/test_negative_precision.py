@@ -219,6 +219,8 @@ def test_what_is_missing(tool, run, tmp_path):
         tool.main([network])
     with pytest.raises(ValueError, match='--images needs --masks'):
         tool.main([network, *hidden(run)[:2]])
+    with pytest.raises(ValueError, match='--batch-size must be at least 1, but got 0'):
+        tool.main([network, '--batch-size', '0'])
     with pytest.raises(ValueError, match='holds no iter_'):
         tool.main([f'A={run / "config.py"}:{run / "data"}', *hidden(run)])
     cfg = config(run / 'data', tmp_path / 'work')

@@ -156,8 +156,8 @@ def load_network(
     data = evaluation_sets(cfg)[0]
     if not data.metainfo.get('classes'):
         raise ValueError(
-            f'{source.name}: the test data of {source.config} have no names of classes: '
-            'set metainfo=dict(classes=...)'
+            f'{source.name}: the test data of {source.config} have no names of '
+            'classes: set metainfo=dict(classes=...)'
         )
     iteration = content.get('meta', {}).get('iter')
     return Network(source.name, cfg, model, source.network, data, iteration)
@@ -249,7 +249,9 @@ def add_image_arguments(parser: argparse.ArgumentParser, default: str) -> None:
         help='the mask of a/b/1.jpg is a/b/1.png, b/1.png or 1.png below it',
     )
     group.add_argument('--mask-suffix', default='.png', help='[.png]')
-    group.add_argument('--count', type=int, default=8, help='images, drawn [8]')
+    group.add_argument(
+        '--count', type=int, default=8, help='images, drawn [%(default)s]'
+    )
     group.add_argument('--seed', type=int, default=0, help='of the draw [0]')
 
 

@@ -274,6 +274,8 @@ def plot(points: list[Point], path: Path) -> None:
 
 def main(argv=None) -> int:
     args = parse_args(argv)
+    if args.batch_size is not None and args.batch_size < 1:
+        raise ValueError(f'--batch-size must be at least 1, but got {args.batch_size}')
     sources = [Source(text) for text in args.networks]
     first = sources[0].read_config()
     crops = crops_of(first)
