@@ -109,9 +109,9 @@ def test_the_printed_table(tool):
     rows = [
         [cell.strip() for cell in line.split('|')[1:-1]]
         for line in text.splitlines()
-        if '7 x 9 x 3, 4 groups' in line
+        if '7 x 9 x 3 / 4' in line
     ]
-    name = '7 x 9 x 3, 4 groups'
+    name = '7 x 9 x 3 / 4'
     assert rows == [
         [name, 'kernel', '1.000', '0.250', '1.250', '1.875', '1.00'],
         [name, 'materialised', '2.000', '3.000', '5.000', '11.500', '4.00'],

@@ -69,6 +69,7 @@ from step_overhead import (  # noqa: E402
 )
 
 TEMPERATURE = 0.1
+SIZES = 'A x K x dim / groups'
 KEYS_PER_CHUNK = 8000
 LINEAR_KEYS = (12_500, 25_000, 50_000, 100_000, 200_000)
 INPUTS = 'inputs'  # the child process that is subtracted
@@ -376,8 +377,7 @@ def report(result: dict) -> str:
 
 
 def _name(case: dict) -> str:
-    rows = f'{case["anchors"]} x {case["keys"]} x {case["dim"]}'
-    return f'{rows}, {case["groups"]} groups'
+    return '{anchors} x {keys} x {dim} / {groups}'.format(**case)
 
 
 def _time_table(cases: list[dict]) -> str:
@@ -398,7 +398,7 @@ def _time_table(cases: list[dict]) -> str:
                     f'{best / case["best"][first]:.2f}',
                 ]
             )
-    head = 'anchors x keys x dim, form, forward s, backward s, best s, median s, times'
+    head = f'{SIZES}, form, forward s, backward s, best s, median s, times'
     return table(head.split(', '), rows, numbers=5)
 
 
@@ -410,7 +410,7 @@ def _memory_table(cases: list[dict]) -> str:
             share = extra / max(memory.get('materialised', float('nan')), 1e-9)
             cells = [f'{extra:.0f}', f'{share:.3f}']
             rows.append([_name(case), form, *cells])
-    head = ['anchors x keys x dim', 'form', 'extra MiB', 'of materialised']
+    head = [SIZES, 'form', 'extra MiB', 'of materialised']
     return table(head, rows, numbers=2) if rows else ''
 
 
@@ -427,7 +427,7 @@ def _linear_table(cases: list[dict]) -> str:
                 extra = case['memory'][form]
                 cells += [f'{size:.1f}', f'{extra:.1f}', f'{extra / size:.2f}']
             rows.append([_name(case), form, *cells])
-    head = ['anchors x keys x dim', 'form', 'best s', 'us / key', 'to first']
+    head = [SIZES, 'form', 'best s', 'us/key', 'to first']
     if 'memory' in cases[0]:
         head += ['keys MiB', 'extra MiB', 'of keys']
     return table(head, rows, numbers=len(head) - 2)
