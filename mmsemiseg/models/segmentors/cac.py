@@ -4,12 +4,11 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from mmengine.dist import get_rank, get_world_size
+from mmengine.dist import all_gather, get_rank, get_world_size
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from ...functional import masked_mean, pseudo_label
-from ...utils.gather import gather_rows
 from ..adapter import resize_logits
 from ..data_preprocessor import Batch
 from ..heads import ProjectionHead, unit_length
@@ -178,7 +177,8 @@ class CAC(SemiSegmentor):
         ]
         features, labels = torch.cat(features), torch.cat(labels)
         self.pending['memory'] = dict(features=features, labels=labels)
-        features, labels = gather_rows(features), gather_rows(labels)
+        # The same number everywhere: no need to ask the others how many
+        features, labels = (torch.cat(all_gather(rows)) for rows in (features, labels))
         if self.queue is not None:
             kept_features, kept_labels = self.queue.keys()
             features = torch.cat([features, kept_features])
