@@ -149,6 +149,10 @@ def config(args, tags, classes):
             runner_type='SemiRunner',
             default_scope='mmseg',
             work_dir=os.path.join(args.out, 'classifier'),
+            # MMEngine shares loggers and visualizers between runs of one name
+            experiment_name=os.path.abspath(args.out)
+            .strip(os.sep)
+            .replace(os.sep, '_'),
             model=dict(
                 type='TagClassifier',
                 backbone=RESNET50,
