@@ -26,6 +26,7 @@ import hashlib
 import json
 import os
 import sys
+import time
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
@@ -149,10 +150,8 @@ def config(args, tags, classes):
             runner_type='SemiRunner',
             default_scope='mmseg',
             work_dir=os.path.join(args.out, 'classifier'),
-            # MMEngine shares loggers and visualizers between runs of one name
-            experiment_name=os.path.abspath(args.out)
-            .strip(os.sep)
-            .replace(os.sep, '_'),
+            # MMEngine shares visualizers, and their folders, between runs of one name
+            experiment_name=f'cam_masks_{time.time_ns()}',
             model=dict(
                 type='TagClassifier',
                 backbone=RESNET50,
