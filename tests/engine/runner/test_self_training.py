@@ -23,7 +23,6 @@ def data(tmp_path_factory):
 def self_training(data, work_dir, resume=False, **settings):
     """Config: 3 iterations a stage, a checkpoint after each iteration."""
     cfg = config(data, work_dir, sup_only(), max_iters=3)
-    cfg.model.student.decode_head.dropout_ratio = 0  # resuming restarts its generator
     cfg.runner_type = 'SelfTrainingRunner'
     cfg.train_dataloader.pop('unlabeled')
     cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1)
