@@ -1,6 +1,7 @@
 """Pure functions on tensors: no registry, no module, no configuration."""
 
 from .cam import cam_masks, normalised_cam
+from .class_balance import balance_weights, class_counts, label_weights
 from .contrast import (
     class_mean,
     info_nce,
@@ -10,6 +11,7 @@ from .contrast import (
     paired_logit,
     sampled_logsumexp,
 )
+from .entropy import entropy_loss
 from .geometry import matching_cells, move
 from .group_logsumexp import group_logsumexp
 from .group_select import rank_in_group, select_per_group
@@ -28,14 +30,18 @@ from .schedules import ema_decay, ramp_up
 __all__ = [
     'PseudoLabel',
     'PseudoLabelStats',
+    'balance_weights',
     'cam_masks',
+    'class_counts',
     'class_mean',
     'classmix_masks',
     'cutmix_masks',
     'ema_decay',
+    'entropy_loss',
     'group_logsumexp',
     'info_nce',
     'keep_mask',
+    'label_weights',
     'logsumexp_without',
     'masked_mean',
     'matching_cells',

@@ -1,4 +1,5 @@
+from .balanced_cross_entropy import BalancedCrossEntropy, balanced
 from .directional_contrast_loss import DirectionalContrastLoss
 from .ohem_loss import OHEMLoss
 
-__all__ = ['DirectionalContrastLoss', 'OHEMLoss']
+__all__ = ['BalancedCrossEntropy', 'DirectionalContrastLoss', 'OHEMLoss', 'balanced']

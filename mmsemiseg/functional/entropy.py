@@ -1,0 +1,57 @@
+"""Entropy of the predicted classes."""
+
+import math
+
+import torch
+from torch import Tensor
+
+NORMS = ('classes', 'nats')
+
+
+def entropy_loss(
+    logits: Tensor, valid: Tensor | None = None, norm: str = 'classes'
+) -> Tensor:
+    r"""Mean entropy of the predictions, with a gradient through both factors.
+
+    .. math:: -\frac{1}{Z |V|} \sum_{i \in V} \sum_c p_{ic} \log p_{ic}
+
+    p = softmax(logits), in fp32 at least. A pixel that is not valid has neither loss
+    nor gradient.
+
+    Args:
+        logits: (N, C, H, W), finite, C >= 2.
+        valid: (N, H, W) bool, V; None means all pixels.
+        norm: Z: ``'classes'``, log C, so that the loss is in [0, 1]; ``'nats'``, 1.
+
+    Returns:
+        A scalar; a 0 attached to ``logits`` if no pixel is valid.
+
+    Raises:
+        ValueError: For one logit channel, a wrong shape or norm.
+
+    >>> logits = torch.tensor([[1.0, 50.0], [1.0, -50.0]]).view(1, 2, 1, 2)
+    >>> entropy_loss(logits).item()  # of an even and of a certain pixel
+    0.5
+    >>> entropy_loss(logits, torch.tensor([[[True, False]]])).item()
+    1.0
+    """
+    if norm not in NORMS:
+        raise ValueError(f'norm must be one of {NORMS}, but got {norm!r}')
+    if logits.dim() != 4 or logits.shape[1] < 2:
+        raise ValueError(
+            f'logits must be (N, C, H, W) with C >= 2, but got {tuple(logits.shape)}'
+        )
+    if valid is not None and valid.shape != logits[:, 0].shape:
+        raise ValueError(
+            'valid must have the shape (N, H, W) of the logits, '
+            f'{tuple(logits[:, 0].shape)}, but got {tuple(valid.shape)}'
+        )
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    log_probs = logits.log_softmax(1)
+    entropy = -(log_probs.exp() * log_probs).sum(1)
+    if valid is None:
+        total = entropy.sum() / max(entropy.numel(), 1)
+    else:
+        total = torch.where(valid, entropy, 0).sum() / valid.sum().clamp(min=1)
+    return total / math.log(logits.shape[1]) if norm == 'classes' else total

@@ -1,0 +1,74 @@
+"""How often the classes occurred in the last batches."""
+
+import torch
+from torch import Tensor, nn
+
+
+class FrequencyWindow(nn.Module):
+    """The class counts of the last ``length`` batches; a new one replaces the oldest.
+
+    Everything is in the checkpoint. Nothing waits for the device.
+
+    Args:
+        length: Batches that are kept. Where the rows of several processes are entered,
+            the batches of all of them count.
+        num_classes: C.
+
+    Attributes:
+        counts: (length, C) int64, 0 where there is no batch yet.
+        pointer: () int64, the place of the next batch.
+        filled: () int64, the batches that are kept.
+
+    Raises:
+        ValueError: A setting, or what is entered, is wrong.
+
+    >>> window = FrequencyWindow(length=2, num_classes=2)
+    >>> window.enqueue(torch.tensor([[5, 1]]))
+    >>> window.total().tolist(), window.full().item()
+    ([5, 1], False)
+    >>> window.enqueue(torch.tensor([[2, 0], [0, 3]]))
+    >>> window.total().tolist(), window.full().item()
+    ([2, 3], True)
+    """
+
+    def __init__(self, length: int, num_classes: int):
+        super().__init__()
+        for name, value in (('length', length), ('num_classes', num_classes)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f'{name} must be an integer >= 1, but got {value}')
+        self.length = length
+        self.num_classes = num_classes
+        counts = torch.zeros(length, num_classes, dtype=torch.int64)
+        self.register_buffer('counts', counts)
+        self.register_buffer('pointer', torch.zeros((), dtype=torch.int64))
+        self.register_buffer('filled', torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def enqueue(self, rows: Tensor) -> None:
+        """Enter integer counts (n, C), a row for each batch, in their order.
+
+        n may be 0; of more than ``length`` rows the last remain.
+        """
+        if rows.dim() != 2 or rows.shape[1] != self.num_classes:
+            raise ValueError(
+                f'rows must be (n, {self.num_classes}), but got {tuple(rows.shape)}'
+            )
+        if rows.is_floating_point():
+            raise ValueError(f'rows must be integers, but got {rows.dtype}')
+        rows = rows[-self.length :].to(self.counts.dtype)
+        number = len(rows)
+        place = torch.arange(number, device=self.pointer.device) + self.pointer
+        self.counts.index_copy_(0, place % self.length, rows)
+        self.pointer.add_(number).remainder_(self.length)
+        self.filled.add_(number).clamp_(max=self.length)
+
+    def total(self) -> Tensor:
+        """Sum over the batches that are kept, (C,) int64."""
+        return self.counts.sum(0)
+
+    def full(self) -> Tensor:
+        """Whether ``length`` batches are kept, () bool."""
+        return self.filled == self.length
+
+    def extra_repr(self) -> str:
+        return f'length={self.length}, num_classes={self.num_classes}'
