@@ -2,8 +2,8 @@ from .adapter import HEAD_RULES, HeadRule, SegmentorAdapter
 from .backbones import DilatedVGG
 from .data_preprocessor import Batch, SemiDataPreProcessor
 from .heads import DeepLabV3PlusHead
-from .losses import DirectionalContrastLoss, OHEMLoss
-from .memories import ClassQueueBank, StepQueue
+from .losses import BalancedCrossEntropy, DirectionalContrastLoss, OHEMLoss
+from .memories import ClassQueueBank, FrequencyWindow, StepQueue
 from .segmentors import (
     CAC,
     CACWeak,
@@ -18,6 +18,7 @@ from .tag_classifier import TagClassifier
 __all__ = [
     'CAC',
     'HEAD_RULES',
+    'BalancedCrossEntropy',
     'Batch',
     'CACWeak',
     'ClassQueueBank',
@@ -25,6 +26,7 @@ __all__ = [
     'DilatedVGG',
     'DirectionalContrastLoss',
     'FixMatch',
+    'FrequencyWindow',
     'HeadRule',
     'MeanTeacher',
     'OHEMLoss',
