@@ -57,6 +57,16 @@ ZOO = {
     'fcn': encoder_decoder(FCN, auxiliary_head={**FCN, 'num_convs': 1}),
     'fcn_without_dropout': encoder_decoder({**FCN, 'dropout_ratio': 0}),
     'psp': encoder_decoder({'type': 'PSPHead', 'pool_scales': (1, 2), **LAST}),
+    'deeplabv2': encoder_decoder(
+        {
+            'type': 'DeepLabV2Head',
+            'in_channels': 16,
+            'in_index': 3,
+            'num_classes': CLASSES,
+            'dilations': (1, 2),
+        },
+        {**RESNET, 'base_channels': 2},
+    ),
     'deeplabv3': encoder_decoder({'type': 'ASPPHead', **ASPP}),
     'deeplabv3plus': encoder_decoder(
         {

@@ -1,7 +1,7 @@
 from .adapter import HEAD_RULES, HeadRule, SegmentorAdapter
 from .backbones import DilatedVGG
 from .data_preprocessor import Batch, SemiDataPreProcessor
-from .heads import DeepLabV3PlusHead
+from .heads import DeepLabV2Head, DeepLabV3PlusHead
 from .losses import BalancedCrossEntropy, DirectionalContrastLoss, OHEMLoss
 from .memories import ClassQueueBank, FrequencyWindow, StepQueue
 from .segmentors import (
@@ -22,6 +22,7 @@ __all__ = [
     'Batch',
     'CACWeak',
     'ClassQueueBank',
+    'DeepLabV2Head',
     'DeepLabV3PlusHead',
     'DilatedVGG',
     'DirectionalContrastLoss',

@@ -37,9 +37,9 @@ class HeadRule:
 
 
 _USUAL = (
-    'ANNHead APCHead ASPPHead DAHead DDRHead DMHead DPTHead EMAHead EncHead FCNHead '
-    'FPNHead ISAHead LRASPPHead LightHamHead OCRHead PSAHead PSPHead SETRMLAHead '
-    'SETRUPHead SegformerHead UPerHead'
+    'ANNHead APCHead ASPPHead DAHead DDRHead DMHead DPTHead DeepLabV2Head EMAHead '
+    'EncHead FCNHead FPNHead ISAHead LRASPPHead LightHamHead OCRHead PSAHead PSPHead '
+    'SETRMLAHead SETRUPHead SegformerHead UPerHead'
 )
 
 # Class name -> rule; a subclass takes the rule of its nearest listed base.
@@ -125,7 +125,10 @@ class SegmentorAdapter:
         """D of the features."""
         if self.pre_cls:
             head = _heads(segmentor)[-1]
-            return head.get_submodule(self.rule.classifier).weight.shape[1]
+            classifier = head.get_submodule(self.rule.classifier)
+            if isinstance(classifier, nn.Linear):
+                return classifier.in_features
+            return classifier.in_channels
         training = [m for m in segmentor.modules() if m.training]
         segmentor.eval()
         maps = segmentor.extract_feat(torch.zeros(1, 3, 64, 64))

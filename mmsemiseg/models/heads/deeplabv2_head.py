@@ -1,0 +1,80 @@
+"""DeepLabV2: dilated convolutions from the backbone's map straight to the classes."""
+
+from collections.abc import Sequence
+
+from mmengine.model import BaseModule
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+
+class DilatedSum(BaseModule):
+    """Sum of 3x3 convolutions with a dilation each: (N, D, h, w) -> (N, C, h, w)."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, dilations: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.convs = nn.ModuleList(
+            nn.Conv2d(in_channels, out_channels, 3, padding=step, dilation=step)
+            for step in dilations
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        first, *others = self.convs
+        logits = first(features)
+        for conv in others:
+            logits = logits + conv(features)
+        return logits
+
+
+@MODELS.register_module()
+class DeepLabV2Head(BaseDecodeHead):
+    """The atrous spatial pyramid of DeepLabV2, its sum in ``conv_seg``.
+
+    The feature is the map of the backbone itself: there is no layer before the
+    classifier. ``channels`` is not set, it is ``in_channels``.
+
+    Args:
+        in_channels: D.
+        dilations: Of the branches.
+        num_used: How many of the branches there are, the first ones; None: all. 2 is
+            the head that published semi-supervised codes have in common: it leaves its
+            loop over the branches after the second.
+        dropout_ratio: In front of the branches.
+        base: All other settings are those of ``BaseDecodeHead``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        dilations: Sequence[int] = (6, 12, 18, 24),
+        num_used: int | None = None,
+        dropout_ratio: float = 0.0,
+        **base,
+    ) -> None:
+        if 'channels' in base:
+            raise ValueError(
+                'DeepLabV2Head has no setting channels: it is in_channels, as nothing '
+                f'is in front of the classifier, but got {base["channels"]}'
+            )
+        super().__init__(in_channels, 1, dropout_ratio=dropout_ratio, **base)
+        if self.input_transform == 'multiple_select':
+            raise ValueError('input_transform must be None or resize_concat')
+        if not dilations or min(dilations) < 1:
+            raise ValueError(f'dilations must be 1 or more, but got {dilations}')
+        num_used = len(dilations) if num_used is None else num_used
+        if not 1 <= num_used <= len(dilations):
+            raise ValueError(
+                f'num_used must be in 1..{len(dilations)}, the number of dilations, '
+                f'but got {num_used}'
+            )
+        self.channels = self.in_channels
+        self.dilations = tuple(dilations[:num_used])
+        self.conv_seg = DilatedSum(self.in_channels, self.out_channels, self.dilations)
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Maps of the backbone -> logits (N, C, h, w)."""
+        return self.cls_seg(self._transform_inputs(inputs))
