@@ -1,21 +1,25 @@
 from .audit import PseudoLabelAuditHook
+from .batch_norm_reestimation import BatchNormReestimationHook
 from .batch_norm_sync import BatchNormSyncHook
 from .loss_monitor import LossMonitorHook
 from .mean_teacher import MeanTeacherHook
 from .memory import MemoryHook
 from .monitor import PseudoLabelMonitorHook
 from .pending import pending
+from .reload_best import ReloadBestHook
 from .run_monitor import RunMonitorHook
 from .safe_checkpoint import SafeCheckpointHook
 from .step_hook import StepHook
 
 __all__ = [
+    'BatchNormReestimationHook',
     'BatchNormSyncHook',
     'LossMonitorHook',
     'MeanTeacherHook',
     'MemoryHook',
     'PseudoLabelAuditHook',
     'PseudoLabelMonitorHook',
+    'ReloadBestHook',
     'RunMonitorHook',
     'SafeCheckpointHook',
     'StepHook',

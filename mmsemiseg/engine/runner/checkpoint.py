@@ -260,8 +260,8 @@ def find_resumable(
     """The newest checkpoint in ``folder`` from which a run can be continued.
 
     That is the one ``last_checkpoint`` names, in ``folder`` (which may be a copy of
-    the run's) or else in its place; then every other ``*.pth`` but ``best_*``, newest
-    first.
+    the run's) or else in its place; then every other ``*.pth`` but ``best_*`` and
+    ``bn_*``, newest first.
 
     Returns:
         Its path, None if there is none, and what is wrong with those before it.
@@ -281,7 +281,7 @@ def find_resumable(
 
 
 def _candidates(folder: Path) -> list[Path]:
-    found = [p for p in folder.glob('*.pth') if not p.name.startswith('best_')]
+    found = [p for p in folder.glob('*.pth') if not p.name.startswith(('best_', 'bn_'))]
     found.sort(key=_age)
     named = _last_checkpoint(folder)
     if named is None:
@@ -371,8 +371,9 @@ def set_aside(
         The new paths.
     """
     folder = Path(folder)
-    patterns = ('iter_*.pth', 'epoch_*.pth', 'best_*.pth', 'last_checkpoint')
-    files = sorted(path for pattern in patterns for path in folder.glob(pattern))
+    patterns = ('iter_*', 'epoch_*', 'best_*', 'bn_reestimated')
+    files = [path for name in patterns for path in folder.glob(f'{name}.pth')]
+    files = sorted([*files, *folder.glob('last_checkpoint')])
     moved = []
     for file in files:
         if keep is not None and os.path.realpath(file) == os.path.realpath(keep):
