@@ -57,7 +57,7 @@ def test_weights_of_the_vector():
 @pytest.mark.parametrize(
     ('frequency', 'expected'),
     [
-        ([4, 0, 1, 0], [math.sqrt(2.5 / 4), math.sqrt(2.5), math.sqrt(2.5)]),
+        ([4, 0, 1, 0], [math.sqrt(2.5 / 4)] + 3 * [math.sqrt(2.5)]),
         ([0, 9], [1, 1]),
         ([7], [1]),
         ([0, 0, 0], [1, 1, 1]),

@@ -43,6 +43,7 @@ def test_random_steps_equal_a_deque():
             assert window.full().item() == (len(kept) == length)
             by_age = window.counts.roll(-window.pointer.item(), 0)[length - len(kept) :]
             assert by_age.tolist() == list(kept)
+            assert 0 <= window.pointer < length
 
 
 def test_rows_at_once_are_rows_one_by_one():
