@@ -1,6 +1,7 @@
 from .camvid import CamVidDataset
 from .checks import check_streams, leaf_datasets
 from .folder import FolderSegDataset
+from .gta5 import GTA5Dataset
 from .pseudo_masks import PseudoMaskDataset
 from .samplers import SampleIndex, StreamSampler
 from .stream_dataset import StreamDataset
@@ -13,6 +14,7 @@ __all__ = [
     'CamVidDataset',
     'CheckLabels',
     'FolderSegDataset',
+    'GTA5Dataset',
     'MultiView',
     'PackUnlabeledInputs',
     'PseudoMaskDataset',

@@ -1,0 +1,20 @@
+# Both streams of CMB with DeepLabV3+ on Cityscapes.
+_base_ = './cityscapes_crop512.py'
+unlabeled_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='RecordValidity'),
+    dict(type='RandomCrop', crop_size={{_base_.crop_size}}),
+    dict(type='PackUnlabeledInputs'),
+]
+unlabeled = dict(
+    batch_size=3,
+    num_workers=4,
+    dataset=dict(
+        type='UnlabeledDataset',
+        data_root={{_base_.data_root}},
+        images='leftImg8bit/train',
+        image_dir='leftImg8bit/train',
+        pipeline=unlabeled_pipeline,
+    ),
+)
+train_dataloader = dict(unlabeled=unlabeled)
