@@ -48,7 +48,7 @@ def balance_weights(frequency: Tensor) -> Tensor:
     ordered = torch.where(occurs, frequency, torch.inf).sort().values
     number = occurs.sum()
     middle = torch.stack([(number - 1).clamp(min=0) // 2, number // 2])
-    median = ordered.gather(0, middle.clamp(max=len(frequency) - 1)).mean()
+    median = ordered.gather(0, middle).mean()
     weights = torch.sqrt(median / torch.where(occurs, frequency, 1))
     largest = torch.where(occurs, weights, 0).max()
     weights = torch.where(occurs, weights, largest)
