@@ -113,7 +113,8 @@ setup(
     packages=find_packages(include=['mmsemiseg', 'mmsemiseg.*']),
     install_requires=read_requirements('runtime'),
     extras_require={
-        name: read_requirements(name) for name in ('mm', 'rc2l', 'viz', 'tests', 'docs')
+        name: read_requirements(name)
+        for name in ('mm', 'augment', 'rc2l', 'viz', 'tests', 'docs')
     },
     cmdclass={'build': BuildOutside, 'build_py': BuildPyForMim},
     zip_safe=False,

@@ -54,7 +54,7 @@ def test_imports_of_the_package_are_declared():
 
 def test_tested_set_names_every_requirement():
     pinned = names('constraints')
-    for requirements in ('runtime', 'mm', 'rc2l', 'viz', 'tests'):
+    for requirements in ('runtime', 'mm', 'augment', 'rc2l', 'viz', 'tests'):
         missing = names(requirements) - pinned
         assert not missing, f'{requirements}: {missing} without a version'
 
