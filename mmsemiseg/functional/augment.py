@@ -72,26 +72,22 @@ def color_jitter(images: Tensor, changes: dict[str, Tensor]) -> Tensor:
         images: (N, 3, H, W).
         changes: By name, (N,) each; on the CPU or the device.
     """
-    from kornia.color import hsv_to_rgb, rgb_to_hsv
+    from kornia.enhance import adjust_hue
 
-    is_hsv = False
     for name, change in changes.items():
         change = change.view(-1, 1, 1, 1).to(images.device, non_blocking=True)
-        if is_hsv != (name in ('saturation', 'hue')):
-            images = hsv_to_rgb(images) if is_hsv else rgb_to_hsv(images)
-            is_hsv = not is_hsv
         if name == 'brightness':
             images = (images + change).clamp(0, 1)
         elif name == 'contrast':
             images = (images * (1 + change)).clamp(0, 1)
+        elif name == 'saturation':
+            value = images.amax(1, keepdim=True)
+            spread = value - images.amin(1, keepdim=True)
+            factor = (1 + change).minimum(value / spread.clamp_min(1e-12))
+            images = value - (value - images) * factor
         else:
-            hue, saturation, value = images.split(1, 1)
-            if name == 'hue':
-                hue = (hue + 2 * math.pi * change) % (2 * math.pi)
-            else:
-                saturation = (saturation * (1 + change)).clamp(0, 1)
-            images = torch.cat([hue, saturation, value], 1)
-    return hsv_to_rgb(images) if is_hsv else images
+            images = adjust_hue(images, 2 * math.pi * change)
+    return images
 
 
 def gaussian_blur(images: Tensor, sigmas: Tensor, kernel_size: int) -> Tensor:
