@@ -36,6 +36,10 @@ class SafeCheckpointHook(CheckpointHook):
                 for key, path in self._best().items()
             }
         )
+        last = runner.message_hub.get_info('last_ckpt') if runner.iter else None
+        if last is not None:  # so that a new best is followed by a checkpoint
+            name = osp.basename(last)
+            self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         if is_main_process():
             parts = osp.join(escape(str(self.out_dir)), '*.pth.part')
             pointer = osp.join(escape(runner.work_dir), 'last_checkpoint.part')
