@@ -26,7 +26,11 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmsemiseg.engine import runner as runners
-from mmsemiseg.engine.hooks import BatchNormSyncHook, MemoryHook
+from mmsemiseg.engine.hooks import (
+    BatchNormReestimationHook,
+    BatchNormSyncHook,
+    MemoryHook,
+)
 from mmsemiseg.engine.runner import checkpoint
 from mmsemiseg.engine.runner.processes import init_processes
 from mmsemiseg.models import MeanTeacher
@@ -36,7 +40,7 @@ from mmsemiseg.utils.random_state import random_state
 
 SECONDS = 400  # for all cases of one start
 CASES = {}
-PARTS = ('gathered', 'statistics', 'remembered', 'one_remembers')
+PARTS = ('gathered', 'statistics', 'reestimated', 'remembered', 'one_remembers')
 
 
 def case(function):
@@ -496,6 +500,15 @@ def statistics(folder):
     before = frozen_copy(model)
     BatchNormSyncHook().after_train_iter(FakeRunner(model), 0)
     return before, frozen_copy(model)
+
+
+@case
+def reestimated(folder):
+    """Before and after; 3 batches are asked for."""
+    runner = tiny_run.build(config(folder, 'reestimated'))
+    before = copied(runner)
+    BatchNormReestimationHook(batches=3).reestimate(runner)
+    return dict(before=before, after=copied(runner))
 
 
 class Memory(nn.Module):
