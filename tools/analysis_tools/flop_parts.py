@@ -30,6 +30,7 @@ PER_VALUE = {
     'avg_pool2d': 1,
     'avg_pool2d_backward': 1,
     'cumsum': 1,
+    'grid_sampler_2d': 12,
     'index_add': 1,
     'linalg_vector_norm': 2,
     'logsumexp': 3,
@@ -212,6 +213,7 @@ def _attention_backward(args, out) -> int:
 
 
 PRODUCTS: dict[str, Callable] = {
+    '_grouped_mm': lambda args, out: _matrices(args[0], args[1]),
     'addbmm': lambda args, out: _matrices(args[1], args[2]),
     'addmm': lambda args, out: _matrices(args[1], args[2]),
     'addmv': lambda args, out: _matrices(args[1], args[2]),

@@ -11,6 +11,7 @@ number of cells that a loss selects, is one example. Parts:
 - heads: projection and prediction heads;
 - attention: attention modules;
 - distance: the contrastive loss itself;
+- augmentation: scaling, colours and blur on the device;
 - rest: everything else, such as resizing of logits, cross entropy, mixing.
 
 A multiplication and addition are two operations. Other arithmetic counts by values
@@ -60,11 +61,19 @@ sys.path.insert(0, str(Path(__file__).parent))  # also when this file is importe
 from figure_common import leaf_configs, run_tool  # noqa: E402
 from flop_parts import REST, PartCounter  # noqa: E402
 
+AUGMENTATION = 'augmentation'
 HEADS, ATTENTION, DISTANCE = 'heads', 'attention', 'distance'
-DISTANCE_FUNCTIONS = tuple(
-    f'{mmsemiseg.__name__}.functional.{name}'
-    for name in ('contrast', 'group_logsumexp', 'weighted_cosine')
-)
+PACKAGE = mmsemiseg.__name__
+PART_OF_FUNCTIONS = {
+    f'{PACKAGE}.functional.{module}': part
+    for module, part in dict(
+        augment=AUGMENTATION,
+        class_attention=ATTENTION,
+        contrast=DISTANCE,
+        group_logsumexp=DISTANCE,
+        weighted_cosine=DISTANCE,
+    ).items()
+}
 BLOCK = 16  # pixels of the squares of one class in generated masks
 SPREAD = 5.0  # standard deviation of a pixel's logits
 GIGA = 1e9
@@ -292,8 +301,8 @@ def _parts_of(model: SemiSegmentor, counter: PartCounter, images: Counter):
         for module, name in _modules(model):
             made = counter.wrap(name, module.forward)
             stack.enter_context(_replaced(module, 'forward', made))
-        for module, name, function in _distance_functions():
-            made = counter.wrap(DISTANCE, function)
+        for module, name, part in _functions():
+            made = counter.wrap(part, getattr(module, name))
             stack.enter_context(_replaced(module, name, made))
         yield
 
@@ -317,23 +326,23 @@ def _part_of(module: nn.Module, network: str | None) -> str | None:
     kind = type(module)
     if isinstance(module, BaseDecodeHead):
         return network
-    if kind.__module__.startswith(f'{mmsemiseg.__name__}.models.heads'):
+    if kind.__module__.startswith(f'{PACKAGE}.models.heads'):
         if 'Attention' in kind.__name__:
             return ATTENTION
         return DISTANCE if 'Contrast' in kind.__name__ else HEADS
-    if kind.__module__.startswith(f'{mmsemiseg.__name__}.models.losses'):
+    if kind.__module__.startswith(f'{PACKAGE}.models.losses'):
         return DISTANCE if network is None else None
     return None
 
 
-def _distance_functions() -> Iterator[tuple]:
-    """(module, name, function) wherever one of ours holds a function of a distance."""
+def _functions() -> Iterator[tuple]:
+    """(module, name, part) of each name under which ours hold such a function."""
     for place, module in list(sys.modules.items()):
-        if place.startswith(f'{mmsemiseg.__name__}.'):
+        if place.startswith(f'{PACKAGE}.'):
             for name, value in list(vars(module).items()):
-                known = getattr(value, '__module__', None) in DISTANCE_FUNCTIONS
-                if known and callable(value) and not isinstance(value, type):
-                    yield module, name, value
+                part = PART_OF_FUNCTIONS.get(getattr(value, '__module__', None))
+                if part and callable(value) and not isinstance(value, type):
+                    yield module, name, part
 
 
 @contextmanager
@@ -370,7 +379,7 @@ def summed(result: dict, **only) -> int:
 
 def parts_of(result: dict) -> list[str]:
     found = {entry['part'] for entry in result['flops']}
-    order = [*result['images'], HEADS, ATTENTION, DISTANCE, REST]
+    order = [*result['images'], HEADS, ATTENTION, DISTANCE, AUGMENTATION, REST]
     return [part for part in order if part in found]
 
 
