@@ -22,6 +22,7 @@ from helpers import build, frozen_copy, spread, student_cfg
 from mmengine.config import Config
 from mmengine.dist import barrier, get_rank
 from mmengine.hooks import Hook
+from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
 from torch import nn
 
@@ -271,6 +272,18 @@ def bank(folder):
     cfg.train_cfg.max_iters = len(BankTeacher.counts)
     cfg.custom_hooks.append(dict(type='MemoryHook'))
     return trained(cfg)
+
+
+@case
+def reloaded(folder):
+    """The best weights after each validation that finds nothing better."""
+    cfg = config(folder, 'reloaded')
+    cfg.train_cfg.val_interval = 1
+    cfg.default_hooks.checkpoint.save_best = 'student/mIoU'
+    cfg.custom_hooks.append(dict(type='ReloadBestHook', patience=1))
+    result = trained(cfg)
+    hub = MessageHub.get_current_instance()
+    return dict(result, reload=dict(hub.get_info('reload_best')))
 
 
 @case

@@ -29,6 +29,7 @@ from mmsemiseg.engine.runner.run_state import ResumeError
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = (
     'bank',
+    'reloaded',
     'without_seed',
     'split',
     'split_and_accumulated',
@@ -69,6 +70,12 @@ def test_equal_on_both_ranks(ranks, name):
     first, second = (result['state'] for result in ranks[name])
     assert differing(first, second) == []
     assert all(value.isfinite().all() for value in first.values())
+
+
+def test_both_go_back_to_the_best_weights(ranks):
+    first, second = (result['reload'] for result in ranks['reloaded'])
+    assert first == second
+    assert 0 < first['best'] < first['reloaded']
 
 
 # Random numbers
