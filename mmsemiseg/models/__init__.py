@@ -1,5 +1,6 @@
 from .adapter import HEAD_RULES, HeadRule, SegmentorAdapter
 from .backbones import DilatedVGG
+from .batch_augment import BatchAugment
 from .data_preprocessor import Batch, SemiDataPreProcessor
 from .heads import DeepLabV2Head, DeepLabV3PlusHead
 from .losses import BalancedCrossEntropy, DirectionalContrastLoss, OHEMLoss
@@ -20,6 +21,7 @@ __all__ = [
     'HEAD_RULES',
     'BalancedCrossEntropy',
     'Batch',
+    'BatchAugment',
     'CACWeak',
     'ClassQueueBank',
     'DeepLabV2Head',
