@@ -8,7 +8,7 @@ in a file never runs. docs/pretrained.md says where the files are.
 examples:
   # DeepLabV2 from COCO, checked against a config's student
   python tools/convert_weights.py resnet101COCO-41f33a49.pth \\
-      --config configs/_base_/models/deeplabv2_r101-d8_coco.py \\
+      --student configs/_base_/models/deeplabv2_r101-d8_coco.py \\
       --out pretrained/deeplabv2_r101_coco.pth
 
   # an ImageNet backbone of Caffe's kind
@@ -86,7 +86,7 @@ def parse_args(argv=None):
         choices=sorted(KINDS),
         help='what the file is; needed where its names leave it open',
     )
-    parser.add_argument('--config', help='its student must take the weights')
+    parser.add_argument('--student', help='config whose student must take the weights')
     parser.add_argument(
         '--backbone-only', action='store_true', help='leave the decode head out'
     )
@@ -235,8 +235,8 @@ def main(argv=None):
     kind = kind_of(weights, args.kind)
     state, left_out = convert(weights, args.backbone_only)
     notes = []
-    if args.config:
-        student, student_cfg, preprocess = student_of(args.config)
+    if args.student:
+        student, student_cfg, preprocess = student_of(args.student)
         state, unused = fit(state, student)
         left_out += unused
         notes = differences(kind, student_cfg, preprocess)
@@ -255,7 +255,7 @@ def main(argv=None):
         f'data_preprocessor=dict({settings})'
     )
     for note in notes:
-        print(f'{args.config} differs: {note}')
+        print(f'{args.student} differs: {note}')
     return 0
 
 

@@ -162,7 +162,7 @@ def test_names_that_contradict_the_kind(tmp_path, tool):
 def test_config_keeps_what_its_student_has(tmp_path, tool, capsys):
     state = network(num_used=4).state_dict()
     config = write_config(tmp_path / 'config.py')
-    found = run(tool, tmp_path, deeplab_names(state), '--config', config)
+    found = run(tool, tmp_path, deeplab_names(state), '--student', config)
     kept = {k: v for k, v in counted(state).items() if not re.search(r'convs\.[23]', k)}
     same(found['state_dict'], kept)
     text = capsys.readouterr().out
@@ -192,9 +192,9 @@ def test_backbone_only(tmp_path, tool, capsys):
     config = write_config(tmp_path / 'config.py', num_classes=CLASSES + 1)
     content = deeplab_names(state)
     with pytest.raises(ValueError, match='4 tensors of other shape.*--backbone-only'):
-        run(tool, tmp_path, content, '--config', config)
+        run(tool, tmp_path, content, '--student', config)
     assert not (tmp_path / 'new').exists()
-    found = run(tool, tmp_path, content, '--config', config, '--backbone-only')
+    found = run(tool, tmp_path, content, '--student', config, '--backbone-only')
     assert {k.partition('.')[0] for k in found['state_dict']} == {'backbone'}
     assert 'left out: 4 tensors: layer5.conv2d_list.0.weight' in capsys.readouterr().out
 
@@ -206,14 +206,14 @@ def test_file_that_is_not_all_of_the_backbone(tmp_path, tool):
     with pytest.raises(
         ValueError, match=r'1 tensors of the backbone .*: backbone.layer4.2.conv3.weig'
     ):
-        run(tool, tmp_path, content, '--config', config)
+        run(tool, tmp_path, content, '--student', config)
 
 
 def test_config_that_feeds_other_images_is_named(tmp_path, tool, capsys):
     content = deeplab_names(network().state_dict())
     state = {k: v for k, v in content.items() if not k.startswith('layer5')}
     config = write_config(tmp_path / 'config.py')
-    run(tool, tmp_path, state, '--config', config, '--kind', 'torchvision')
+    run(tool, tmp_path, state, '--student', config, '--kind', 'torchvision')
     text = capsys.readouterr().out
     assert "differs: backbone style='caffe', not 'pytorch'" in text
     assert 'differs: data_preprocessor bgr_to_rgb=False, not True' in text
