@@ -290,6 +290,8 @@ def test_colors_are_of_the_file_not_of_the_normalised(kind, monkeypatch):
     for name, change in changes.items():
         assert change.shape == (5,)
         assert 0 < change.abs().max() <= settings[name]
+    shares = {(change / settings[name])[0].item() for name, change in changes.items()}
+    assert len(shares) == 4
     back = (color_jitter(files.flip(1) / 255, changes) * 255).flip(1)
     assert_close(new, normalised(back, kind), rtol=1e-4, atol=1e-3)
     assert changed(new, normalised(files, kind)).all()
@@ -374,7 +376,7 @@ def test_padding_keeps_its_value_in_colors_and_blur():
     assert new[:, 0][outside].abs().max() < 3  # blend of image and 0 at the edge
     assert new[:, 0][new_maps['label'] == 255].eq(0).all()
     new, new_maps = both(
-        images, dict(label=maps['label']), FILLS, preprocessor=preprocessor()
+        images, dict(label=maps['label']), dict(label=255), preprocessor=preprocessor()
     )
     assert list(new_maps) == ['label']
     assert new[:, 0][new_maps['label'] == 255].eq(0).all()
