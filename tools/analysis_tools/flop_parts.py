@@ -32,6 +32,7 @@ PER_VALUE = {
     'cumsum': 1,
     'grid_sampler_2d': 12,
     'index_add': 1,
+    'leaky_relu_backward': 1,
     'linalg_vector_norm': 2,
     'logsumexp': 3,
     'mean': 1,
@@ -65,7 +66,10 @@ COPIES = {
     'new_ones',
     'new_zeros',
     'ones_like',
+    'set',
+    'squeeze',
     'stack',
+    'unsqueeze',
     'where',
     'zeros_like',
 }

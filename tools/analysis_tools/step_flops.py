@@ -44,7 +44,6 @@ from mmengine.dataset import pseudo_collate
 from mmengine.logging import MessageHub
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS, TRANSFORMS
 from prettytable import PrettyTable
 from torch import Tensor, nn
@@ -52,6 +51,7 @@ from torch import Tensor, nn
 import mmsemiseg
 from mmsemiseg.datasets.stream_dataset import sample_rng
 from mmsemiseg.datasets.transforms.strict_compose import StrictCompose
+from mmsemiseg.functional import group_logsumexp
 from mmsemiseg.models import Batch, SemiSegmentor
 from mmsemiseg.models.memories import ClassQueueBank, FrequencyWindow, StepQueue
 from mmsemiseg.utils.launch import load_config
@@ -162,6 +162,12 @@ def sharpen(model: SemiSegmentor, images: Tensor) -> None:
             parameter.mul_(factor)
 
 
+def try_kernels() -> None:
+    """Each fused kernel is tried out once in a process, which is no part of a step."""
+    rows, group = torch.ones(2, 16), torch.zeros(2, dtype=torch.int64)
+    group_logsumexp(rows, rows, group, group, 1)
+
+
 # Batches: generated images in the config's own pipelines
 
 
@@ -254,6 +260,7 @@ def count_step(cfg: Config, args) -> dict:
         model = build_model(cfg)
         batches = make_batches(cfg, model.num_classes, args)
         data = model.data_preprocessor(batches, training=True)
+        try_kernels()
         sharpen(model, data['inputs']['labeled'].inputs)
         images: Counter = Counter()
         counter = PartCounter()
@@ -266,7 +273,7 @@ def count_step(cfg: Config, args) -> dict:
         model=cfg.model.type,
         torch=torch.__version__,
         streams={name: _shapes(part) for name, part in data['inputs'].items()},
-        images=dict(images),
+        images={name: images[name] for name in model.networks if images[name]},
         flops=[dict(key._asdict(), flops=n) for key, n in counter.flops.items()],
         uncounted=sorted(counter.uncounted),
     )
@@ -287,52 +294,51 @@ def _iteration(number: int) -> Iterator[None]:
 def _parts_of(model: SemiSegmentor, counter: PartCounter, images: Counter):
     """Let the counter know when a part of the model runs."""
 
-    def counted(name: str, function):
+    def seen(name: str, function):
         def forward(inputs: Tensor, *args, **kwargs):
             images[name] += len(inputs)
             return function(inputs, *args, **kwargs)
 
-        return counter.wrap(name, forward)
+        return forward
+
+    def wrap(owner, attribute: str, part: str) -> None:
+        made = counter.wrap(part, getattr(owner, attribute))
+        stack.enter_context(_replaced(owner, attribute, made))
 
     with ExitStack() as stack:
+        for module, part in _modules(model):
+            wrap(module, 'forward', part)
         for name, network in model.networks.items():
-            made = counted(name, network.extract_feat)
-            stack.enter_context(_replaced(network, 'extract_feat', made))
-        for module, name in _modules(model):
-            made = counter.wrap(name, module.forward)
-            stack.enter_context(_replaced(module, 'forward', made))
-        for module, name, part in _functions():
-            made = counter.wrap(part, getattr(module, name))
-            stack.enter_context(_replaced(module, name, made))
+            made = seen(name, network.backbone.forward)
+            stack.enter_context(_replaced(network.backbone, 'forward', made))
+        for module, attribute, part in _functions():
+            wrap(module, attribute, part)
         yield
 
 
 def _modules(model: SemiSegmentor) -> Iterator[tuple[nn.Module, str]]:
     """Modules whose forward is a part, with its name."""
-    networks = {id(net): name for name, net in model.networks.items()}
-
-    def walk(module: nn.Module, network: str | None):
-        network = networks.get(id(module), network)
-        part = _part_of(module, network)
-        if part is not None:
+    inside = set()
+    for name, network in model.networks.items():
+        inside |= {id(module) for module in network.modules()}
+        for child in network.children():
+            for module in child if isinstance(child, nn.ModuleList) else [child]:
+                yield module, name
+    for module in model.modules():
+        part = _part_of(type(module))
+        if part is not None and id(module) not in inside:
             yield module, part
-        for child in module.children():
-            yield from walk(child, network)
-
-    yield from walk(model, None)
 
 
-def _part_of(module: nn.Module, network: str | None) -> str | None:
-    kind = type(module)
-    if isinstance(module, BaseDecodeHead):
-        return network
-    if kind.__module__.startswith(f'{PACKAGE}.models.heads'):
-        if 'Attention' in kind.__name__:
-            return ATTENTION
-        return DISTANCE if 'Contrast' in kind.__name__ else HEADS
+def _part_of(kind: type) -> str | None:
+    """The part that a module beside the networks is, by its class."""
     if kind.__module__.startswith(f'{PACKAGE}.models.losses'):
-        return DISTANCE if network is None else None
-    return None
+        return DISTANCE
+    if not kind.__module__.startswith(f'{PACKAGE}.models.heads'):
+        return None
+    if 'Attention' in kind.__name__:
+        return ATTENTION
+    return DISTANCE if 'Contrast' in kind.__name__ else HEADS
 
 
 def _functions() -> Iterator[tuple]:

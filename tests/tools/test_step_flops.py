@@ -1,0 +1,220 @@
+import json
+
+import cac_run
+import pytest
+import tiny_run
+import torch
+from helpers import build
+from mmengine.logging import MessageHub
+from torch import nn
+
+CELLS = 8 * 8  # of the tiny student's map of a 32 x 32 image
+
+
+@pytest.fixture
+def tool(load_tool):
+    return load_tool('analysis_tools/step_flops')
+
+
+def write(cfg, folder):
+    path = folder / 'tiny.py'
+    cfg.dump(path)
+    return str(path)
+
+
+def run(tool, cfg, folder, *options):
+    out = folder / 'out.json'
+    assert tool.main([write(cfg, folder), '--out', str(out), *options]) == 0
+    return json.loads(out.read_text())
+
+
+def plain(folder, model=None, **settings):
+    """Images that no transform crops."""
+    return tiny_run.config(folder / 'no-data', folder / 'run', model, **settings)
+
+
+def products(tool, result, part):
+    """Forward, backward."""
+    return tuple(
+        tool.summed(result, part=part, backward=backward, product=True)
+        for backward in (False, True)
+    )
+
+
+def convolutions(size=(32, 32)):
+    """Operations of the tiny student's convolutions for an image, by hooks."""
+    net = build(tiny_run.tiny_student())
+    found = []
+
+    def record(layer, inputs, out):
+        found.append(2 * out[0].numel() * layer.weight[0].numel())
+
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(record)
+    net.eval()
+    net(torch.zeros(1, 3, *size))
+    return found
+
+
+@pytest.mark.parametrize(
+    ('model', 'student', 'teacher'),
+    [
+        (None, (2 + 3, 2 + 3), 3),
+        (dict(type='FixMatch', student=tiny_run.tiny_student()), (2 + 3 + 3, 2 + 3), 0),
+        (tiny_run.sup_only(), (2, 2), 0),
+    ],
+    ids=['MeanTeacher', 'FixMatch', 'SupOnly'],
+)
+def test_networks(tool, tmp_path, capsys, model, student, teacher):
+    """Backward costs two forwards, one for the first layer; labelers have none."""
+    result = run(tool, plain(tmp_path, model), tmp_path, '--size', '32', '32')
+    first, *others = convolutions()
+    images, learning = student
+    assert products(tool, result, 'student') == (
+        images * (first + sum(others)),
+        learning * (first + 2 * sum(others)),
+    )
+    assert products(tool, result, 'teacher') == (teacher * (first + sum(others)), 0)
+    seen = dict(student=images, teacher=teacher)
+    assert result['images'] == {name: n for name, n in seen.items() if n}
+    assert tool.parts_of(result) == [*result['images'], 'rest']
+    assert products(tool, result, 'rest') == (0, 0)
+    assert tool.summed(result, part='rest') > 0
+    parts = [tool.summed(result, part=part) for part in tool.parts_of(result)]
+    assert sum(parts) == tool.summed(result)
+    printed = capsys.readouterr().out
+    giga = tool.summed(result) / 1e9
+    assert f' {giga:.3f} |' in printed and ' 100.00 |' in printed
+    assert 'labeled: 2 x 3 x 32 x 32\n' in printed
+    assert 'unlabeled weak: 3 x 3 x 32 x 32\n' in printed
+
+
+def test_sizes_and_numbers(tool, tmp_path):
+    options = ['--size', '48', '64', '--labeled', '1', '--unlabeled', '4']
+    result = run(tool, plain(tmp_path), tmp_path, *options)
+    assert result['streams'] == dict(
+        labeled=[1, 3, 48, 64],
+        unlabeled=dict(weak=[4, 3, 48, 64], strong=[4, 3, 48, 64]),
+    )
+    assert products(tool, result, 'teacher') == (4 * sum(convolutions((48, 64))), 0)
+
+
+def test_twice_the_same(tool, tmp_path):
+    cfg = plain(tmp_path)
+    one, two = (run(tool, cfg, tmp_path, '--size', '32', '32') for _ in range(2))
+    assert one == two
+
+
+def cac(folder, **model):
+    """All cells of the overlap learn; the whole of both crops are negatives."""
+    cfg = cac_run.config(folder / 'no-data', folder / 'run')
+    cfg.model.update(direction=False, **model)
+    return cfg
+
+
+def test_cac(tool, tmp_path):
+    result = run(tool, cac(tmp_path), tmp_path)
+    assert result['streams']['labeled'] == [2, 3, 32, 32]
+    assert list(result['streams']['unlabeled']) == ['view1', 'view2']
+    assert result['images'] == dict(student=2 + 2 * 3)
+    assert tool.parts_of(result) == ['student', 'heads', 'distance', 'rest']
+    # Projector: 1x1 convolutions 8 -> 8 -> 6 on the cells of six crops
+    heads = 6 * CELLS * 2 * (8 * 8 + 8 * 6)
+    assert products(tool, result, 'heads') == (heads, 2 * heads)
+    forward, backward = products(tool, result, 'distance')
+    # Keys of 6 numbers and 4 columns, filled up to 16; of this step and two before
+    keys = (1 + cac_run.STEPS) * 2 * cac_run.NUMBER
+    anchors, left = divmod(forward, 2 * keys * (16 + 16))
+    assert left == 0 and backward == 0
+    assert 2 * 3 * CELLS * 0.1 <= anchors <= 2 * 3 * CELLS
+    assert tool.summed(result, part='distance', backward=True) > 0
+
+
+def test_crops_of_another_size(tool, tmp_path):
+    cfg = cac(tmp_path)
+    result = run(tool, cfg, tmp_path, '--size', '64', '48')
+    assert result['streams']['labeled'] == [2, 3, 64, 48]
+    assert result['streams']['unlabeled']['view2'] == [3, 3, 64, 48]
+
+
+def test_past_the_warm_up_and_back(tool, tmp_path):
+    """The loss starts in the last iteration; the hub of a run is left as it was."""
+    cfg = cac(tmp_path, start_iter=5)
+    hub = MessageHub.get_current_instance()
+    hub.update_info('iter', 3)
+    assert tool.summed(run(tool, cfg, tmp_path), part='distance') > 0
+    assert hub.get_info('iter') == 3
+    cfg.train_cfg.max_iters = 5
+    result = run(tool, cfg, tmp_path)
+    assert tool.summed(result, part='distance') == 0
+
+
+def test_confidences_reach_a_threshold(tool, tmp_path):
+    """Random weights alone would not, and no cell would be selected."""
+    for threshold, some in ((0.75, True), (1.0, False)):
+        result = run(tool, cac(tmp_path, threshold=threshold), tmp_path)
+        assert (products(tool, result, 'distance')[0] > 0) == some
+
+
+def test_weights_are_not_loaded(tool, tmp_path):
+    cfg = plain(tmp_path)
+    absent = dict(type='Pretrained', checkpoint='absent.pth')
+    cfg.model.student.backbone.init_cfg = absent
+    cfg.model.student.pretrained = 'absent.pth'
+    result = run(tool, cfg, tmp_path, '--size', '32', '32')
+    assert result['images'] == dict(student=5, teacher=3)
+
+
+def test_banks_are_full(tool):
+    from mmsemiseg.models import ClassQueueBank, StepQueue
+    from mmsemiseg.models.memories import FrequencyWindow
+
+    bank, queue = ClassQueueBank(3, 4, 2), StepQueue(5, 2)
+    window = FrequencyWindow(6, 3)
+    for module in (bank, queue, window):
+        tool._fill(module)
+    assert bank.ready('all') and window.full()
+    assert queue.features.ne(0).all() and queue.labels.ge(0).all()
+
+
+def test_wrappers_are_taken_off(tool, tmp_path):
+    from mmsemiseg.functional import contrast, group_logsumexp
+    from mmsemiseg.models.losses import directional_contrast_loss
+
+    before = dict(vars(directional_contrast_loss)), dict(vars(contrast))
+    run(tool, cac(tmp_path), tmp_path)
+    assert (vars(directional_contrast_loss), vars(contrast)) == before
+    assert group_logsumexp.__name__ == 'group_logsumexp'
+
+
+@pytest.mark.parametrize(
+    ('change', 'options', 'message'),
+    [
+        ({}, [], 'labeled has no crop_size: give --size'),
+        ({'train_cfg.type': 'IterBasedTrainLoop'}, [], 'type=SemiTrainLoop'),
+        ({}, ['--paper'], "CMB's figures, but model is MeanTeacher"),
+        ({'model': tiny_run.tiny_student()}, [], 'model is a EncoderDecoder'),
+    ],
+)
+def test_refused(tool, tmp_path, change, options, message):
+    cfg = plain(tmp_path)
+    if 'model' in change:
+        cfg.model = change.pop('model')
+    cfg.merge_from_dict(change)
+    with pytest.raises(ValueError, match=message):
+        tool.main([write(cfg, tmp_path), *options])
+
+
+def test_bad_numbers(tool, capsys):
+    for options in (['--size', '0', '8'], ['--labeled', '0'], ['--unlabeled', '-1']):
+        with pytest.raises(SystemExit):
+            tool.parse_args(['x.py', *options])
+        assert 'must be at least 1' in capsys.readouterr().err
+
+
+def test_options_of_the_paper(tool):
+    args = tool.parse_args(['x.py', '--paper'])
+    assert (args.size, args.labeled, args.unlabeled) == ([512, 512], 1, 1)
+    args = tool.parse_args('x.py --paper --size 64 32 --unlabeled 2'.split())
+    assert (args.size, args.labeled, args.unlabeled) == ([64, 32], 1, 2)
