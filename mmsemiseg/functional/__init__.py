@@ -1,6 +1,7 @@
 """Pure functions on tensors: no registry, no module, no configuration."""
 
 from .cam import cam_masks, normalised_cam
+from .class_attention import class_attention
 from .class_balance import balance_weights, class_counts, label_weights
 from .contrast import (
     class_mean,
@@ -26,12 +27,16 @@ from .pseudo_label import (
     pseudo_label_stats,
 )
 from .schedules import ema_decay, ramp_up
+from .tiles import Tiles, tiles_by_group
+from .weighted_cosine import weighted_cosine
 
 __all__ = [
     'PseudoLabel',
     'PseudoLabelStats',
+    'Tiles',
     'balance_weights',
     'cam_masks',
+    'class_attention',
     'class_counts',
     'class_mean',
     'classmix_masks',
@@ -59,4 +64,6 @@ __all__ = [
     'rank_in_group',
     'sampled_logsumexp',
     'select_per_group',
+    'tiles_by_group',
+    'weighted_cosine',
 ]

@@ -101,10 +101,27 @@ class SegmentorAdapter:
         if isinstance(output, (list, tuple)):
             output = output[self.rule.main]
         if self.pre_cls:
-            return SegmentorOutput(output, _features(head, calls, output))
+            features = _features(head, calls, output, output.shape[2:])
+            return SegmentorOutput(output, features)
         if self.stage is not None:
             return SegmentorOutput(output, _stage(maps, self.stage))
         return SegmentorOutput(output, None)
+
+    def loss(
+        self, segmentor: nn.Module, inputs: Tensor, data_samples: list
+    ) -> tuple[dict, Tensor | None]:
+        """The segmentor's own losses, and the features of the same forward pass."""
+        head = _heads(segmentor)[-1]
+        with ExitStack() as stack:
+            maps = stack.enter_context(_record_maps(segmentor))
+            if self.pre_cls:
+                calls = stack.enter_context(_record(head, self.rule.classifier))
+            losses = segmentor.loss(inputs, data_samples)
+        (maps,) = maps
+        if self.pre_cls:
+            last = maps[-1] if isinstance(maps, (list, tuple)) else maps
+            return losses, _features(head, calls, None, last.shape[2:])
+        return losses, None if self.stage is None else _stage(maps, self.stage)
 
     @torch.no_grad()
     def inference(self, segmentor: nn.Module, inputs: Tensor) -> Tensor:
@@ -264,7 +281,23 @@ def _record(head: nn.Module, path: str) -> Iterator[list[tuple[Tensor, Tensor]]]
             handle.remove()
 
 
-def _features(head: nn.Module, calls, logits: Tensor) -> Tensor:
+@contextmanager
+def _record_maps(segmentor: nn.Module) -> Iterator[list]:
+    """Collect what each call of ``extract_feat`` gives."""
+    maps = []
+
+    def recording(inputs: Tensor):
+        maps.append(type(segmentor).extract_feat(segmentor, inputs))
+        return maps[-1]
+
+    segmentor.extract_feat = recording  # hides the method
+    try:
+        yield maps
+    finally:
+        del segmentor.extract_feat
+
+
+def _features(head: nn.Module, calls, logits: Tensor | None, size) -> Tensor:
     """The input of the call that gave the logits, else of the only call."""
     found = [x for x, y in calls if y is logits] or [x for x, _ in calls]
     if len(found) != 1:
@@ -274,5 +307,5 @@ def _features(head: nn.Module, calls, logits: Tensor) -> Tensor:
         )
     features = found[0]
     if features.dim() == 3:  # tokens (N, h * w, D) of a transformer head
-        features = features.transpose(1, 2).unflatten(2, logits.shape[2:])
+        features = features.transpose(1, 2).unflatten(2, tuple(size))
     return features

@@ -1,5 +1,18 @@
+from .bank_contrast_head import BankContrastHead
+from .class_attention import ClassAttention
 from .deeplabv2_head import DeepLabV2Head
 from .deeplabv3plus_head import DeepLabV3PlusHead
+from .masked_batch_norm import MaskedBatchNorm
+from .mlp_head import MLPHead
 from .projection_head import ProjectionHead, unit_length
 
-__all__ = ['DeepLabV2Head', 'DeepLabV3PlusHead', 'ProjectionHead', 'unit_length']
+__all__ = [
+    'BankContrastHead',
+    'ClassAttention',
+    'DeepLabV2Head',
+    'DeepLabV3PlusHead',
+    'MLPHead',
+    'MaskedBatchNorm',
+    'ProjectionHead',
+    'unit_length',
+]

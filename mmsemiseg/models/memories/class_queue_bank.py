@@ -113,10 +113,14 @@ class ClassQueueBank(nn.Module):
 
         The rows are the bank's own memory, which the next :meth:`enqueue` overwrites.
         """
-        places = torch.arange(self.size, device=self.count.device)
         groups = torch.arange(self.groups, device=self.count.device)
-        group = torch.where(places < self.count[:, None], groups[:, None], -1)
+        group = torch.where(self.filled(), groups[:, None], -1)
         return self.features.view(-1, self.dim), group.flatten()
+
+    def filled(self) -> Tensor:
+        """(G, N) bool, where there is a row."""
+        places = torch.arange(self.size, device=self.count.device)
+        return places < self.count[:, None]
 
     def ready(self, mode: str = 'all') -> Tensor:
         """Whether 'all' queues are full, or 'any', () bool; or 'each', (G,) bool."""

@@ -1,6 +1,7 @@
 from .base import SemiSegmentor
 from .cac import CAC
 from .cac_weak import CACWeak
+from .cmb import CMB
 from .fix_match import FixMatch
 from .mean_teacher import MeanTeacher
 from .pair import Pair
@@ -9,6 +10,7 @@ from .sup_only import SupOnly
 __all__ = [
     'CAC',
     'CACWeak',
+    'CMB',
     'FixMatch',
     'MeanTeacher',
     'Pair',

@@ -44,6 +44,8 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
 
     Attributes:
         pairs: The :class:`Pair` s.
+        head_pairs: Pairs of what a method trains beside the networks, with a copy that
+            follows: projectors, ...
         pending: Detached tensors that a loss leaves for hooks; not saved.
         find_unused_parameters: Whether parameters may be without gradient in some
             iteration, so that distributed training must look for them.
@@ -71,6 +73,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         self.adapter = SegmentorAdapter(student, feature=feature)
         check_losses(student)
         self.pairs = ModuleList([self._make_pair(student, teacher)])
+        self.head_pairs = ModuleList()
         self._check_predict_with(predict_with)
         self.predict_with = predict_with
         self.pending: dict = {}
@@ -148,8 +151,12 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         return (p for p in super().parameters(recurse) if id(p) not in frozen)
 
     def _frozen(self) -> set[int]:
-        teachers = [pair.teacher for pair in self.pairs if pair.teacher is not None]
+        teachers = [pair.teacher for pair in self._followed()]
         return {id(p) for teacher in teachers for p in teacher.parameters()}
+
+    def _followed(self) -> list[Pair]:
+        pairs = [*self.pairs, *self.head_pairs]
+        return [pair for pair in pairs if pair.teacher is not None]
 
     def init_weights(self) -> None:
         with explain_failed_download(self.student_cfg, 'model.student'):
@@ -157,15 +164,13 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
 
     def copy_to_teacher(self) -> None:
         """Each teacher becomes a full copy of its student."""
-        for pair in self.pairs:
-            if pair.teacher is not None:
-                pair.copy_to_teacher()
+        for pair in self._followed():
+            pair.copy_to_teacher()
 
     def update_teacher(self, decay: float) -> None:
         """One EMA update of each teacher."""
-        for pair in self.pairs:
-            if pair.teacher is not None:
-                pair.update_teacher(decay)
+        for pair in self._followed():
+            pair.update_teacher(decay)
 
     def _load_plain_checkpoint(self, state: dict, prefix: str, *args) -> None:
         """A checkpoint of a plain mmseg segmentor fills students and teachers."""

@@ -1,0 +1,175 @@
+"""Two-layer perceptrons, one for each class, over rows of many classes."""
+
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def class_attention(
+    rows: Tensor,
+    filled: Tensor,
+    group: Tensor,
+    weight: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    out: Tensor,
+    statistics: tuple[Tensor, Tensor] | None = None,
+    eps: float = 1e-5,
+    slope: float = 0.2,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    r"""One number for each row, from the perceptron of its class.
+
+    .. math:: s = v_c \cdot \mathrm{LeakyReLU}(\mathrm{BN}_c(W_c x))
+
+    BatchNorm over the rows of the class, so a bias of the first layer would have no
+    effect. No gradient goes to the rows. In the precision of W, also under autocast.
+
+    Args:
+        rows: (L, T, D) in tiles of one class each, the classes ascend.
+        filled: (L, T) bool, where there is a row.
+        group: (L,) int64, the class of a tile.
+        weight: (C, D, H) W.
+        scale, shift: (C, H) of BatchNorm.
+        out: (C, H) v.
+        statistics: Mean and variance to normalise with, (C, H) each; None: those of the
+            rows of each class.
+        eps: Added to the variance.
+        slope: Of the LeakyReLU.
+
+    Returns:
+        (L, T) s, of no meaning where there is no row; then what running statistics
+        need, without gradient: (C,) number of rows, (C, H) mean and biased variance
+        of the rows after the first layer (zeros with given ``statistics``).
+    """
+    with torch.autocast(rows.device.type, enabled=False):
+        rows = rows.detach().to(weight.dtype) * filled[..., None]
+        count = _class_sums(filled.sum(1).to(rows), group, len(weight))
+        if statistics is not None:
+            hidden = _product(rows, group, weight)
+            mean, variance = statistics
+            factor = scale * (variance + eps).rsqrt()
+            offset = shift - mean * factor
+            hidden = torch.addcmul(_of(offset, group), hidden, _of(factor, group))
+            hidden = F.leaky_relu(hidden, slope)
+            scores = torch.bmm(hidden, out[group][..., None])[..., 0]
+            nothing = torch.zeros_like(shift)
+            return scores, count, nothing, nothing
+        mean = _class_sums(rows.sum(1), group, len(weight))
+        mean /= count.clamp(min=1)[:, None]
+        # Centred rows have a centred image: one pass less, and no cancellation
+        rows.sub_(_of(mean, group)).mul_(filled[..., None])
+        scores, variance = _Attention.apply(
+            rows, filled, group, count, weight, scale, shift, out, eps, slope
+        )
+        with torch.no_grad():
+            mean = torch.bmm(mean[:, None], weight)[:, 0]
+        return scores, count, mean, variance
+
+
+class _Attention(torch.autograd.Function):
+    """Of centred rows; the hidden layer is kept, all else is computed in place.
+
+    With h = W x, r = 1 / sqrt(var + eps) and y = LeakyReLU(scale r h + shift):
+    dh = scale r (da - r^2 h mean(da h)), where the mean of da drops out of
+    dW = sum x dh since the rows sum to 0.
+    """
+
+    @staticmethod
+    def forward(ctx, rows, filled, group, count, weight, scale, shift, out, eps, slope):
+        hidden = _product(rows, group, weight)
+        squares = torch.linalg.vector_norm(hidden, dim=1).square()
+        number = count.clamp(min=1)[:, None]
+        variance = _class_sums(squares, group, len(weight)) / number
+        inverse = (variance + eps).rsqrt()
+        active = torch.addcmul(_of(shift, group), hidden, _of(scale * inverse, group))
+        F.leaky_relu_(active, slope)
+        ctx.save_for_backward(
+            rows, filled, group, number, weight, scale, out, hidden, active, inverse
+        )
+        ctx.slope = slope
+        ctx.mark_non_differentiable(variance)
+        return torch.bmm(active, out[group][..., None])[..., 0], variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad, _):
+        saved = ctx.saved_tensors
+        rows, filled, group, number, weight, scale, out, hidden, active, inverse = saved
+        classes = len(weight)
+        grad = grad * filled
+        d_out = _class_sums(torch.bmm(grad[:, None], active)[:, 0], group, classes)
+        d_active = torch.bmm(grad[..., None], out[group][:, None])
+        d_affine = torch.ops.aten.leaky_relu_backward(d_active, active, ctx.slope, True)
+        d_shift = _class_sums(d_affine.sum(1), group, classes)
+        product = _class_sums((d_affine * hidden).sum(1), group, classes)
+        factor = scale * inverse
+        along = factor * inverse.square() * product / number
+        d_hidden = d_affine.mul_(_of(factor, group))
+        d_hidden.addcmul_(hidden, _of(along, group), value=-1)
+        d_weight = _outer(rows, group, d_hidden, classes)
+        d_scale = inverse * product
+        return None, None, None, None, d_weight, d_scale, d_shift, d_out, None, None
+
+
+def _of(values: Tensor, group: Tensor) -> Tensor:
+    """(C, H) -> (L, 1, H)."""
+    return values[group][:, None]
+
+
+def _class_sums(values: Tensor, group: Tensor, classes: int) -> Tensor:
+    """(L, ...) -> (C, ...)."""
+    return values.new_zeros(classes, *values.shape[1:]).index_add_(0, group, values)
+
+
+def _product(rows: Tensor, group: Tensor, weight: Tensor) -> Tensor:
+    """(L, T, D) rows by the (D, H) weights of their class -> (L, T, H)."""
+    if len(rows) == len(weight):  # as many tiles as classes: group is 0 to C - 1
+        return torch.bmm(rows, weight)
+    if not _is_grouped(rows, weight):
+        return torch.bmm(rows, weight[group])
+    ends = _ends(group, len(weight), rows.shape[1])
+    flat = F.grouped_mm(rows.flatten(0, 1), weight, offs=ends)
+    return flat.unflatten(0, rows.shape[:2])
+
+
+def _outer(rows: Tensor, group: Tensor, grad: Tensor, classes: int) -> Tensor:
+    """Sum of row x grad over the rows of each class -> (C, D, H)."""
+    if len(rows) == classes:
+        return torch.bmm(rows.transpose(1, 2), grad)
+    if not _is_grouped(rows, grad):
+        return _class_sums(torch.bmm(rows.transpose(1, 2), grad), group, classes)
+    ends = _ends(group, classes, rows.shape[1])
+    return F.grouped_mm(rows.flatten(0, 1).t(), grad.flatten(0, 1), offs=ends)
+
+
+def _ends(group: Tensor, classes: int, height: int) -> Tensor:
+    """Row behind the last one of each class; all tiles belong to some class."""
+    numbers = torch.arange(classes, device=group.device)
+    return (torch.searchsorted(group, numbers, right=True) * height).int()
+
+
+def _is_grouped(*tensors: Tensor) -> bool:
+    """Whether PyTorch's grouped product takes these, whose rows it wants aligned."""
+    aligned = all(x.shape[-1] * x.element_size() % 16 == 0 for x in tensors)
+    return aligned and _has_grouped(tensors[0].device, tensors[0].dtype)
+
+
+@cache
+def _has_grouped(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether PyTorch has a product of ragged groups that is right for these."""
+    if not hasattr(F, 'grouped_mm'):
+        return False
+    rows = torch.arange(64.0, device=device).view(4, 16).to(dtype)
+    weight = torch.stack([torch.eye(16), 2 * torch.eye(16)]).to(rows)
+    ends = torch.tensor([1, 4], dtype=torch.int32, device=device)
+    factor = torch.tensor([1, 2, 2, 2], device=device, dtype=dtype)[:, None]
+    try:
+        product = F.grouped_mm(rows, weight, offs=ends)
+        outer = F.grouped_mm(rows.t(), rows, offs=ends)
+    except (RuntimeError, NotImplementedError, ValueError):
+        return False
+    expected = torch.stack([rows[:1].t() @ rows[:1], rows[1:].t() @ rows[1:]])
+    return torch.equal(product, rows * factor) and torch.allclose(outer, expected)

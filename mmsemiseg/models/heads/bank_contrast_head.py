@@ -1,0 +1,56 @@
+"""What the contrast with a class-wise bank learns beside the network."""
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from .class_attention import ClassAttention
+from .mlp_head import MLPHead
+
+SELECTORS = ('projection', 'prediction')
+
+
+class BankContrastHead(BaseModule):
+    """Projection z = g(v), prediction p = q(z), and weights of both by class.
+
+    Args:
+        in_channels: Width of the features v.
+        num_classes: C.
+        hidden_channels: Of both perceptrons.
+        channels: D of projections and predictions.
+        selectors: Which of the class-specific attention modules there are:
+            ``'prediction'`` weighs p, ``'projection'`` weighs z.
+        unit_keys: Whether the attention sees projections of unit length.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        hidden_channels: int = 256,
+        channels: int = 256,
+        selectors: tuple[str, ...] = SELECTORS,
+        unit_keys: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.projection = MLPHead(in_channels, hidden_channels, channels)
+        self.prediction = MLPHead(channels, hidden_channels, channels)
+        self.attention = torch.nn.ModuleDict(
+            {name: ClassAttention(num_classes, channels) for name in selectors}
+        )
+        self.unit_keys = unit_keys
+
+    def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
+        """(n, in_channels) v and (n,) bool, those that count -> (n, D) p."""
+        return self.prediction(self.projection(rows, mask), mask)
+
+    def key_weights(self, keys: Tensor, filled: Tensor) -> Tensor:
+        """(C, N, D) of each class and (C, N) bool -> (C, N) weights."""
+        keys = F.normalize(keys, dim=2) if self.unit_keys else keys
+        return self.attention['projection'].of_keys(keys, filled)
+
+    def scores(self, rows: Tensor, group: Tensor, selector: str) -> Tensor:
+        """(n, D) z of the classes (n,) -> (n,), by which the bank ranks them."""
+        return self.attention[selector](rows, group)

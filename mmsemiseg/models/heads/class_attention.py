@@ -1,0 +1,94 @@
+"""Learned weights of vectors, by a module of each class."""
+
+import math
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from ...functional import class_attention, tiles_by_group
+from .masked_batch_norm import update_running
+
+TILE = 128
+
+
+class ClassAttention(BaseModule):
+    """C modules Linear, BatchNorm, LeakyReLU(0.2), Linear, sigmoid, run as one.
+
+    Module c sees the vectors of class c alone, its BatchNorm too. The vectors get no
+    gradient. The first layers have no bias, which BatchNorm would take away again.
+
+    Args:
+        num_classes: C.
+        in_channels: D.
+        hidden_channels: H of the first layer; None: D.
+    """
+
+    eps = 1e-5
+    momentum = 0.1
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        hidden_channels: int | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        hidden = in_channels if hidden_channels is None else hidden_channels
+        for name, value in (
+            ('num_classes', num_classes),
+            ('in_channels', in_channels),
+            ('hidden_channels', hidden),
+        ):
+            if value < 1:
+                raise ValueError(f'{name} must be at least 1, but got {value}')
+        self.num_classes = num_classes
+        self.first = nn.Parameter(_uniform(num_classes, in_channels, hidden))
+        self.norm_weight = nn.Parameter(torch.ones(num_classes, hidden))
+        self.norm_bias = nn.Parameter(torch.zeros(num_classes, hidden))
+        self.second = nn.Parameter(_uniform(num_classes, hidden))
+        self.second_bias = nn.Parameter(_uniform(num_classes, 1, fan_in=hidden)[:, 0])
+        self.register_buffer('running_mean', torch.zeros(num_classes, hidden))
+        self.register_buffer('running_var', torch.ones(num_classes, hidden))
+
+    def forward(self, rows: Tensor, group: Tensor) -> Tensor:
+        """(n, D) of the classes (n,) -> (n,) weights in (0, 1); 0 for other classes."""
+        n = len(rows)
+        tiles = tiles_by_group(group, self.num_classes, TILE)
+        index = tiles.index.flatten()
+        tiled = rows.detach().index_select(0, index).view(*tiles.index.shape, -1)
+        weights = self._weights(tiled, tiles.filled, tiles.group)
+        spare = torch.where(tiles.filled.flatten(), index, n)  # no row is there
+        return weights.new_zeros(n + 1).scatter(0, spare, weights.flatten())[:n]
+
+    def of_keys(self, keys: Tensor, filled: Tensor) -> Tensor:
+        """(C, N, D) of each class, where (C, N) filled -> (C, N) weights, else 0."""
+        group = torch.arange(self.num_classes, device=keys.device)
+        return self._weights(keys, filled, group)
+
+    def _weights(self, rows: Tensor, filled: Tensor, group: Tensor) -> Tensor:
+        statistics = None
+        if not self.training:
+            statistics = self.running_mean, self.running_var
+        scores, count, mean, variance = class_attention(
+            rows,
+            filled,
+            group,
+            self.first,
+            self.norm_weight,
+            self.norm_bias,
+            self.second,
+            statistics,
+            self.eps,
+        )
+        if self.training:
+            update_running(self, count, mean, variance)
+        scores = scores + self.second_bias[group][:, None]
+        return torch.where(filled, scores.sigmoid(), 0)
+
+
+def _uniform(*shape: int, fan_in: int | None = None) -> Tensor:
+    """As ``nn.Linear`` starts, with the inputs in dimension 1."""
+    bound = 1 / math.sqrt(fan_in or shape[1])
+    return torch.empty(shape).uniform_(-bound, bound)

@@ -1,0 +1,42 @@
+"""A perceptron over vectors of pixels."""
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from .masked_batch_norm import MaskedBatchNorm
+
+
+class MLPHead(BaseModule):
+    """Linear, BatchNorm, ReLU, Linear.
+
+    The first layer has no bias, which BatchNorm would take away again.
+
+    Args:
+        in_channels: D.
+        hidden_channels: Of the first layer.
+        channels: D' of the output.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int = 256,
+        channels: int = 256,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        for name, value in (
+            ('in_channels', in_channels),
+            ('hidden_channels', hidden_channels),
+            ('channels', channels),
+        ):
+            if value < 1:
+                raise ValueError(f'{name} must be at least 1, but got {value}')
+        self.first = nn.Linear(in_channels, hidden_channels, bias=False)
+        self.norm = MaskedBatchNorm(hidden_channels)
+        self.activation = nn.ReLU(inplace=True)
+        self.second = nn.Linear(hidden_channels, channels)
+
+    def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
+        """(n, D) and (n,) bool -> (n, D'); other rows do not enter the statistics."""
+        return self.second(self.activation(self.norm(self.first(rows), mask)))

@@ -1,0 +1,525 @@
+"""CMB: pixel contrast with a class-wise memory bank."""
+
+import copy
+import math
+from contextlib import nullcontext
+
+import torch
+import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from ...functional import (
+    PseudoLabel,
+    balance_weights,
+    class_counts,
+    entropy_loss,
+    label_weights,
+    pixel_weights,
+    pseudo_label,
+    pseudo_label_loss,
+    pseudo_label_stats,
+    schedules,
+    select_per_group,
+    weighted_cosine,
+)
+from ...functional.entropy import NORMS as ENTROPY_NORMS
+from ..adapter import resize_logits
+from ..batch_augment import BatchAugment
+from ..data_preprocessor import Batch
+from ..heads import BankContrastHead
+from ..losses import balanced
+from ..memories import ClassQueueBank, FrequencyWindow
+from .base import SemiSegmentor
+
+RANKS = dict(highest='top', lowest='lowest', random='random')
+
+
+@MODELS.register_module()
+class CMB(SemiSegmentor):
+    """Pixel-level contrast with a class-wise memory bank (Alonso et al., ICCV 2021).
+
+    The teacher labels the unlabeled images, of which the student learns several
+    augmentations. Its features are pulled to those of their class that a bank keeps of
+    well predicted labeled pixels; there are no negatives:
+
+    ``loss = sup + pseudo_weight * ramp(t) * pseudo + entropy_weight * entropy
+    + contrast_weight * (contrast(labeled) + contrast(unlabeled))``
+
+    Streams: ``labeled``; ``unlabeled`` with one view that is not augmented but for a
+    crop; for domain adaptation also ``source``, labeled images of another domain. Needs
+    a :class:`~mmsemiseg.engine.hooks.MeanTeacherHook` and a
+    :class:`~mmsemiseg.engine.hooks.MemoryHook`.
+
+    Args:
+        feature: Where the features are taken, see :class:`SegmentorAdapter`.
+        num_augments: A, augmentations of each unlabeled image.
+        weak_augment: Settings of :class:`BatchAugment` for labeled images; None: none.
+        strong_augment: The same for unlabeled images.
+        sup_weight: Factor of the student's own losses.
+        pseudo_weight: Of the cross entropy with the pseudo labels.
+        entropy_weight: Of the entropy of the student's predictions.
+        contrast_weight: Of each contrastive term; 0: there is no bank.
+        confidence_power: s; a pixel weighs confidence ** s.
+        ramp_up: ``dict(kind='exp'|'linear'|'cosine'|'step', length=iterations)`` of the
+            pseudo label loss; None: none.
+        entropy_norm: ``'classes'`` divides by log C, ``'nats'`` does not.
+        attention: False weighs all vectors alike.
+        memory_attention: False weighs all vectors of the bank alike.
+        selector_input: What the bank's attention sees: ``'raw'`` vectors, or
+            ``'unit_keys'`` of unit length.
+        bank_size: Vectors of each class.
+        bank_from: Network whose features are kept: ``'teacher'`` or ``'student'``.
+        quality_filter: Keep pixels alone that are predicted as labeled, with a
+            confidence above ``quality_threshold``.
+        quality_threshold: phi in [0, 1].
+        bank_rank: Which candidates enter: those of the ``'highest'`` or ``'lowest'``
+            score of the teacher's attention, or ``'random'`` ones.
+        rank_selector: Attention that ranks: of ``'projection'`` or ``'prediction'``.
+        enqueue_number: K, vectors of a class that enter in a step.
+        enqueue_per: K of each ``'image'``, or K times the images of the ``'batch'``.
+        bank_start: Iteration of the first vectors in the bank.
+        contrast_start: Iteration of the first contrast.
+        contrast_joint: Whether labeled and unlabeled vectors share one term.
+        mix_start: Iteration of the first ClassMix of unlabeled images.
+        proj_hidden: Width of the hidden layers of projection and prediction.
+        proj_channels: Width of the vectors that are compared.
+        class_balance: ``dict(labels=batches, pseudo=batches, start=iteration)``: class
+            weights sqrt(median frequency / frequency) from the last labels and pseudo
+            labels, once both windows are full and from ``start`` on. Needs heads with
+            ``loss_decode=dict(type='BalancedCrossEntropy')``. None: all 1.
+        source_ratio: Share of the steps in which the student learns from ``source``
+            instead of ``labeled``, where there is that stream. The bank is always
+            filled from ``labeled``.
+    """
+
+    def __init__(
+        self,
+        student: dict,
+        feature: str | int = 'pre_cls',
+        num_augments: int = 2,
+        weak_augment: dict | None = None,
+        strong_augment: dict | None = None,
+        sup_weight: float = 1.0,
+        pseudo_weight: float = 1.0,
+        entropy_weight: float = 0.01,
+        contrast_weight: float = 0.1,
+        confidence_power: float = 6.0,
+        ramp_up: dict | None = dict(kind='exp', length=2000),  # noqa: B006
+        entropy_norm: str = 'classes',
+        attention: bool = True,
+        memory_attention: bool = True,
+        selector_input: str = 'raw',
+        bank_size: int = 256,
+        bank_from: str = 'teacher',
+        quality_filter: bool = True,
+        quality_threshold: float = 0.95,
+        bank_rank: str = 'highest',
+        rank_selector: str = 'projection',
+        enqueue_number: int = 1,
+        enqueue_per: str = 'batch',
+        bank_start: int = 1000,
+        contrast_start: int = 2000,
+        contrast_joint: bool = False,
+        mix_start: int = 2000,
+        proj_hidden: int = 256,
+        proj_channels: int = 256,
+        class_balance: dict | None = None,
+        source_ratio: float = 0.5,
+        teacher: dict | None = None,
+        predict_with: str = 'student',
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        _check_choices(
+            entropy_norm=(entropy_norm, ENTROPY_NORMS),
+            selector_input=(selector_input, ('raw', 'unit_keys')),
+            bank_from=(bank_from, ('teacher', 'student')),
+            bank_rank=(bank_rank, tuple(RANKS)),
+            rank_selector=(rank_selector, ('projection', 'prediction')),
+            enqueue_per=(enqueue_per, ('batch', 'image')),
+        )
+        _check_numbers(
+            num_augments=(num_augments, 1, math.inf),
+            sup_weight=(sup_weight, 0, math.inf),
+            pseudo_weight=(pseudo_weight, 0, math.inf),
+            entropy_weight=(entropy_weight, 0, math.inf),
+            contrast_weight=(contrast_weight, 0, math.inf),
+            confidence_power=(confidence_power, 0, math.inf),
+            bank_size=(bank_size, 2, math.inf),
+            quality_threshold=(quality_threshold, 0, 1),
+            enqueue_number=(enqueue_number, 1, math.inf),
+            bank_start=(bank_start, 0, math.inf),
+            contrast_start=(contrast_start, 0, math.inf),
+            mix_start=(mix_start, 0, math.inf),
+            source_ratio=(source_ratio, 0, 1),
+        )
+        if feature is None:
+            raise ValueError('feature must not be None: CMB compares features')
+        if not attention and bank_rank != 'random':
+            raise ValueError(
+                f"attention=False leaves nothing to rank by: set bank_rank='random', "
+                f'but got {bank_rank!r}'
+            )
+        if ramp_up is not None:
+            schedules.ramp_up(0, **ramp_up)
+        teacher = dict(dict(mode='train', buffers='own'), **(teacher or {}))
+        super().__init__(
+            student,
+            teacher=teacher,
+            feature=feature,
+            predict_with=predict_with,
+            data_preprocessor=data_preprocessor,
+        )
+        self.weak_augment = BatchAugment(**(weak_augment or {}))
+        self.strong_augment = BatchAugment(**(strong_augment or {}))
+        self.num_augments = num_augments
+        self.sup_weight = sup_weight
+        self.pseudo_weight = pseudo_weight
+        self.entropy_weight = entropy_weight
+        self.contrast_weight = contrast_weight
+        self.confidence_power = confidence_power
+        self.ramp_up = ramp_up
+        self.entropy_norm = entropy_norm
+        self.attention = attention
+        self.memory_attention = attention and memory_attention
+        self.bank_from = bank_from
+        self.quality_filter = quality_filter
+        self.quality_threshold = quality_threshold
+        self.bank_rank = bank_rank
+        self.rank_selector = rank_selector
+        self.enqueue_number = enqueue_number
+        self.enqueue_per = enqueue_per
+        self.bank_start = bank_start
+        self.contrast_start = contrast_start
+        self.contrast_joint = contrast_joint
+        self.mix_start = mix_start
+        self.source_ratio = source_ratio
+        self.bank = None
+        if contrast_weight:
+            head = BankContrastHead(
+                self.adapter.feature_channels(self.student),
+                self.num_classes,
+                proj_hidden,
+                proj_channels,
+                self._selectors(),
+                unit_keys=selector_input == 'unit_keys',
+            )
+            if not self.memory_attention and 'projection' in head.attention:
+                head.attention['projection'].requires_grad_(False)  # only ranks
+            self.head_pairs.append(self._make_pair(head, teacher))
+            self.bank = ClassQueueBank(self.num_classes, bank_size, proj_channels)
+        self.label_window = self.pseudo_window = None
+        if class_balance is not None:
+            self._make_windows(**class_balance)
+
+    def _selectors(self) -> tuple[str, ...]:
+        """The attention modules that something uses."""
+        ranked = self.attention and self.bank_rank != 'random'
+        used = dict(
+            prediction=self.attention,
+            projection=self.memory_attention
+            or (ranked and self.rank_selector == 'projection'),
+        )
+        return tuple(name for name, is_used in used.items() if is_used)
+
+    def _make_windows(self, labels: int, pseudo: int, start: int = 2000) -> None:
+        with balanced(self.student, None):  # says so if the heads cannot
+            self.balance_start = start
+        self.label_window = FrequencyWindow(labels, self.num_classes)
+        self.pseudo_window = FrequencyWindow(pseudo, self.num_classes)
+
+    def loss(self, inputs: 'dict | Tensor', data_samples: list | None = None) -> dict:
+        if isinstance(inputs, Tensor):
+            return super().loss(inputs, data_samples)
+        self.pending = {}
+        unlabeled = _one_view(inputs['unlabeled'])
+        pseudo = self.label(unlabeled)
+        labeled = self.weakly(inputs['labeled'])
+        learned = (
+            self.weakly(inputs['source']) if self.is_source_step(inputs) else labeled
+        )
+        class_weights = self.class_weights()
+
+        losses, features = self.supervised(learned, class_weights)
+        images, pseudo = self.strongly(unlabeled.inputs, pseudo)
+        output = self.adapter(self.student, images)
+        losses.update(self.unlabeled_losses(output.logits, pseudo, class_weights))
+
+        memory = {}
+        if self.bank is not None:
+            memory.update(self.candidates(labeled))
+            cells = (features, _labels(learned)), (output.features, pseudo.label)
+            losses['loss_contrast'] = self.contrast(cells, memory)
+        if self.label_window is not None:
+            memory.update(self.class_counts(learned, pseudo))
+        if memory:
+            self.pending['memory'] = memory
+        return losses
+
+    def unsupervised_loss(self, inputs: dict) -> dict:
+        """All losses but the student's own."""
+        losses = self.loss(inputs)
+        return {k: v for k, v in losses.items() if not k.startswith('sup.')}
+
+    @torch.no_grad()
+    def label(self, unlabeled: Batch) -> PseudoLabel:
+        """The teacher's labels of the images as they are."""
+        logits = self.adapter(self.teacher, unlabeled.inputs).logits
+        size = unlabeled.inputs.shape[2:]
+        logits = resize_logits(logits, size, self.align_corners)
+        return pseudo_label(logits, unlabeled.valid)
+
+    def weakly(self, batch: Batch) -> Batch:
+        """Labeled images and their maps, augmented."""
+        images, maps = self.weak_augment(
+            batch.inputs,
+            _maps(batch),
+            FILLS,
+            label='gt_sem_seg',
+            preprocessor=self.data_preprocessor,
+        )
+        return Batch(images, _samples(batch, maps))
+
+    def strongly(
+        self, images: Tensor, pseudo: PseudoLabel
+    ) -> tuple[Tensor, PseudoLabel]:
+        """A augmentations of each image, with the teacher's labels: (A * N, ...)."""
+        maps = dict(
+            label=pseudo.label, confidence=pseudo.confidence, valid=pseudo.valid
+        )
+        views = [
+            self.strong_augment(
+                images,
+                maps,
+                dict(label=self.ignore_index, confidence=0),
+                preprocessor=self.data_preprocessor,
+                classmix=self.iteration >= self.mix_start,
+            )
+            for _ in range(self.num_augments)
+        ]
+        images = torch.cat([view for view, _ in views])
+        maps = {name: torch.cat([moved[name] for _, moved in views]) for name in maps}
+        return images, PseudoLabel(**maps)
+
+    def supervised(
+        self, labeled: Batch, class_weights: Tensor | None
+    ) -> tuple[dict, Tensor]:
+        """The student's own losses, weighted, and its features."""
+        weighted = self.label_window is not None
+        with balanced(self.student, class_weights) if weighted else nullcontext():
+            losses, features = self.adapter.loss(self.student, *labeled)
+        factor = {key: self.sup_weight if 'loss' in key else 1 for key in losses}
+        return {f'sup.{key}': factor[key] * losses[key] for key in losses}, features
+
+    def unlabeled_losses(
+        self, logits: Tensor, pseudo: PseudoLabel, class_weights: Tensor | None
+    ) -> dict:
+        """Cross entropy with the pseudo labels, and entropy."""
+        logits = resize_logits(logits, pseudo.label.shape[1:], self.align_corners)
+        weights = pixel_weights(pseudo, power=self.confidence_power)
+        self.pending['pseudo'] = pseudo_label_stats(pseudo, weights, self.num_classes)
+        if class_weights is not None:
+            weights = weights * label_weights(
+                class_weights, pseudo.label, self.ignore_index
+            )
+        loss = pseudo_label_loss(logits, pseudo, weights, norm='all')
+        entropy = entropy_loss(logits, pseudo.valid, self.entropy_norm)
+        return dict(
+            loss_pseudo=self.pseudo_weight * self.ramp() * loss,
+            loss_entropy=self.entropy_weight * entropy,
+        )
+
+    def ramp(self) -> float:
+        """Factor of the loss of pseudo labels at this iteration, in [0, 1]."""
+        if self.ramp_up is None:
+            return 1.0
+        return schedules.ramp_up(self.iteration, **self.ramp_up)
+
+    def is_source_step(self, inputs: dict) -> bool:
+        """Whether the student learns from the stream ``source`` in this iteration."""
+        before = math.floor(self.iteration * self.source_ratio)
+        now = math.floor((self.iteration + 1) * self.source_ratio)
+        return 'source' in inputs and now > before
+
+    # Contrast
+
+    def contrast(self, maps: tuple[tuple[Tensor, Tensor], ...], new: dict) -> Tensor:
+        """Of pairs of features (N, D, h, w) and labels (N, H, W), with the bank.
+
+        The bank is as it will be when it has taken the ``new`` rows.
+        """
+        head = self.head_pairs[0].student
+        if self.iteration < self.contrast_start:
+            return _zero(head, maps[0][0])
+        bank = copy.deepcopy(self.bank)
+        bank.enqueue(**new)
+        keys, filled = bank.features, bank.filled()
+        key_weights = head.key_weights(keys, filled) if self.memory_attention else None
+        cells = [_cells(*part) for part in maps]
+        if self.contrast_joint:
+            cells = [tuple(map(torch.cat, zip(*cells, strict=True)))]
+        loss = 0
+        for rows, group in cells:
+            vectors = head(rows, group != self.ignore_index)
+            weights = None
+            if self.attention:
+                weights = head.attention['prediction'](vectors, group)
+            loss = loss + weighted_cosine(
+                vectors, group, keys, filled, weights, key_weights
+            )
+        return self.contrast_weight * loss
+
+    @torch.no_grad()
+    def candidates(self, labeled: Batch) -> dict[str, Tensor]:
+        """Vectors of labeled pixels that enter the bank, and their class, or -1."""
+        if self.iteration < self.bank_start:
+            rows = self.bank.features.new_zeros(0, self.bank.dim)
+            return dict(features=rows, group=rows.new_zeros(0, dtype=torch.int64))
+        network = getattr(self.pairs[0], self.bank_from)
+        head = getattr(self.head_pairs[0], self.bank_from)
+        output = self.adapter(network, labeled.inputs)
+        rows, group = _cells(output.features, _labels(labeled))
+        if self.quality_filter:
+            logits = resize_logits(output.logits.float(), output.features.shape[2:])
+            confidence, predicted = logits.softmax(1).max(1)
+            good = (predicted.flatten() == group) & (
+                confidence.flatten() > self.quality_threshold
+            )
+            group = torch.where(good, group, self.ignore_index)
+        vectors = head.projection(rows, group != self.ignore_index)
+        return self.selected(head, vectors.float(), group, len(labeled.inputs))
+
+    def selected(
+        self, head: BankContrastHead, rows: Tensor, group: Tensor, images: int
+    ) -> dict[str, Tensor]:
+        """The best ones of each class; classes with a single candidate have none."""
+        group = _without_single(group, self.num_classes)
+        if self.bank_rank == 'random':
+            score = torch.rand(len(rows)).to(rows.device, non_blocking=True)
+        else:
+            score = head.attention[self.rank_selector](rows, group)
+        lowest = self.bank_rank == 'lowest'
+        number, classes = self.enqueue_number, self.num_classes
+        if self.enqueue_per == 'batch':
+            number = min(number * images, self.bank.size)
+            index, group = select_per_group(group, classes, number, score, lowest)
+        else:
+            image = torch.arange(images, device=group.device)
+            image = image.repeat_interleave(len(group) // images)
+            part = torch.where(group >= 0, image * classes + group, -1)
+            number = min(number, self.bank.size)
+            index, part = select_per_group(
+                part, images * classes, number, score, lowest
+            )
+            group = torch.where(part >= 0, part % classes, -1)
+        return dict(features=rows[index], group=group)
+
+    # Memory
+
+    def class_weights(self) -> Tensor | None:
+        """(C,) of this iteration; None without class balance."""
+        if self.label_window is None:
+            return None
+        labels, pseudo = self.label_window, self.pseudo_window
+        weights = balance_weights(labels.total() + pseudo.total())
+        ready = labels.full() & pseudo.full()
+        if self.iteration < self.balance_start:
+            return torch.ones_like(weights)
+        return torch.where(ready, weights, 1)
+
+    def class_counts(self, labeled: Batch, pseudo: PseudoLabel) -> dict[str, Tensor]:
+        """Pixels of each class in this batch, (1, C) each."""
+        labels = dict(label_counts=_labels(labeled), pseudo_counts=pseudo.label)
+        return {
+            name: class_counts(label, self.num_classes, self.ignore_index)[None]
+            for name, label in labels.items()
+        }
+
+    @property
+    def has_memory(self) -> bool:
+        return self.bank is not None or self.label_window is not None
+
+    def update_memory(
+        self,
+        features: Tensor | None = None,
+        group: Tensor | None = None,
+        label_counts: Tensor | None = None,
+        pseudo_counts: Tensor | None = None,
+    ) -> None:
+        """Keep what the batches of a step left; :class:`MemoryHook` calls it."""
+        if features is not None:
+            self.bank.enqueue(features, group)
+        if label_counts is not None:
+            self.label_window.enqueue(label_counts)
+            self.pseudo_window.enqueue(pseudo_counts)
+
+
+def _one_view(unlabeled: 'dict | Batch') -> Batch:
+    if isinstance(unlabeled, Batch):
+        return unlabeled
+    raise ValueError(
+        'CMB augments on the device: its unlabeled stream must have one view, of plain '
+        f'crops, but has the views {sorted(unlabeled)}. Leave MultiView out of its '
+        'pipeline and end it with PackUnlabeledInputs'
+    )
+
+
+FILLS = dict(gt_sem_seg=255, gt_edge_map=255, valid_map=False)
+
+
+def _maps(batch: Batch) -> dict[str, Tensor]:
+    """What of the data samples moves with the images, (N, H, W) each."""
+    return {
+        name: torch.cat([getattr(sample, name).data for sample in batch.data_samples])
+        for name in FILLS
+        if name in batch.data_samples[0]
+    }
+
+
+def _samples(batch: Batch, maps: dict[str, Tensor]) -> list[SegDataSample]:
+    samples = []
+    for index, old in enumerate(batch.data_samples):
+        sample = SegDataSample(metainfo=old.metainfo)
+        for name, values in maps.items():
+            setattr(sample, name, PixelData(data=values[index][None]))
+        samples.append(sample)
+    return samples
+
+
+def _labels(batch: Batch) -> Tensor:
+    """(N, H, W) int64."""
+    return torch.cat([sample.gt_sem_seg.data for sample in batch.data_samples]).long()
+
+
+def _cells(features: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, D, h, w) and (N, H, W) -> (N * h * w, D) and their labels, the nearest."""
+    label = F.interpolate(label[:, None].float(), features.shape[2:]).long()
+    return features.permute(0, 2, 3, 1).flatten(0, 2), label.flatten()
+
+
+def _without_single(group: Tensor, num_classes: int) -> Tensor:
+    """-1 where the class is none or has no other row."""
+    known = (group >= 0) & (group < num_classes)
+    index = group.masked_fill(~known, num_classes)
+    count = torch.zeros(num_classes + 1, dtype=torch.int64, device=group.device)
+    count.scatter_add_(0, index, torch.ones_like(index))
+    return group.masked_fill(~known | (count[index] < 2), -1)
+
+
+def _zero(head: BankContrastHead, features: Tensor) -> Tensor:
+    """With the parameters in the graph, as distributed training wants it."""
+    return features.sum() * 0 + sum(0 * param.sum() for param in head.parameters())
+
+
+def _check_choices(**settings: tuple) -> None:
+    for name, (value, choices) in settings.items():
+        if value not in choices:
+            raise ValueError(f'{name} must be in {choices}, but got {value!r}')
+
+
+def _check_numbers(**settings: tuple) -> None:
+    for name, (value, low, high) in settings.items():
+        if not low <= value <= high:
+            raise ValueError(f'{name} must be in [{low}, {high}], but got {value}')
