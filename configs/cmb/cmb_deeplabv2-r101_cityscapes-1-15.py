@@ -1,0 +1,10 @@
+# CMB, DeepLabV2-R101 from ImageNet, 1/15 of Cityscapes, 200 labels: Table 4.
+_base_ = './cmb_deeplabv2-r101_cityscapes-full.py'
+model = dict(
+    class_balance=dict(labels=40, pseudo=1387),
+)
+split = 'splits/1-15_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),
+    unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
+)

@@ -1,0 +1,10 @@
+# CMB, DeepLabV2-R101 from ImageNet, 1/3 of Cityscapes, 1 000 labels: Table 4.
+_base_ = './cmb_deeplabv2-r101_cityscapes-full.py'
+model = dict(
+    class_balance=dict(labels=200, pseudo=987),
+)
+split = 'splits/1-3_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),
+    unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
+)

@@ -1,0 +1,12 @@
+# CMB, DeepLabV2-R101 from ImageNet, 1/30 of Cityscapes, 100 labels: Table 2, and of
+# Table 4.
+_base_ = './cmb_deeplabv2-r101_cityscapes-full.py'
+model = dict(
+    enqueue_number=3,
+    class_balance=dict(labels=20, pseudo=1437),
+)
+split = 'splits/1-30_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),
+    unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
+)

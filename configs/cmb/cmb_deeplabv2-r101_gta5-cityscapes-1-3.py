@@ -1,0 +1,12 @@
+# CMB with GTA5 as labeled source, DeepLabV2-R101 from ImageNet, 1/3 of Cityscapes, 1
+# 000 labels: Table 4.
+_base_ = './cmb_deeplabv2-r101_gta5-cityscapes-1-30.py'
+model = dict(
+    enqueue_number=1,
+    class_balance=dict(labels=200, pseudo=987),
+)
+split = 'splits/1-3_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),
+    unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
+)

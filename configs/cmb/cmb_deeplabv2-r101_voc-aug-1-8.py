@@ -1,0 +1,7 @@
+# CMB, DeepLabV2-R101 from ImageNet, 1/8 of VOC aug, 1 323 labels: Table 3.
+_base_ = './cmb_deeplabv2-r101_voc-aug-full.py'
+split = 'splits/1-8_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),
+    unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
+)

@@ -1,0 +1,10 @@
+# CMB, DeepLabV3+-R50, 1/50 of VOC aug, 212 labels: Table 3.
+_base_ = './cmb_deeplabv3plus-r50_voc-aug-full.py'
+model = dict(
+    enqueue_number=7,
+)
+split = 'splits/1-50_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),
+    unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
+)
