@@ -1,0 +1,30 @@
+# CMB by the published code, DeepLabV2-R101 from COCO, 1/30 of Cityscapes, 100 labels.
+_base_ = './cmb_deeplabv2-r101-coco_cityscapes-1-30.py'
+model = dict(
+    memory_attention=False,
+    selector_input='unit_keys',
+    bank_rank='lowest',
+    rank_selector='prediction',
+    weak_augment=dict(
+        per='batch',
+        brightness=0.125,
+        contrast=0.125,
+        saturation=0.125 / 2,
+        hue=0.125 / 3,
+    ),
+    strong_augment=dict(
+        per='batch',
+        classmix_prob=0.75,
+        brightness=0.25,
+        contrast=0.25,
+        saturation=0.25 / 2,
+        hue=0.25 / 3,
+        blur_axis_sigmas=(0.1, 1.5),
+    ),
+)
+custom_hooks = [
+    dict(type='MeanTeacherHook', decay=0.995, warmup='1/(10t+1)', anneal='cosine'),
+    dict(type='MemoryHook'),
+    dict(type='ReloadBestHook', patience=30000, metric='student/mIoU'),
+    dict(type='BatchNormReestimationHook', batches=1000),
+]

@@ -1,0 +1,9 @@
+# CMB with GTA5 as labeled source by the paper's text, DeepLabV2-R101 from ImageNet,
+# 1/30 of Cityscapes, 100 labels.
+_base_ = './cmb_deeplabv2-r101_gta5-cityscapes-1-30.py'
+model = dict(
+    entropy_norm='nats',
+    ramp_up=dict(kind='step', length=2000),
+    contrast_joint=True,
+    enqueue_per='image',
+)

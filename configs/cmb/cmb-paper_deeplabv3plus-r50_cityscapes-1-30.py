@@ -1,0 +1,8 @@
+# CMB by the paper's text, DeepLabV3+-R50, 1/30 of Cityscapes, 100 labels.
+_base_ = './cmb_deeplabv3plus-r50_cityscapes-1-30.py'
+model = dict(
+    entropy_norm='nats',
+    ramp_up=dict(kind='step', length=2000),
+    contrast_joint=True,
+    enqueue_per='image',
+)
