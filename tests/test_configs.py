@@ -61,7 +61,7 @@ def test_config(path):
     has_teacher = any(pair.teacher is not None for pair in model.pairs)
     names = [type(hook).__name__ for hook in hooks]
     assert has_teacher == ('MeanTeacherHook' in names)
-    assert ('MemoryHook' in names) == (getattr(model, 'queue', None) is not None)
+    assert ('MemoryHook' in names) == model.has_memory
     if cfg.runner_type == 'SelfTrainingRunner':
         cfg.work_dir = 'unused'
         RUNNERS.build(cfg)
@@ -89,7 +89,7 @@ def test_cells_of_cac_fit_the_crops(path):
     assert model.start_iter < cfg.train_cfg.max_iters
 
 
-METHODS = ('cac-', 'cac_', 'self-training_', 'sup-only_')
+METHODS = ('cac-', 'cac_', 'cmb-', 'cmb_', 'self-training_', 'sup-only_')
 METAFILES = sorted(ROOT.glob('*/metafile.yml'))
 
 
@@ -103,15 +103,62 @@ def test_metafile_lists_every_config(metafile):
     ]
 
 
-def test_readme_of_cac_names_every_config():
-    text = (ROOT / 'cac' / 'README.md').read_text(encoding='utf-8')
-    named = {name.removesuffix('.py') for name in re.findall(r'`([\w.<>-]+)`', text)}
-    stems = {path.stem for path in PATHS if path.parent.name == 'cac'}
-    single = {name for name in named if name.startswith(METHODS) and '<' not in name}
-    assert single - stems == set()
-    splits = ('1-16', '1-8', '1-4', 'full')
-    tables = {name.replace('<split>', split) for name in named for split in splits}
-    assert stems - tables == set()
+@pytest.mark.parametrize('method', ['cac', 'cmb'])
+def test_readme_names_every_config(method):
+    text = (ROOT / method / 'README.md').read_text(encoding='utf-8')
+    stems = {path.stem for path in PATHS if path.parent.name == method}
+    found = set()
+    for line in text.splitlines():
+        names = re.findall(r'`([\w.<>-]+)`', line)
+        for name in (name.removesuffix('.py') for name in names):
+            if name.startswith(METHODS) and '<' not in name:
+                found.add(name)
+        # | `cac_..-<split>` | 1-8, full |, or the splits are the titles of the columns
+        if line.startswith('| config, `<split>` of |'):
+            splits = re.findall(r'[\w-]+', line.split('of |')[1])
+        elif line.startswith('| config | `<split>` of |'):
+            splits = None
+        elif line.startswith('| `') and names and names[0].endswith('<split>'):
+            own = splits or re.findall(r'[\w-]+', line.split('|')[2])
+            found |= {names[0].replace('<split>', split) for split in own}
+    assert found - stems == set()
+    assert stems - found == set()
+
+
+LABELS = {
+    'cityscapes': {'1-30': 100, '1-15': 200, '1-8': 372, '1-6': 500, '1-4': 744}
+    | {'1-3': 1000, 'full': 2975},
+    'voc-aug': {'1-50': 212, '1-20': 530, '1-8': 1323, 'full': 10582},
+}
+OF_PAPER = re.compile(r'cmb(-\w+)?_.*(cityscapes|voc-aug)-(full|1-\d+)')
+CMB = [path for path in PATHS if OF_PAPER.match(path.stem)]
+
+
+@pytest.mark.parametrize('path', CMB, ids=lambda p: p.stem)
+def test_windows_and_bank_of_cmb_fit_the_split(path):
+    cfg = Config.fromfile(path)
+    _, data, split = OF_PAPER.match(path.stem).groups()
+    images, labels = LABELS[data]['full'], LABELS[data][split]
+    rest = images if split == 'full' else images - labels
+    streams = cfg.train_dataloader
+    if split == 'full':
+        assert 'exclude' not in streams.unlabeled.dataset
+    else:
+        assert f'splits/{split}_0/' in streams.labeled.dataset.ann_file
+        assert f'splits/{split}_0/' in streams.unlabeled.dataset.images
+    number = max(1, round(cfg.model.get('bank_size', 256) / labels))
+    per = cfg.model.get('enqueue_per', 'batch')
+    if data == 'voc-aug' and per == 'batch':
+        number = max(1, 7 * round(256 / labels))
+    assert cfg.model.get('enqueue_number', 1) == number
+    balance = cfg.model.get('class_balance')
+    assert (balance is not None) == (data == 'cityscapes')
+    if balance:
+        batches = labels // streams.labeled.batch_size
+        assert balance.labels == batches
+        assert balance.pseudo == rest // streams.unlabeled.batch_size
+    images_a_step = sum(stream.batch_size for stream in streams.values())
+    assert cfg.auto_scale_lr.base_batch_size == images_a_step
 
 
 @pytest.mark.parametrize('data', ['camvid-half', 'quickstart'])
@@ -136,13 +183,13 @@ def write_image(path, size, value):
     Image.fromarray(np.full(size, value, np.uint8)).save(path)
 
 
-def city_frames(root):
+def city_frames(root, size=(64, 128)):
     for number in range(4):
         stem = f'aachen/aachen_00000{number}_000019'
         image = root / 'leftImg8bit' / 'train' / f'{stem}_leftImg8bit.png'
-        write_image(image, (64, 128, 3), 100)
+        write_image(image, (*size, 3), 100)
         mask = root / 'gtFine' / 'train' / f'{stem}_gtFine_labelTrainIds.png'
-        write_image(mask, (64, 128), 1)
+        write_image(mask, size, 1)
     return root / 'leftImg8bit' / 'train'
 
 
@@ -161,6 +208,27 @@ def voc_images(root):
     return root / 'trainaug'
 
 
+def split_streams(config, images, root):
+    """The config and its streams after ``make_split --count 1``, as the README does."""
+    cfg = Config.fromfile(ROOT / f'{config}.py')
+    init_default_scope(cfg.default_scope)
+    share = re.search(r'1-\d+$', config)[0]
+    split = root / 'splits' / f'{share}_0'
+    words = ['--images', images, '--count', 1, '--out', split]
+    tool = runpy.run_path(str(ROOT.parent / 'tools' / 'make_split.py'))
+    assert tool['main']([str(word) for word in words]) == 0
+    labeled = (split / 'labeled.txt').read_text()
+    masks = labeled.replace('_leftImg8bit', '')  # README: sed
+    (split / 'labeled-masks.txt').write_text(masks)
+    streams = {}
+    for name, loader in cfg.train_dataloader.items():
+        loader.dataset.data_root = str(root)
+        streams[name] = StreamDataset(loader.dataset, name)
+    sizes = {name: len(stream) for name, stream in streams.items()}
+    assert (sizes['labeled'], sizes['unlabeled']) == (1, 3)
+    return cfg, streams
+
+
 @pytest.mark.parametrize(
     ('stem', 'make'),
     [
@@ -169,24 +237,7 @@ def voc_images(root):
     ],
 )
 def test_streams_of_cac_take_the_lists_of_make_split(stem, make, tmp_path):
-    images = make(tmp_path)
-    split = tmp_path / 'splits' / '1-8_0'
-    words = ['--images', images, '--count', 1, '--out', split]
-    tool = runpy.run_path(str(ROOT.parent / 'tools' / 'make_split.py'))
-    assert tool['main']([str(word) for word in words]) == 0
-    labeled = (split / 'labeled.txt').read_text()
-    masks = labeled.replace('_leftImg8bit', '')  # README: sed
-    (split / 'labeled-masks.txt').write_text(masks)
-    cfg = Config.fromfile(ROOT / 'cac' / f'{stem}.py')
-    init_default_scope(cfg.default_scope)
-    streams = {}
-    for name, loader in cfg.train_dataloader.items():
-        loader.dataset.data_root = str(tmp_path)
-        streams[name] = StreamDataset(loader.dataset, name)
-    assert {name: len(stream) for name, stream in streams.items()} == {
-        'labeled': 1,
-        'unlabeled': 3,
-    }
+    cfg, streams = split_streams(f'cac/{stem}', make(tmp_path), tmp_path)
     labeled, unlabeled = streams['labeled'][0], streams['unlabeled'][0]
     assert labeled['inputs'].shape[1:] == cfg.crop_size
     assert set(labeled['data_samples'].gt_sem_seg.data.unique().tolist()) <= {1, 255}
@@ -194,6 +245,37 @@ def test_streams_of_cac_take_the_lists_of_make_split(stem, make, tmp_path):
     for view in unlabeled.values():
         assert view['inputs'].shape[1:] == cfg.crop_size
         assert view['data_samples'].valid_map.data.any()
+
+
+def city_and_gta5(root):
+    for number in range(2):
+        write_image(root / 'images' / f'0000{number}.png', (1052, 1914, 3), 100)
+        write_image(root / 'labels' / f'0000{number}.png', (1052, 1914), 7)  # road
+    return city_frames(root, (1024, 2048))
+
+
+@pytest.mark.parametrize(
+    ('stem', 'make'),
+    [
+        ('cmb_deeplabv2-r101_voc-aug-1-50', voc_images),
+        ('cmb_deeplabv3plus-r50_cityscapes-1-30', city_and_gta5),
+        ('cmb_deeplabv2-r101_gta5-cityscapes-1-30', city_and_gta5),
+    ],
+)
+def test_streams_of_cmb_take_the_lists_of_make_split(stem, make, tmp_path):
+    cfg, streams = split_streams(f'cmb/{stem}', make(tmp_path), tmp_path)
+    for stream in streams.values():
+        item = stream[0]
+        assert item['inputs'].shape[1:] == cfg.crop_size
+        sample = item['data_samples']
+        if 'gt_sem_seg' in sample:
+            found = sample.gt_sem_seg.data
+            assert set(found.unique().tolist()) <= {0, 1, 255}
+            inside = found != 255
+        else:
+            inside = sample.valid_map.data
+        padded = 'voc' in stem
+        assert inside.sum() == (40 * 60 if padded else 512 * 512)
 
 
 def test_testing_pads_to_multiples_of_8_and_cuts_it_off():
