@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmcv.cnn.bricks import DropPath
 from mmengine.config import ConfigDict
+from mmengine.structures import PixelData
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 from mmseg.utils import register_all_modules
 from torch import nn
 from torch.testing import assert_close
@@ -37,6 +40,23 @@ def build(config):
 
 def images(n=2):
     return torch.randn(n, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+
+
+def samples(n=2):
+    generator = torch.Generator().manual_seed(2)
+    found = []
+    for _ in range(n):
+        label = torch.randint(CLASSES, (1, 64, 96), generator=generator)
+        found.append(SegDataSample(gt_sem_seg=PixelData(data=label)))
+    return found
+
+
+def without_randomness(net):
+    """In training mode, but for dropout; the statistics of BatchNorm do not matter."""
+    for module in net.train().modules():
+        if isinstance(module, (nn.Dropout, nn.Dropout2d, DropPath)):
+            module.eval()
+    return net
 
 
 # Heads alone, on the maps of a backbone of these widths at strides 4, 8, 16, 16.
@@ -589,3 +609,35 @@ def test_the_refused_loss_really_raises_and_the_advice_is_the_weighted_mean():
         logits, label, torch.tensor(weight), ignore_index=255
     )
     assert_close(advised(logits, label, ignore_index=255), expected)
+
+
+@pytest.mark.parametrize('name', [name for name in ZOO if name != 'pidnet'])
+def test_losses_with_features_of_the_same_pass(name):
+    net = without_randomness(build(ZOO[name]))
+    adapter = SegmentorAdapter(net)
+    expected = net.loss(images(), samples())
+    features = adapter(net, images()).features
+    losses, got = adapter.loss(net, images(), samples())
+    assert losses.keys() == expected.keys()
+    assert 'extract_feat' not in vars(net)
+    for key, value in expected.items():
+        assert_close(losses[key], value)
+    assert_close(got, features)
+
+
+@pytest.mark.parametrize('feature', ['stage1', None])
+def test_losses_with_features_of_a_stage(feature):
+    net = build(ZOO['fcn'])
+    _, got = SegmentorAdapter(net, feature).loss(net, images(), samples())
+    if feature is None:
+        assert got is None
+    else:
+        assert_close(got, net.extract_feat(images())[0])
+
+
+def test_no_trace_after_a_loss_that_fails():
+    net = build(ZOO['fcn'])
+    with pytest.raises(AttributeError):
+        SegmentorAdapter(net).loss(net, images(), [None, None])
+    assert 'extract_feat' not in vars(net)
+    assert not any(module._forward_hooks for module in net.modules())

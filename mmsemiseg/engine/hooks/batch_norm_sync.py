@@ -4,7 +4,6 @@ from mmengine.dist import all_reduce_params, get_world_size
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...utils.model import unwrap
 
@@ -36,9 +35,8 @@ def running_statistics(model: nn.Module) -> list[Tensor]:
     norms = [
         module
         for module in model.modules()
-        if isinstance(module, _BatchNorm)
-        and not isinstance(module, nn.SyncBatchNorm)
+        if not isinstance(module, nn.SyncBatchNorm)
         and module.training
-        and module.running_mean is not None
+        and getattr(module, 'running_mean', None) is not None
     ]
     return [m.running_mean for m in norms] + [m.running_var for m in norms]

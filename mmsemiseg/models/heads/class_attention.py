@@ -55,6 +55,8 @@ class ClassAttention(BaseModule):
     def forward(self, rows: Tensor, group: Tensor) -> Tensor:
         """(n, D) of the classes (n,) -> (n,) weights in (0, 1); 0 for other classes."""
         n = len(rows)
+        if n == 0:
+            return self.second_bias.new_zeros(0)
         tiles = tiles_by_group(group, self.num_classes, TILE)
         index = tiles.index.flatten()
         tiled = rows.detach().index_select(0, index).view(*tiles.index.shape, -1)

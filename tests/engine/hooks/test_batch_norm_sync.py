@@ -6,6 +6,7 @@ from torch import nn
 
 from mmsemiseg.engine.hooks import BatchNormSyncHook, MeanTeacherHook
 from mmsemiseg.engine.hooks.batch_norm_sync import running_statistics
+from mmsemiseg.models.heads import ClassAttention, MaskedBatchNorm
 
 FROZEN = 'decode_head.convs.0.bn.running_mean'
 SYNCHRONOUS = 'backbone.layer1.0.bn1.running_mean'
@@ -50,11 +51,13 @@ def test_which_statistics():
         nn.SyncBatchNorm(6),
         nn.InstanceNorm2d(7, track_running_stats=True),
         nn.GroupNorm(2, 8),
+        MaskedBatchNorm(9),
+        ClassAttention(2, 3, 4),
     )
     found = running_statistics(model)
-    assert [len(values) for values in found] == [2, 3, 2, 3]
+    assert [len(values) for values in found] == [2, 3, 7, 9, 2] * 2
     assert found[0] is model[0].running_mean
-    assert found[2] is model[0].running_var
+    assert found[5] is model[0].running_var
     assert running_statistics(nn.Linear(2, 2)) == []
 
 
