@@ -235,27 +235,25 @@ class CMB(SemiSegmentor):
             return super().loss(inputs, data_samples)
         self.pending = {}
         unlabeled = _one_view(inputs['unlabeled'])
+        labeled = inputs['labeled']
+        source = inputs['source'] if self.is_source_step(inputs) else None
         pseudo = self.label(unlabeled)
-        labeled = self.weakly(inputs['labeled'])
-        learned = (
-            self.weakly(inputs['source']) if self.is_source_step(inputs) else labeled
-        )
-        class_weights = self.class_weights()
+        counts = self.class_counts(labeled if source is None else source, pseudo)
+        class_weights = self.class_weights(counts)
 
+        labeled = self.weakly(labeled)
+        learned = labeled if source is None else self.weakly(source)
         losses, features = self.supervised(learned, class_weights)
         images, pseudo = self.strongly(unlabeled.inputs, pseudo)
         output = self.adapter(self.student, images)
         losses.update(self.unlabeled_losses(output.logits, pseudo, class_weights))
-
-        memory = {}
         if self.bank is not None:
-            memory.update(self.candidates(labeled))
+            new = self.candidates(labeled)
             cells = (features, _labels(learned)), (output.features, pseudo.label)
-            losses['loss_contrast'] = self.contrast(cells, memory)
-        if self.label_window is not None:
-            memory.update(self.class_counts(learned, pseudo))
-        if memory:
-            self.pending['memory'] = memory
+            losses['loss_contrast'] = self.contrast(cells, new)
+            counts.update(new)
+        if counts:
+            self.pending['memory'] = counts
         return losses
 
     def unsupervised_loss(self, inputs: dict) -> dict:
@@ -418,24 +416,28 @@ class CMB(SemiSegmentor):
 
     # Memory
 
-    def class_weights(self) -> Tensor | None:
-        """(C,) of this iteration; None without class balance."""
-        if self.label_window is None:
-            return None
-        labels, pseudo = self.label_window, self.pseudo_window
-        weights = balance_weights(labels.total() + pseudo.total())
-        ready = labels.full() & pseudo.full()
-        if self.iteration < self.balance_start:
-            return torch.ones_like(weights)
-        return torch.where(ready, weights, 1)
-
     def class_counts(self, labeled: Batch, pseudo: PseudoLabel) -> dict[str, Tensor]:
-        """Pixels of each class in this batch, (1, C) each."""
+        """Pixels of each class in this batch, (1, C) each; none without balance."""
+        if self.label_window is None:
+            return {}
         labels = dict(label_counts=_labels(labeled), pseudo_counts=pseudo.label)
         return {
             name: class_counts(label, self.num_classes, self.ignore_index)[None]
             for name, label in labels.items()
         }
+
+    def class_weights(self, counts: dict[str, Tensor]) -> Tensor | None:
+        """(C,) of this iteration, its own counts included; None without balance."""
+        if self.label_window is None:
+            return None
+        labels, pseudo = map(copy.deepcopy, (self.label_window, self.pseudo_window))
+        labels.enqueue(counts['label_counts'])
+        pseudo.enqueue(counts['pseudo_counts'])
+        weights = balance_weights(labels.total() + pseudo.total())
+        ready = labels.full() & pseudo.full()
+        if self.iteration < self.balance_start:
+            return torch.ones_like(weights)
+        return torch.where(ready, weights, 1)
 
     @property
     def has_memory(self) -> bool:
