@@ -10,12 +10,16 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ..functional import classmix_masks, mix, partners
 from ..functional.augment import color_jitter, gaussian_blur, scale_crop
 from ..functional.pseudo_label import IGNORE_INDEX
+from .data_preprocessor import Batch
 
+LABEL_MAPS = ('gt_sem_seg', 'gt_edge_map')
 COLORS = ('brightness', 'contrast', 'saturation', 'hue')
 
 
@@ -236,6 +240,31 @@ class BatchAugment:
                 stacklevel=4,
             )
         self._warned = True
+
+
+def augment_labeled(augment: BatchAugment, batch: Batch, preprocessor) -> Batch:
+    """The images of a labeled batch, and the maps of its data samples with them."""
+    maps = {
+        name: torch.cat([getattr(sample, name).data for sample in batch.data_samples])
+        for name in (*LABEL_MAPS, 'valid_map')
+        if name in batch.data_samples[0]
+    }
+    valid = maps.pop('valid_map')
+    images, maps = augment(
+        batch.inputs,
+        dict(maps, valid=valid),
+        dict.fromkeys(LABEL_MAPS, IGNORE_INDEX),
+        preprocessor=preprocessor,
+        label='gt_sem_seg',
+    )
+    maps['valid_map'] = maps.pop('valid')
+    samples = []
+    for index, old in enumerate(batch.data_samples):
+        sample = SegDataSample(metainfo=old.metainfo)
+        for name, values in maps.items():
+            setattr(sample, name, PixelData(data=values[index][None]))
+        samples.append(sample)
+    return Batch(images, samples)
 
 
 def _flipped(images: Tensor, maps: dict) -> tuple[Tensor, dict]:

@@ -6,9 +6,7 @@ from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
-from mmengine.structures import PixelData
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ...functional import (
@@ -24,10 +22,11 @@ from ...functional import (
     schedules,
     select_per_group,
     weighted_cosine,
+    without_single,
 )
 from ...functional.entropy import NORMS as ENTROPY_NORMS
 from ..adapter import resize_logits
-from ..batch_augment import BatchAugment
+from ..batch_augment import BatchAugment, augment_labeled
 from ..data_preprocessor import Batch
 from ..heads import BankContrastHead
 from ..losses import balanced
@@ -271,14 +270,7 @@ class CMB(SemiSegmentor):
 
     def weakly(self, batch: Batch) -> Batch:
         """Labeled images and their maps, augmented."""
-        images, maps = self.weak_augment(
-            batch.inputs,
-            _maps(batch),
-            FILLS,
-            label='gt_sem_seg',
-            preprocessor=self.data_preprocessor,
-        )
-        return Batch(images, _samples(batch, maps))
+        return augment_labeled(self.weak_augment, batch, self.data_preprocessor)
 
     def strongly(
         self, images: Tensor, pseudo: PseudoLabel
@@ -393,7 +385,7 @@ class CMB(SemiSegmentor):
         self, head: BankContrastHead, rows: Tensor, group: Tensor, images: int
     ) -> dict[str, Tensor]:
         """The best ones of each class; classes with a single candidate have none."""
-        group = _without_single(group, self.num_classes)
+        group = without_single(group, self.num_classes)
         if self.bank_rank == 'random':
             score = torch.rand(len(rows)).to(rows.device, non_blocking=True)
         else:
@@ -468,28 +460,6 @@ def _one_view(unlabeled: 'dict | Batch') -> Batch:
     )
 
 
-FILLS = dict(gt_sem_seg=255, gt_edge_map=255, valid_map=False)
-
-
-def _maps(batch: Batch) -> dict[str, Tensor]:
-    """What of the data samples moves with the images, (N, H, W) each."""
-    return {
-        name: torch.cat([getattr(sample, name).data for sample in batch.data_samples])
-        for name in FILLS
-        if name in batch.data_samples[0]
-    }
-
-
-def _samples(batch: Batch, maps: dict[str, Tensor]) -> list[SegDataSample]:
-    samples = []
-    for index, old in enumerate(batch.data_samples):
-        sample = SegDataSample(metainfo=old.metainfo)
-        for name, values in maps.items():
-            setattr(sample, name, PixelData(data=values[index][None]))
-        samples.append(sample)
-    return samples
-
-
 def _labels(batch: Batch) -> Tensor:
     """(N, H, W) int64."""
     return torch.cat([sample.gt_sem_seg.data for sample in batch.data_samples]).long()
@@ -499,15 +469,6 @@ def _cells(features: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     """(N, D, h, w) and (N, H, W) -> (N * h * w, D) and their labels, the nearest."""
     label = F.interpolate(label[:, None].float(), features.shape[2:]).long()
     return features.permute(0, 2, 3, 1).flatten(0, 2), label.flatten()
-
-
-def _without_single(group: Tensor, num_classes: int) -> Tensor:
-    """-1 where the class is none or has no other row."""
-    known = (group >= 0) & (group < num_classes)
-    index = group.masked_fill(~known, num_classes)
-    count = torch.zeros(num_classes + 1, dtype=torch.int64, device=group.device)
-    count.scatter_add_(0, index, torch.ones_like(index))
-    return group.masked_fill(~known | (count[index] < 2), -1)
 
 
 def _zero(head: BankContrastHead, features: Tensor) -> Tensor:
