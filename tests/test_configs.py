@@ -89,7 +89,7 @@ def test_cells_of_cac_fit_the_crops(path):
     assert model.start_iter < cfg.train_cfg.max_iters
 
 
-METHODS = ('cac-', 'cac_', 'cmb-', 'cmb_', 'self-training_', 'sup-only_')
+METHODS = ('cac-', 'cac_', 'cmb-', 'cmb_', 'self-training_', 'sup-only')
 METAFILES = sorted(ROOT.glob('*/metafile.yml'))
 
 

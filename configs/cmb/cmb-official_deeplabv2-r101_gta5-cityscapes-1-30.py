@@ -2,6 +2,10 @@
 # 1/30 of Cityscapes, 100 labels.
 _base_ = './cmb_deeplabv2-r101_gta5-cityscapes-1-30.py'
 model = dict(
+    # The mean of the data set, in RGB
+    data_preprocessor=dict(
+        mean=[73.15835921, 82.90891754, 72.39239876], std=[255, 255, 255]
+    ),
     memory_attention=False,
     selector_input='unit_keys',
     bank_rank='lowest',

@@ -1,6 +1,10 @@
 # CMB by the published code, DeepLabV3+-R50, 1/50 of VOC aug, 212 labels.
 _base_ = './cmb_deeplabv3plus-r50_voc-aug-1-50.py'
 model = dict(
+    # The mean of the data set, in RGB
+    data_preprocessor=dict(
+        mean=[122.6789143, 116.66876762, 104.00698793], std=[255, 255, 255]
+    ),
     memory_attention=False,
     selector_input='unit_keys',
     bank_rank='lowest',

@@ -1,5 +1,5 @@
 # Labels alone, DeepLabV3+-R50, 1/30 of Cityscapes, 100 labels.
-_base_ = './sup-only_deeplabv3plus-r50_cityscapes-full.py'
+_base_ = './sup-only-cmb_deeplabv3plus-r50_cityscapes-full.py'
 split = 'splits/1-30_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),

@@ -1,5 +1,5 @@
 # Labels alone, DeepLabV3+-R50, 1/50 of VOC aug, 212 labels.
-_base_ = './sup-only_deeplabv3plus-r50_voc-aug-full.py'
+_base_ = './sup-only-cmb_deeplabv3plus-r50_voc-aug-full.py'
 split = 'splits/1-50_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),
