@@ -45,7 +45,7 @@ def class_attention(
         of the rows after the first layer (zeros with given ``statistics``).
     """
     with torch.autocast(rows.device.type, enabled=False):
-        rows = rows.detach().to(weight.dtype) * filled[..., None]
+        rows = rows.detach().to(weight.dtype)
         count = _class_sums(filled.sum(1).to(rows), group, len(weight))
         if statistics is not None:
             hidden = _product(rows, group, weight)
@@ -57,10 +57,10 @@ def class_attention(
             scores = torch.bmm(hidden, out[group][..., None])[..., 0]
             nothing = torch.zeros_like(shift)
             return scores, count, nothing, nothing
-        mean = _class_sums(rows.sum(1), group, len(weight))
-        mean /= count.clamp(min=1)[:, None]
+        sums = torch.bmm(filled.to(rows)[:, None], rows)[:, 0]
+        mean = _class_sums(sums, group, len(weight)) / count.clamp(min=1)[:, None]
         # Centred rows have a centred image: one pass less, and no cancellation
-        rows.sub_(_of(mean, group)).mul_(filled[..., None])
+        rows = (rows - _of(mean, group)).mul_(filled[..., None])
         scores, variance = _Attention.apply(
             rows, filled, group, count, weight, scale, shift, out, eps, slope
         )
@@ -101,13 +101,14 @@ class _Attention(torch.autograd.Function):
         classes = len(weight)
         grad = grad * filled
         d_out = _class_sums(torch.bmm(grad[:, None], active)[:, 0], group, classes)
-        d_active = torch.bmm(grad[..., None], out[group][:, None])
-        d_affine = torch.ops.aten.leaky_relu_backward(d_active, active, ctx.slope, True)
-        d_shift = _class_sums(d_affine.sum(1), group, classes)
-        product = _class_sums((d_affine * hidden).sum(1), group, classes)
+        grad = grad[..., None]
+        # da = v times this; v is of a class, and comes in where sums are by class
+        inner = torch.ops.aten.leaky_relu_backward(grad, active, ctx.slope, True)
+        d_shift = out * _class_sums(inner.sum(1), group, classes)
+        product = out * _class_sums((inner * hidden).sum(1), group, classes)
         factor = scale * inverse
         along = factor * inverse.square() * product / number
-        d_hidden = d_affine.mul_(_of(factor, group))
+        d_hidden = inner.mul_(_of(factor * out, group))
         d_hidden.addcmul_(hidden, _of(along, group), value=-1)
         d_weight = _outer(rows, group, d_hidden, classes)
         d_scale = inverse * product
