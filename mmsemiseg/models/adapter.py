@@ -93,35 +93,37 @@ class SegmentorAdapter:
         with ExitStack() as stack:
             if not dropout:
                 stack.enter_context(_without_dropout(head, self.rule.classifier))
+            calls = None
             if self.pre_cls:
                 calls = stack.enter_context(_record(head, self.rule.classifier))
             output = first(maps)
             for cascaded in later:
                 output = cascaded(maps, output)
-        if isinstance(output, (list, tuple)):
-            output = output[self.rule.main]
-        if self.pre_cls:
-            features = _features(head, calls, output, output.shape[2:])
-            return SegmentorOutput(output, features)
-        if self.stage is not None:
-            return SegmentorOutput(output, _stage(maps, self.stage))
-        return SegmentorOutput(output, None)
+        return self._output(head, maps, output, calls)
 
     def loss(
         self, segmentor: nn.Module, inputs: Tensor, data_samples: list
-    ) -> tuple[dict, Tensor | None]:
-        """The segmentor's own losses, and the features of the same forward pass."""
+    ) -> tuple[dict, SegmentorOutput]:
+        """The segmentor's own losses, and the output of the same forward pass."""
         head = _heads(segmentor)[-1]
         with ExitStack() as stack:
-            maps = stack.enter_context(_record_maps(segmentor))
+            maps = stack.enter_context(_recorded(segmentor, 'extract_feat'))
+            outputs = stack.enter_context(_recorded(head, 'forward'))
+            calls = None
             if self.pre_cls:
                 calls = stack.enter_context(_record(head, self.rule.classifier))
             losses = segmentor.loss(inputs, data_samples)
-        (maps,) = maps
+        (maps,), (output,) = maps, outputs
+        return losses, self._output(head, maps, output, calls)
+
+    def _output(self, head: nn.Module, maps, output, calls) -> SegmentorOutput:
+        if isinstance(output, (list, tuple)):
+            output = output[self.rule.main]
         if self.pre_cls:
-            last = maps[-1] if isinstance(maps, (list, tuple)) else maps
-            return losses, _features(head, calls, None, last.shape[2:])
-        return losses, None if self.stage is None else _stage(maps, self.stage)
+            return SegmentorOutput(output, _features(head, calls, output))
+        if self.stage is not None:
+            return SegmentorOutput(output, _stage(maps, self.stage))
+        return SegmentorOutput(output, None)
 
     @torch.no_grad()
     def inference(self, segmentor: nn.Module, inputs: Tensor) -> Tensor:
@@ -282,22 +284,23 @@ def _record(head: nn.Module, path: str) -> Iterator[list[tuple[Tensor, Tensor]]]
 
 
 @contextmanager
-def _record_maps(segmentor: nn.Module) -> Iterator[list]:
-    """Collect what each call of ``extract_feat`` gives."""
-    maps = []
+def _recorded(module: nn.Module, method: str) -> Iterator[list]:
+    """Collect what each call of a method gives."""
+    results = []
+    original = getattr(module, method)
 
-    def recording(inputs: Tensor):
-        maps.append(type(segmentor).extract_feat(segmentor, inputs))
-        return maps[-1]
+    def recording(*args, **kwargs):
+        results.append(original(*args, **kwargs))
+        return results[-1]
 
-    segmentor.extract_feat = recording  # hides the method
+    setattr(module, method, recording)  # hides the method of the class
     try:
-        yield maps
+        yield results
     finally:
-        del segmentor.extract_feat
+        delattr(module, method)
 
 
-def _features(head: nn.Module, calls, logits: Tensor | None, size) -> Tensor:
+def _features(head: nn.Module, calls, logits: Tensor) -> Tensor:
     """The input of the call that gave the logits, else of the only call."""
     found = [x for x, y in calls if y is logits] or [x for x, _ in calls]
     if len(found) != 1:
@@ -307,5 +310,5 @@ def _features(head: nn.Module, calls, logits: Tensor | None, size) -> Tensor:
         )
     features = found[0]
     if features.dim() == 3:  # tokens (N, h * w, D) of a transformer head
-        features = features.transpose(1, 2).unflatten(2, tuple(size))
+        features = features.transpose(1, 2).unflatten(2, logits.shape[2:])
     return features

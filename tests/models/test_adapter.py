@@ -59,6 +59,12 @@ def without_randomness(net):
     return net
 
 
+def assert_untouched(net):
+    for module in net.modules():
+        assert not module._forward_hooks
+        assert not {'extract_feat', 'forward'} & set(vars(module))
+
+
 # Heads alone, on the maps of a backbone of these widths at strides 4, 8, 16, 16.
 SELECT = {**ALL, 'input_transform': 'multiple_select'}
 HEADS = {
@@ -616,13 +622,14 @@ def test_losses_with_features_of_the_same_pass(name):
     net = without_randomness(build(ZOO[name]))
     adapter = SegmentorAdapter(net)
     expected = net.loss(images(), samples())
-    features = adapter(net, images()).features
+    output = adapter(net, images())
     losses, got = adapter.loss(net, images(), samples())
     assert losses.keys() == expected.keys()
-    assert 'extract_feat' not in vars(net)
+    assert_untouched(net)
     for key, value in expected.items():
         assert_close(losses[key], value)
-    assert_close(got, features)
+    assert_close(got.logits, output.logits)
+    assert_close(got.features, output.features)
 
 
 @pytest.mark.parametrize('feature', ['stage1', None])
@@ -630,14 +637,13 @@ def test_losses_with_features_of_a_stage(feature):
     net = build(ZOO['fcn'])
     _, got = SegmentorAdapter(net, feature).loss(net, images(), samples())
     if feature is None:
-        assert got is None
+        assert got.features is None
     else:
-        assert_close(got, net.extract_feat(images())[0])
+        assert_close(got.features, net.extract_feat(images())[0])
 
 
 def test_no_trace_after_a_loss_that_fails():
     net = build(ZOO['fcn'])
     with pytest.raises(AttributeError):
         SegmentorAdapter(net).loss(net, images(), [None, None])
-    assert 'extract_feat' not in vars(net)
-    assert not any(module._forward_hooks for module in net.modules())
+    assert_untouched(net)

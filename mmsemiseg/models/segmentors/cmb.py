@@ -299,9 +299,10 @@ class CMB(SemiSegmentor):
         """The student's own losses, weighted, and its features."""
         weighted = self.label_window is not None
         with balanced(self.student, class_weights) if weighted else nullcontext():
-            losses, features = self.adapter.loss(self.student, *labeled)
+            losses, output = self.adapter.loss(self.student, *labeled)
         factor = {key: self.sup_weight if 'loss' in key else 1 for key in losses}
-        return {f'sup.{key}': factor[key] * losses[key] for key in losses}, features
+        losses = {f'sup.{key}': factor[key] * losses[key] for key in losses}
+        return losses, output.features
 
     def unlabeled_losses(
         self, logits: Tensor, pseudo: PseudoLabel, class_weights: Tensor | None
