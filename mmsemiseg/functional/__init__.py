@@ -15,7 +15,7 @@ from .contrast import (
 from .entropy import entropy_loss
 from .geometry import matching_cells, move
 from .group_logsumexp import group_logsumexp
-from .group_select import rank_in_group, select_per_group, without_single
+from .group_select import rank_in_group, select_per_group
 from .mixing import classmix_masks, cutmix_masks, mix, partners
 from .pseudo_label import (
     PseudoLabel,
@@ -66,5 +66,4 @@ __all__ = [
     'select_per_group',
     'tiles_by_group',
     'weighted_cosine',
-    'without_single',
 ]

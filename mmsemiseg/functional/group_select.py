@@ -71,19 +71,6 @@ def select_per_group(
     return index, group.long().masked_fill(~chosen, -1)[index]
 
 
-def without_single(group: Tensor, num_groups: int) -> Tensor:
-    """The groups (n,), but -1 for rows of no group and for the only row of a group.
-
-    >>> without_single(torch.tensor([0, 1, 0, 255]), num_groups=2).tolist()
-    [0, -1, 0, -1]
-    """
-    known = (group >= 0) & (group < num_groups)
-    index = group.masked_fill(~known, num_groups)
-    count = torch.zeros(num_groups + 1, dtype=torch.int64, device=group.device)
-    count.scatter_add_(0, index, torch.ones_like(index))
-    return group.masked_fill(~known | (count[index] < 2), -1)
-
-
 def _order(score: Tensor, lowest: bool) -> Tensor:
     if score.is_floating_point():
         inf = torch.inf

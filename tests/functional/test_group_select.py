@@ -5,7 +5,7 @@ import pytest
 import torch
 from no_sync import NoHostSync
 
-from mmsemiseg.functional import rank_in_group, select_per_group, without_single
+from mmsemiseg.functional import rank_in_group, select_per_group
 
 
 def ordered(group, score, lowest):
@@ -125,17 +125,3 @@ def test_bad_input_is_named(settings, rule):
     given = dict(group=torch.zeros(2).long(), num_groups=2, per_group=1)
     with pytest.raises(ValueError, match=rule):
         select_per_group(**{**given, **settings})
-
-
-@pytest.mark.parametrize('seed', range(5))
-def test_without_single(seed):
-    generator = torch.Generator().manual_seed(seed)
-    group = torch.randint(-1, 9, (12,), generator=generator)
-    expected = [
-        g if 0 <= g < 7 and group.tolist().count(g) > 1 else -1 for g in group.tolist()
-    ]
-    assert without_single(group, 7).tolist() == expected
-
-
-def test_without_single_of_no_rows():
-    assert without_single(torch.zeros(0, dtype=torch.int64), 3).tolist() == []

@@ -50,7 +50,3 @@ class BankContrastHead(BaseModule):
         """(C, N, D) of each class and (C, N) bool -> (C, N) weights."""
         keys = F.normalize(keys, dim=2) if self.unit_keys else keys
         return self.attention['projection'].of_keys(keys, filled)
-
-    def scores(self, rows: Tensor, group: Tensor, selector: str) -> Tensor:
-        """(n, D) z of the classes (n,) -> (n,), by which the bank ranks them."""
-        return self.attention[selector](rows, group)

@@ -22,7 +22,6 @@ from ...functional import (
     schedules,
     select_per_group,
     weighted_cosine,
-    without_single,
 )
 from ...functional.entropy import NORMS as ENTROPY_NORMS
 from ..adapter import resize_logits
@@ -139,20 +138,24 @@ class CMB(SemiSegmentor):
             rank_selector=(rank_selector, ('projection', 'prediction')),
             enqueue_per=(enqueue_per, ('batch', 'image')),
         )
+        _check_integers(
+            num_augments=(num_augments, 1),
+            bank_size=(bank_size, 2),
+            enqueue_number=(enqueue_number, 1),
+            bank_start=(bank_start, 0),
+            contrast_start=(contrast_start, 0),
+            mix_start=(mix_start, 0),
+            proj_hidden=(proj_hidden, 1),
+            proj_channels=(proj_channels, 1),
+        )
         _check_numbers(
-            num_augments=(num_augments, 1, math.inf),
-            sup_weight=(sup_weight, 0, math.inf),
-            pseudo_weight=(pseudo_weight, 0, math.inf),
-            entropy_weight=(entropy_weight, 0, math.inf),
-            contrast_weight=(contrast_weight, 0, math.inf),
-            confidence_power=(confidence_power, 0, math.inf),
-            bank_size=(bank_size, 2, math.inf),
-            quality_threshold=(quality_threshold, 0, 1),
-            enqueue_number=(enqueue_number, 1, math.inf),
-            bank_start=(bank_start, 0, math.inf),
-            contrast_start=(contrast_start, 0, math.inf),
-            mix_start=(mix_start, 0, math.inf),
-            source_ratio=(source_ratio, 0, 1),
+            sup_weight=(sup_weight, math.inf),
+            pseudo_weight=(pseudo_weight, math.inf),
+            entropy_weight=(entropy_weight, math.inf),
+            contrast_weight=(contrast_weight, math.inf),
+            confidence_power=(confidence_power, math.inf),
+            quality_threshold=(quality_threshold, 1),
+            source_ratio=(source_ratio, 1),
         )
         if feature is None:
             raise ValueError('feature must not be None: CMB compares features')
@@ -224,6 +227,8 @@ class CMB(SemiSegmentor):
         return tuple(name for name, is_used in used.items() if is_used)
 
     def _make_windows(self, labels: int, pseudo: int, start: int = 2000) -> None:
+        settings = dict(labels=(labels, 1), pseudo=(pseudo, 1), start=(start, 0))
+        _check_integers(**{f'class_balance.{k}': v for k, v in settings.items()})
         with balanced(self.student, None):  # says so if the heads cannot
             self.balance_start = start
         self.label_window = FrequencyWindow(labels, self.num_classes)
@@ -348,12 +353,12 @@ class CMB(SemiSegmentor):
         bank.enqueue(**new)
         keys, filled = bank.features, bank.filled()
         key_weights = head.key_weights(keys, filled) if self.memory_attention else None
-        cells = [_cells(*part) for part in maps]
+        cells = [self.cells(*part) for part in maps]
         if self.contrast_joint:
             cells = [tuple(map(torch.cat, zip(*cells, strict=True)))]
         loss = 0
         for rows, group in cells:
-            vectors = head(rows, group != self.ignore_index)
+            vectors = head(rows, group >= 0)
             weights = None
             if self.attention:
                 weights = head.attention['prediction'](vectors, group)
@@ -361,6 +366,16 @@ class CMB(SemiSegmentor):
                 vectors, group, keys, filled, weights, key_weights
             )
         return self.contrast_weight * loss
+
+    def cells(self, features: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, D, h, w) and (N, H, W) -> (N * h * w, D) and their class, or -1.
+
+        It is that of the nearest pixel.
+        """
+        label = F.interpolate(label[:, None].float(), features.shape[2:]).long()
+        unknown = (label == self.ignore_index) | (label >= self.num_classes)
+        rows = features.permute(0, 2, 3, 1).flatten(0, 2)
+        return rows, label.masked_fill(unknown, -1).flatten()
 
     @torch.no_grad()
     def candidates(self, labeled: Batch) -> dict[str, Tensor]:
@@ -371,22 +386,22 @@ class CMB(SemiSegmentor):
         network = getattr(self.pairs[0], self.bank_from)
         head = getattr(self.head_pairs[0], self.bank_from)
         output = self.adapter(network, labeled.inputs)
-        rows, group = _cells(output.features, _labels(labeled))
+        rows, group = self.cells(output.features, _labels(labeled))
         if self.quality_filter:
             logits = resize_logits(output.logits.float(), output.features.shape[2:])
             confidence, predicted = logits.softmax(1).max(1)
             good = (predicted.flatten() == group) & (
                 confidence.flatten() > self.quality_threshold
             )
-            group = torch.where(good, group, self.ignore_index)
-        vectors = head.projection(rows, group != self.ignore_index)
+            group = group.masked_fill(~good, -1)
+        group = torch.where((group >= 0).sum() > 1, group, -1)
+        vectors = head.projection(rows, group >= 0)
         return self.selected(head, vectors.float(), group, len(labeled.inputs))
 
     def selected(
         self, head: BankContrastHead, rows: Tensor, group: Tensor, images: int
     ) -> dict[str, Tensor]:
-        """The best ones of each class; classes with a single candidate have none."""
-        group = without_single(group, self.num_classes)
+        """The best ones of each class, in their order; all if there are few."""
         if self.bank_rank == 'random':
             score = torch.rand(len(rows)).to(rows.device, non_blocking=True)
         else:
@@ -466,12 +481,6 @@ def _labels(batch: Batch) -> Tensor:
     return torch.cat([sample.gt_sem_seg.data for sample in batch.data_samples]).long()
 
 
-def _cells(features: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, D, h, w) and (N, H, W) -> (N * h * w, D) and their labels, the nearest."""
-    label = F.interpolate(label[:, None].float(), features.shape[2:]).long()
-    return features.permute(0, 2, 3, 1).flatten(0, 2), label.flatten()
-
-
 def _zero(head: BankContrastHead, features: Tensor) -> Tensor:
     """With the parameters in the graph, as distributed training wants it."""
     return features.sum() * 0 + sum(0 * param.sum() for param in head.parameters())
@@ -483,7 +492,13 @@ def _check_choices(**settings: tuple) -> None:
             raise ValueError(f'{name} must be in {choices}, but got {value!r}')
 
 
+def _check_integers(**settings: tuple) -> None:
+    for name, (value, low) in settings.items():
+        if not isinstance(value, int) or value < low:
+            raise ValueError(f'{name} must be an integer >= {low}, but got {value!r}')
+
+
 def _check_numbers(**settings: tuple) -> None:
-    for name, (value, low, high) in settings.items():
-        if not low <= value <= high:
-            raise ValueError(f'{name} must be in [{low}, {high}], but got {value}')
+    for name, (value, high) in settings.items():
+        if not isinstance(value, (int, float)) or not 0 <= value <= high:
+            raise ValueError(f'{name} must be in [0, {high}], but got {value!r}')
