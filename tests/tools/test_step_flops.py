@@ -218,3 +218,67 @@ def test_options_of_the_paper(tool):
     assert (args.size, args.labeled, args.unlabeled) == ([512, 512], 1, 1)
     args = tool.parse_args('x.py --paper --size 64 32 --unlabeled 2'.split())
     assert (args.size, args.labeled, args.unlabeled) == ([64, 32], 1, 2)
+
+
+def cmb(folder, **model):
+    """Bank of 4 vectors a class, all of 16 numbers."""
+    unlabeled = [dict(type='LoadImageFromFile'), dict(type='PackUnlabeledInputs')]
+    cfg = plain(folder)
+    cfg.model = dict(
+        type='CMB',
+        student=tiny_run.tiny_student(),
+        proj_hidden=16,
+        proj_channels=16,
+        bank_size=4,
+        quality_filter=False,
+        contrast_start=2,
+        bank_start=1,
+        **model,
+    )
+    cfg.train_dataloader.unlabeled.dataset.pipeline = unlabeled
+    return cfg
+
+
+def test_cmb(tool, tmp_path):
+    """Two labeled images, two augmentations of three unlabeled ones.
+
+    The teacher sees the labeled ones too, for the bank.
+    """
+    result = run(tool, cmb(tmp_path), tmp_path, '--size', '32', '32')
+    parts = ['student', 'teacher', 'heads', 'attention', 'distance', 'rest']
+    assert tool.parts_of(result) == parts
+    assert result['images'] == dict(student=2 + 6, teacher=3 + 2)
+    first, *others = convolutions()
+    forward = first + sum(others)
+    assert products(tool, result, 'student') == (8 * forward, 8 * (2 * forward - first))
+    assert products(tool, result, 'teacher') == (5 * forward, 0)
+    # A perceptron and its BatchNorm, whose mean and variance are products too
+    projection = 2 * (8 * 16 + 16 * 16) + 2 * 2 * 16
+    prediction = 2 * (16 * 16 + 16 * 16) + 2 * 2 * 16
+    heads, _ = products(tool, result, 'heads')
+    assert heads == CELLS * (8 * (projection + prediction) + 2 * projection)
+    # Cells by the mean key of each class, and those means for both terms
+    distance, _ = products(tool, result, 'distance')
+    assert distance == 2 * 8 * CELLS * 3 * 16 + 2 * (2 * 3 * 4 * 16)
+
+
+def test_cmb_without_its_parts(tool, tmp_path):
+    cfg = cmb(tmp_path, attention=False, bank_rank='random')
+    result = run(tool, cfg, tmp_path, '--size', '32', '32')
+    assert tool.parts_of(result) == ['student', 'teacher', 'heads', 'distance', 'rest']
+    cfg = cmb(tmp_path, contrast_weight=0.0, strong_augment=dict(scale_prob=1.0))
+    result = run(tool, cfg, tmp_path, '--size', '32', '32')
+    assert tool.parts_of(result) == ['student', 'teacher', 'augmentation', 'rest']
+
+
+def test_beside_the_paper(tool, tmp_path, capsys):
+    options = ['--paper', '--size', '32', '32']
+    result = run(tool, cmb(tmp_path), tmp_path, *options)
+    assert result['streams'] == dict(labeled=[1, 3, 32, 32], unlabeled=[1, 3, 32, 32])
+    rows = capsys.readouterr().out.split("the paper's")[1].splitlines()
+    figures = [row.split('|')[2:4] for row in rows if row.count('|') == 4]
+    here, paper = zip(*[map(float, row) for row in figures], strict=True)
+    assert paper == (372.04, 1116.12, 8.59, 15.96, 10.52, 35.07, 1151.19)
+    student = tool.summed(result, part='student', backward=False)
+    assert here[0] == pytest.approx(student / 3 / 1e9, abs=0.005)
+    assert here[6] == pytest.approx(here[1] + here[5], abs=0.01)
