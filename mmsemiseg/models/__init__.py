@@ -7,6 +7,7 @@ from .losses import BalancedCrossEntropy, DirectionalContrastLoss, OHEMLoss
 from .memories import ClassQueueBank, FrequencyWindow, StepQueue
 from .segmentors import (
     CAC,
+    CMB,
     CACWeak,
     FixMatch,
     MeanTeacher,
@@ -18,6 +19,7 @@ from .tag_classifier import TagClassifier
 
 __all__ = [
     'CAC',
+    'CMB',
     'HEAD_RULES',
     'BalancedCrossEntropy',
     'Batch',
