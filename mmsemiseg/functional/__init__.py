@@ -17,6 +17,7 @@ from .geometry import matching_cells, move
 from .group_logsumexp import group_logsumexp
 from .group_select import rank_in_group, select_per_group
 from .mixing import classmix_masks, cutmix_masks, mix, partners
+from .own_keys import mean_over_own_keys
 from .pseudo_label import (
     PseudoLabel,
     PseudoLabelStats,
@@ -50,6 +51,7 @@ __all__ = [
     'logsumexp_without',
     'masked_mean',
     'matching_cells',
+    'mean_over_own_keys',
     'mean_over_positives',
     'mix',
     'move',

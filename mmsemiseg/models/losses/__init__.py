@@ -1,5 +1,14 @@
 from .balanced_cross_entropy import BalancedCrossEntropy, balanced
 from .directional_contrast_loss import DirectionalContrastLoss
 from .ohem_loss import OHEMLoss
+from .peer_contrast_loss import Anchors, Keys, PeerContrastLoss
 
-__all__ = ['BalancedCrossEntropy', 'DirectionalContrastLoss', 'OHEMLoss', 'balanced']
+__all__ = [
+    'Anchors',
+    'BalancedCrossEntropy',
+    'DirectionalContrastLoss',
+    'Keys',
+    'OHEMLoss',
+    'PeerContrastLoss',
+    'balanced',
+]

@@ -2,6 +2,7 @@ from .base import SemiSegmentor
 from .cac import CAC
 from .cac_weak import CACWeak
 from .cmb import CMB
+from .ctt import CTT
 from .fix_match import FixMatch
 from .mean_teacher import MeanTeacher
 from .pair import Pair
@@ -11,6 +12,7 @@ __all__ = [
     'CAC',
     'CACWeak',
     'CMB',
+    'CTT',
     'FixMatch',
     'MeanTeacher',
     'Pair',

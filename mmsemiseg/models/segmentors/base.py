@@ -1,5 +1,6 @@
 """What every semi-supervised method shares."""
 
+import copy
 from abc import ABCMeta, abstractmethod
 
 import torch
@@ -38,8 +39,13 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
             method without teacher.
         feature: Where features are taken (see :class:`SegmentorAdapter`); None if the
             method needs none.
-        predict_with: Network for prediction and testing: ``'student'``, ``'teacher'``
-            or ``'mean'`` (mean of the probabilities of all networks).
+        predict_with: Network for prediction and testing: a name of ``networks``, or
+            ``'mean'``, ``'mean_students'``, ``'mean_teachers'``: the mean of their
+            probabilities.
+        num_pairs: Pairs of one config; several are initialised one after the other, so
+            differently where they are not pretrained.
+        load_heads: Whether a checkpoint of a plain segmentor fills the heads too, of
+            several pairs those of the first one; backbones and necks it always fills.
         data_preprocessor: Config of a :class:`SemiDataPreProcessor`.
 
     Attributes:
@@ -61,7 +67,11 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         predict_with: str = 'student',
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
+        num_pairs: int = 1,
+        load_heads: bool = True,
     ) -> None:
+        if not isinstance(num_pairs, int) or num_pairs < 1:
+            raise ValueError(f'num_pairs must be an integer >= 1, but got {num_pairs}')
         student = dict(student)
         own_preprocessor = student.pop('data_preprocessor', None)
         if data_preprocessor is None and own_preprocessor is not None:
@@ -69,10 +79,11 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         check_pretrained(student, 'model.student')
         self.student_cfg = student
-        student = MODELS.build(student)
-        self.adapter = SegmentorAdapter(student, feature=feature)
-        check_losses(student)
-        self.pairs = ModuleList([self._make_pair(student, teacher)])
+        students = [MODELS.build(copy.deepcopy(student)) for _ in range(num_pairs)]
+        self.adapter = SegmentorAdapter(students[0], feature=feature)
+        check_losses(students[0])
+        self.pairs = ModuleList([self._make_pair(one, teacher) for one in students])
+        self.load_heads = load_heads
         self.head_pairs = ModuleList()
         self._check_predict_with(predict_with)
         self.predict_with = predict_with
@@ -96,7 +107,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         )
 
     def _check_predict_with(self, name: str) -> None:
-        allowed = [*self.networks, 'mean']
+        allowed = [*self.networks, *self._means()]
         if name not in allowed:
             raise ValueError(
                 f'predict_with of {type(self).__name__} must be in {allowed}, '
@@ -115,6 +126,18 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
                 if getattr(pair, kind) is not None:
                     named[f'{kind}{index}' if number else kind] = getattr(pair, kind)
         return named
+
+    def _means(self) -> dict[str, list[nn.Module]]:
+        """Name -> the networks of which a prediction is the mean."""
+        named = self.networks
+        if len(self.pairs) == 1:
+            return dict(mean=list(named.values()))
+        kinds = {
+            f'mean_{kind}s': [net for n, net in named.items() if n.startswith(kind)]
+            for kind in ('student', 'teacher')
+        }
+        means = dict(mean=list(named.values()), **kinds)
+        return {name: networks for name, networks in means.items() if networks}
 
     @property
     def student(self) -> nn.Module:
@@ -181,9 +204,14 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         for index, pair in enumerate(self.pairs if plain else ()):
             place = f'{prefix}pairs.{index}.'
             state[f'{place}steps'] = torch.zeros_like(pair.steps)
+            own = pair.student.state_dict()
+            heads = self.load_heads and index == 0
+            filled = {
+                k: values[k] if heads or not _of_head(k) else own[k] for k in plain
+            }
             for kind in ('student', 'teacher'):
                 if getattr(pair, kind) is not None:
-                    state.update({f'{place}{kind}.{k}': values[k] for k in plain})
+                    state.update({f'{place}{kind}.{k}': filled[k] for k in plain})
 
     # Training
 
@@ -213,11 +241,12 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
     # Prediction
 
     def predict_as(self, name: str, inputs: Tensor, data_samples: list | None) -> list:
-        """Predictions of one network, or of ``'mean'``, as mmseg data samples."""
-        if name != 'mean':
-            return self.networks[name].predict(inputs, data_samples)
+        """Predictions of one network, or of a mean, as mmseg data samples."""
+        networks = self.networks
+        if name in networks:
+            return networks[name].predict(inputs, data_samples)
         metas = _metas(inputs, data_samples)
-        probs = [_probs(net.inference(inputs, metas)) for net in self.networks.values()]
+        probs = [_probs(net.inference(inputs, metas)) for net in self._means()[name]]
         logits = torch.stack(probs).mean(0).clamp_min(1e-12).log()
         return self.student.postprocess_result(logits, data_samples)
 
@@ -235,6 +264,10 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
 
     def _predictor(self) -> nn.Module:
         return self.networks.get(self.predict_with, self.student)
+
+
+def _of_head(key: str) -> bool:
+    return key.startswith(('decode_head.', 'auxiliary_head.'))
 
 
 def _metas(inputs: Tensor, data_samples: list | None) -> list[dict]:

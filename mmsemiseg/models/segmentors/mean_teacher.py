@@ -112,7 +112,7 @@ class MeanTeacher(SemiSegmentor):
         self._warned = False
 
     def unsupervised_loss(self, inputs: dict) -> dict:
-        weak, strong = self._views(inputs['unlabeled'])
+        weak, strong = weak_and_strong(inputs['unlabeled'], self.views)
         pseudo = self.label(weak.inputs, weak.valid & strong.valid)
         images, pseudo = self.mixed(strong, pseudo)
         output = self.adapter(self.student, images)
@@ -163,22 +163,26 @@ class MeanTeacher(SemiSegmentor):
             return 1.0
         return schedules.ramp_up(self.iteration, **self.ramp_up)
 
-    def _views(self, unlabeled: 'dict[str, Batch] | Batch') -> tuple[Batch, Batch]:
-        if isinstance(unlabeled, Batch):
-            return unlabeled, unlabeled
-        missing = [name for name in self.views if name not in unlabeled]
-        if missing:
-            raise ValueError(
-                f'the unlabeled stream has the views {sorted(unlabeled)}, but '
-                f'{type(self).__name__} needs {missing}: see MultiView in its pipeline'
-            )
-        weak, strong = (unlabeled[name] for name in self.views)
-        if weak.inputs.shape != strong.inputs.shape:
-            raise ValueError(
-                f'the views {self.views} must have one geometry, but have the sizes '
-                f'{tuple(weak.inputs.shape[2:])} and {tuple(strong.inputs.shape[2:])}'
-            )
-        return weak, strong
+
+def weak_and_strong(
+    unlabeled: 'dict[str, Batch] | Batch', views: tuple[str, str]
+) -> tuple[Batch, Batch]:
+    """Two views of one geometry; a stream with a single view gives it twice."""
+    if isinstance(unlabeled, Batch):
+        return unlabeled, unlabeled
+    missing = [name for name in views if name not in unlabeled]
+    if missing:
+        raise ValueError(
+            f'the unlabeled stream has the views {sorted(unlabeled)}, but the method '
+            f'needs {missing}: see MultiView in its pipeline'
+        )
+    weak, strong = (unlabeled[name] for name in views)
+    if weak.inputs.shape != strong.inputs.shape:
+        raise ValueError(
+            f'the views {views} must have one geometry, but have the sizes '
+            f'{tuple(weak.inputs.shape[2:])} and {tuple(strong.inputs.shape[2:])}'
+        )
+    return weak, strong
 
 
 def _check_choice(name: str, value, choices: tuple) -> None:

@@ -1,0 +1,44 @@
+"""A forward pass that keeps no activations."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+
+def recomputed(network: nn.Module, function: Callable, *args):
+    """``function(*args)``, whose activations are computed again in the backward pass.
+
+    Losses and gradients stay the same: dropout repeats its numbers, and the second
+    pass does not move the statistics of BatchNorm.
+
+    Args:
+        network: Whose modules the function runs.
+        function: Gives tensors, in any nesting.
+    """
+    return checkpoint(
+        function,
+        *args,
+        use_reentrant=False,
+        context_fn=lambda: (nullcontext(), _still_statistics(network)),
+    )
+
+
+@contextmanager
+def _still_statistics(network: nn.Module) -> Iterator[None]:
+    norms = [
+        module
+        for module in network.modules()
+        if isinstance(module, _BatchNorm) and module.track_running_stats
+    ]
+    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)

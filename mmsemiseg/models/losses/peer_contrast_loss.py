@@ -1,0 +1,127 @@
+"""The high- and the low-level contrastive loss of CTT."""
+
+from typing import NamedTuple
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ...functional import (
+    class_mean,
+    group_logsumexp,
+    info_nce,
+    mean_over_own_keys,
+    paired_logit,
+)
+
+NORMS = ('all', 'masked')
+
+
+class Anchors(NamedTuple):
+    """A cells of one student's feature maps."""
+
+    features: Tensor  # (A, D)
+    group: Tensor  # (A,) int64 class, -1: no anchor
+    confidence: Tensor  # (A,)
+
+
+class Keys(NamedTuple):
+    """C queues of N features each, without gradient."""
+
+    features: Tensor  # (C, N, D)
+    filled: Tensor  # (C, N) bool
+
+    def flat(self) -> tuple[Tensor, Tensor]:
+        """(C * N, D) and their class (C * N,), -1 where there is no key."""
+        classes = torch.arange(len(self.features), device=self.filled.device)
+        group = torch.where(self.filled, classes[:, None], -1)
+        return self.features.flatten(0, 1), group.flatten()
+
+
+@MODELS.register_module()
+class PeerContrastLoss(nn.Module):
+    r"""Confident cells learn from a bank, the others from a more confident peer.
+
+    High level, for anchors i of class c with confidence above phi:
+
+    .. math:: L_{hc} = \frac1C \sum_c \frac{1}{|Z_c|} \sum_{i \in Z_c}
+              \frac{m_i}{|Q_c|} \sum_{k \in Q_c}
+              \mathrm{softplus}(n_i - z_i \cdot k / \tau)
+
+    with :math:`n_i` the logsumexp over the keys of other classes. Low level, for the
+    others where the peer is more confident, with the peer's feature of the same cell
+    as the positive and keys of several banks as negatives:
+
+    .. math:: L_{lc} = \frac1C \sum_c \frac{1}{|Z_c|} \sum_{i \in Z_c}
+              (1 - m_i)\,[p_i < p_i'] \,\mathrm{softplus}(n_i - z_i \cdot z_i' / \tau)
+
+    Xiao et al., Neurocomputing 2022, equations 6 to 9. The gradient reaches the anchors
+    alone.
+
+    Args:
+        num_classes: C.
+        temperature: tau > 0.
+        threshold: phi in [0, 1].
+        direction: False drops the bracket of the low level.
+        norm: Z_c are ``'all'`` anchors of the class, or the ``'masked'`` ones, of which
+            the loss is not 0.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        temperature: float = 0.5,
+        threshold: float = 0.75,
+        direction: bool = True,
+        norm: str = 'all',
+    ) -> None:
+        super().__init__()
+        if not temperature > 0:
+            raise ValueError(f'temperature must be > 0, but got {temperature}')
+        if not 0 <= threshold <= 1:
+            raise ValueError(f'threshold must be in [0, 1], but got {threshold}')
+        if norm not in NORMS:
+            raise ValueError(f'norm must be in {NORMS}, but got {norm!r}')
+        self.num_classes = num_classes
+        self.temperature = temperature
+        self.threshold = threshold
+        self.direction = direction
+        self.norm = norm
+
+    def high_level(self, anchors: Anchors, bank: Keys) -> Tensor:
+        """Scalar; 0 without a confident anchor, a positive or a negative."""
+        features, group, confidence = anchors
+        active = (confidence > self.threshold) & (group >= 0)
+        acting = torch.where(active, group, -1)
+        negatives = self._negatives(features, acting, [bank])
+        terms = mean_over_own_keys(
+            features, acting, *(x.detach() for x in bank), negatives, self.temperature
+        )
+        return self._mean(terms, group, active)
+
+    def low_level(self, anchors: Anchors, peer: Anchors, banks: list[Keys]) -> Tensor:
+        """Scalar; 0 without an unsure anchor, or without a negative."""
+        features, group, confidence = anchors
+        active = (confidence <= self.threshold) & (group >= 0)
+        if self.direction:
+            active &= confidence < peer.confidence
+        negatives = self._negatives(features, torch.where(active, group, -1), banks)
+        positive = paired_logit(features, peer.features.detach(), self.temperature)
+        terms = torch.where(active, info_nce(negatives, positive), 0)
+        return self._mean(terms, group, active)
+
+    def _negatives(self, features: Tensor, group: Tensor, banks: list[Keys]) -> Tensor:
+        rows, groups = zip(*(bank.flat() for bank in banks), strict=True)
+        return group_logsumexp(
+            features,
+            torch.cat(rows).detach(),
+            group,
+            torch.cat(groups),
+            self.num_classes,
+            self.temperature,
+        )
+
+    def _mean(self, terms: Tensor, group: Tensor, active: Tensor) -> Tensor:
+        if self.norm == 'masked':
+            group = torch.where(active, group, -1)
+        return class_mean(terms, group, self.num_classes, active.to(terms.dtype))

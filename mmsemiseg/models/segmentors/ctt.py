@@ -1,0 +1,471 @@
+"""CTT: pairs of student and teacher that teach each other."""
+
+import copy
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ...functional import (
+    PseudoLabel,
+    classmix_masks,
+    cutmix_masks,
+    mix,
+    partners,
+    pixel_weights,
+    pseudo_label,
+    pseudo_label_loss,
+    pseudo_label_stats,
+    select_per_group,
+)
+from ..adapter import SegmentorOutput, resize_logits
+from ..checkpointing import recomputed
+from ..data_preprocessor import Batch
+from ..heads import ProjectionHead, unit_length
+from ..losses import Anchors, Keys, PeerContrastLoss
+from ..memories import ClassQueueBank
+from .base import SemiSegmentor
+from .mean_teacher import weak_and_strong
+
+TEACHING = ('cross', 'mutual', 'ensemble', 'dual')
+MIXES = (None, 'cutmix', 'classmix')
+
+
+class Pass(NamedTuple):
+    """What one student gave for the labeled and for the unlabeled images."""
+
+    labeled: SegmentorOutput
+    unlabeled: SegmentorOutput
+
+
+@MODELS.register_module()
+class CTT(SemiSegmentor):
+    """Cross teacher training (Xiao et al., Neurocomputing 2022).
+
+    Each student learns the labels, the pseudo labels of the *other* pairs' teachers,
+    and from features: confident cells from the bank of its own pair, unsure ones from
+    the other student where that is more confident, by
+    :class:`~mmsemiseg.models.losses.PeerContrastLoss`:
+
+    ``loss = sum over pairs of sup_weight * sup + ct_weight * ct + hc_weight * hc
+    + lc_weight * lc``
+
+    Teachers and students may see different views of one geometry. Needs a
+    :class:`~mmsemiseg.engine.hooks.MeanTeacherHook` where there are teachers, and a
+    :class:`~mmsemiseg.engine.hooks.MemoryHook` where features are contrasted.
+
+    Args:
+        num_pairs: n. One pair is a mean teacher.
+        teaching: Who labels for a student: ``'cross'``, the teachers of the other
+            pairs; ``'dual'``, all teachers; ``'ensemble'``, the mean of all teachers;
+            ``'mutual'``, the other students, there are no teachers.
+        feature: Where features are taken, see :class:`SegmentorAdapter`.
+        mix: ``'cutmix'`` or ``'classmix'`` of the unlabeled images; None.
+        sup_weight: Of the students' own losses.
+        ct_weight: Of the cross entropy with pseudo labels.
+        ct_reduce: ``'mean'`` or ``'sum'`` over those who label or, at the low level,
+            over the other students.
+        hc_weight: Of the high-level contrast.
+        lc_weight: Of the low-level contrast.
+        temperature: tau of the contrast.
+        threshold: phi in [0, 1]: cells with confidence above it are at the high level.
+        lc_direction: False lets unsure cells learn from less confident ones too.
+        lc_class: Whose class decides which keys are negatives at the low level: the
+            ``'own'`` or the ``'peer'``'s.
+        norm: ``'all'`` or ``'masked'``, see :class:`PeerContrastLoss`.
+        anchor_label: Class of a cell. ``'label'``: the label, where there is none the
+            student's own argmax; ``'self'``: always that; ``'teacher'``: the label,
+            where there is none the pseudo label that the student learns from.
+        normalize: Whether features are compared at unit length.
+        proj_channels: Width of a projector before the contrast; None: no projector.
+        max_anchors: Cells that are drawn for the contrast; None: all.
+        bank_size: N, features of each class in the bank of a pair.
+        bank_ready: The contrast begins when ``'all'`` queues are full, or ``'any'``;
+            ``'class'``: for each class when its own is.
+        enqueue_number: k, features of a class that enter in a step.
+        enqueue_select: Of those predicted as labeled the most confident, ``'top'``, or
+            ``'random'`` ones.
+        checkpointing: Compute the students' activations again in the backward pass
+            instead of keeping them, one student after the other.
+        load_heads: Whether a checkpoint fills the heads of the first pair; the others
+            always start by themselves.
+        views: Names of the teachers' and the students' view in the unlabeled stream.
+    """
+
+    def __init__(
+        self,
+        student: dict,
+        num_pairs: int = 2,
+        teaching: str = 'cross',
+        feature: str | int = 'pre_cls',
+        mix: str | None = None,
+        sup_weight: float = 1.0,
+        ct_weight: float = 1.0,
+        ct_reduce: str = 'mean',
+        hc_weight: float = 0.1,
+        lc_weight: float = 0.1,
+        temperature: float = 0.5,
+        threshold: float = 0.75,
+        lc_direction: bool = True,
+        lc_class: str = 'own',
+        norm: str = 'all',
+        anchor_label: str = 'label',
+        normalize: bool = True,
+        proj_channels: int | None = None,
+        max_anchors: int | None = None,
+        bank_size: int = 128,
+        bank_ready: str = 'all',
+        enqueue_number: int = 1,
+        enqueue_select: str = 'top',
+        checkpointing: bool = False,
+        load_heads: bool = False,
+        views: tuple[str, str] = ('weak', 'strong'),
+        teacher: dict | None = None,
+        predict_with: str | None = None,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        _check_choices(
+            teaching=(teaching, TEACHING),
+            mix=(mix, MIXES),
+            ct_reduce=(ct_reduce, ('mean', 'sum')),
+            lc_class=(lc_class, ('own', 'peer')),
+            anchor_label=(anchor_label, ('label', 'self', 'teacher')),
+            bank_ready=(bank_ready, ('all', 'any', 'class')),
+            enqueue_select=(enqueue_select, ('top', 'random')),
+        )
+        for name, value in dict(
+            sup_weight=sup_weight,
+            ct_weight=ct_weight,
+            hc_weight=hc_weight,
+            lc_weight=lc_weight,
+        ).items():
+            if not value >= 0:
+                raise ValueError(f'{name} must be at least 0, but got {value}')
+        contrast = hc_weight > 0 or lc_weight > 0
+        if feature is None:
+            raise ValueError('feature must not be None: CTT compares features')
+        if teaching == 'mutual' and num_pairs < 2:
+            raise ValueError(
+                "teaching='mutual' needs num_pairs of at least 2: students label for "
+                f'each other, but got {num_pairs}'
+            )
+        if teaching == 'mutual' and contrast:
+            raise ValueError(
+                "teaching='mutual' has no teachers to fill the banks: set hc_weight=0 "
+                f'and lc_weight=0, but got {hc_weight} and {lc_weight}'
+            )
+        if teaching == 'mutual' and teacher is not None:
+            raise ValueError(
+                "teaching='mutual' has no teachers: teacher must be None, but got "
+                f'{teacher}'
+            )
+        if lc_weight > 0 and num_pairs == 1:
+            raise ValueError(
+                'the low level needs a second student: with num_pairs=1 set '
+                f'lc_weight=0, but got {lc_weight}'
+            )
+        first = 'student' if num_pairs == 1 else 'student0'
+        super().__init__(
+            student,
+            teacher=None if teaching == 'mutual' else teacher or {},
+            feature=feature,
+            predict_with=predict_with or first,
+            data_preprocessor=data_preprocessor,
+            num_pairs=num_pairs,
+            load_heads=load_heads,
+        )
+        self.teaching = teaching
+        self.mix = mix
+        self.sup_weight = sup_weight
+        self.ct_weight = ct_weight
+        self.ct_reduce = ct_reduce
+        self.hc_weight = hc_weight
+        self.lc_weight = lc_weight
+        self.lc_class = lc_class
+        self.anchor_label = anchor_label
+        self.normalize = normalize
+        self.max_anchors = max_anchors
+        self.bank_ready = bank_ready
+        self.enqueue_number = enqueue_number
+        self.enqueue_select = enqueue_select
+        self.checkpointing = checkpointing
+        self.views = tuple(views)
+        self.banks = torch.nn.ModuleList()
+        self.contrast_loss = PeerContrastLoss(
+            self.num_classes, temperature, threshold, lc_direction, norm
+        )
+        if contrast:
+            self._make_banks(bank_size, proj_channels, teacher or {})
+        self._distinct = False
+
+    def _make_banks(self, size: int, proj_channels: int | None, teacher: dict) -> None:
+        dim = self.adapter.feature_channels(self.student)
+        for _ in self.pairs:
+            if proj_channels is not None:
+                head = ProjectionHead(dim, proj_channels)
+                self.head_pairs.append(self._make_pair(head, teacher))
+            width = proj_channels or dim
+            self.banks.append(ClassQueueBank(self.num_classes, size, width))
+
+    def loss(self, inputs: 'dict | Tensor', data_samples: list | None = None) -> dict:
+        if isinstance(inputs, Tensor):
+            return super().loss(inputs, data_samples)
+        self._check_distinct()
+        self.pending = {}
+        labeled = inputs['labeled']
+        weak, strong = weak_and_strong(inputs['unlabeled'], self.views)
+        said = self.labels(weak, strong)
+        images, said = self.mixed(strong, said)
+
+        losses, passes = {}, []
+        for index, pair in enumerate(self.pairs):
+            sup, output = self._run(pair.student, self.adapter.loss, *labeled)
+            passes.append(Pass(output, self._run(pair.student, self.adapter, images)))
+            losses.update(self._named(sup, index))
+        if said is None:  # mutual teaching by the passes themselves
+            valid = weak.valid & strong.valid
+            said = [self._read(one.unlabeled, images, valid) for one in passes]
+        for index, one in enumerate(passes):
+            sources = self.sources(index, said)
+            losses[self._key('loss_ct', index)] = self.ct_weight * self.taught(
+                one.unlabeled.logits, sources
+            )
+        weights = pixel_weights(said[0])
+        self.pending['pseudo'] = pseudo_label_stats(said[0], weights, self.num_classes)
+        if len(self.banks):
+            losses.update(self.contrast(labeled, passes, said))
+        return losses
+
+    def unsupervised_loss(self, inputs: dict) -> dict:
+        """All losses but the students' own."""
+        losses = self.loss(inputs)
+        return {k: v for k, v in losses.items() if not k.startswith('sup')}
+
+    def _run(self, network: torch.nn.Module, function, *args):
+        if self.checkpointing:
+            return recomputed(network, function, network, *args)
+        return function(network, *args)
+
+    # Pseudo labels
+
+    @torch.no_grad()
+    def labels(self, weak: Batch, strong: Batch) -> list[PseudoLabel] | None:
+        """What each pair says; None where students read it in the passes they learn."""
+        if self.teaching == 'mutual' and self.mix is None and weak is strong:
+            return None
+        kind = 'student' if self.teaching == 'mutual' else 'teacher'
+        outputs = [self.adapter(getattr(p, kind), weak.inputs) for p in self.pairs]
+        valid = weak.valid & strong.valid
+        if self.teaching != 'ensemble':
+            return [self._read(output, weak.inputs, valid) for output in outputs]
+        probs = [self._upsampled(one.logits, weak.inputs).softmax(1) for one in outputs]
+        mean = torch.stack(probs).mean(0)
+        return [pseudo_label(mean.log(), valid)] * len(self.pairs)
+
+    @torch.no_grad()
+    def _read(self, output: SegmentorOutput, images: Tensor, valid: Tensor):
+        return pseudo_label(self._upsampled(output.logits, images), valid)
+
+    def _upsampled(self, logits: Tensor, images: Tensor) -> Tensor:
+        return resize_logits(logits.float(), images.shape[-2:], self.align_corners)
+
+    def mixed(
+        self, strong: Batch, said: list[PseudoLabel] | None
+    ) -> tuple[Tensor, list[PseudoLabel] | None]:
+        """All pairs learn the same mixed images; ClassMix goes by the first labels."""
+        n, _, height, width = strong.inputs.shape
+        if self.mix is None or n == 1:
+            return strong.inputs, said
+        device = strong.inputs.device
+        partner = partners(n, device)
+        if self.mix == 'cutmix':
+            mask = cutmix_masks(n, height, width, device=device)
+        else:
+            mask = classmix_masks(said[0].label[partner], self.num_classes)
+        return mix(mask, partner, strong.inputs, said)
+
+    def sources(self, index: int, said: list[PseudoLabel]) -> list[PseudoLabel]:
+        """The pseudo labels that student ``index`` learns."""
+        if self.teaching == 'ensemble' or len(said) == 1:
+            return said[:1]
+        if self.teaching == 'dual':
+            return said
+        return said[:index] + said[index + 1 :]
+
+    def taught(self, logits: Tensor, sources: list[PseudoLabel]) -> Tensor:
+        """Cross entropy with pseudo labels, mean over the pixels."""
+        logits = self._upsampled(logits, sources[0].label)
+        terms = [
+            pseudo_label_loss(logits, source, pixel_weights(source))
+            for source in sources
+        ]
+        return self._reduced(terms)
+
+    def _reduced(self, terms: list[Tensor]) -> Tensor:
+        total = sum(terms)
+        return total / len(terms) if self.ct_reduce == 'mean' else total
+
+    # Contrast
+
+    def contrast(
+        self, labeled: Batch, passes: list[Pass], said: list[PseudoLabel]
+    ) -> dict[str, Tensor]:
+        """High- and low-level loss of each student, with the banks of all pairs."""
+        rows = [self.candidates(index, labeled) for index in range(len(self.pairs))]
+        self.pending['memory'] = {
+            f'{name}{index}': value
+            for index, new in enumerate(rows)
+            for name, value in new.items()
+        }
+        keys, ready = zip(*map(self._keys, self.banks, rows), strict=True)
+        anchors = [
+            self.anchors(index, labeled, one, self.sources(index, said)[0])
+            for index, one in enumerate(passes)
+        ]
+        anchors = self._drawn(anchors)
+        losses = {}
+        for index, mine in enumerate(anchors):
+            if self.hc_weight:
+                high = self.contrast_loss.high_level(
+                    _where(mine, ready[index]), keys[index]
+                )
+                losses[self._key('loss_hc', index)] = self.hc_weight * high
+            if self.lc_weight:
+                terms = [
+                    self.contrast_loss.low_level(
+                        _where(self._of_class(mine, peer), ready[index] & ready[other]),
+                        peer,
+                        [keys[index], keys[other]],
+                    )
+                    for other, peer in enumerate(anchors)
+                    if other != index
+                ]
+                losses[self._key('loss_lc', index)] = self.lc_weight * self._reduced(
+                    terms
+                )
+        return losses
+
+    def _keys(self, bank: ClassQueueBank, new: dict) -> tuple[Keys, Tensor]:
+        """The bank with this step's rows, and (C,) which classes take part."""
+        bank = copy.deepcopy(bank)
+        bank.enqueue(**new)
+        full = bank.ready('each')
+        if self.bank_ready == 'class':
+            return Keys(bank.features, bank.filled() & full[:, None]), full
+        begun = full.all() if self.bank_ready == 'all' else full.any()
+        return Keys(bank.features, bank.filled()), begun.expand_as(full)
+
+    def anchors(
+        self, index: int, labeled: Batch, one: Pass, source: PseudoLabel
+    ) -> Anchors:
+        """Cells of a student's maps of labeled, then of unlabeled images."""
+        head = self.head_pairs[index].student if len(self.head_pairs) else None
+        label = torch.cat([s.gt_sem_seg.data for s in labeled.data_samples]).long()
+        parts = []
+        for output, given, own in (
+            (one.labeled, label, self.anchor_label == 'self'),
+            (one.unlabeled, source.label, self.anchor_label != 'teacher'),
+        ):
+            features = self._embedded(head, output.features)
+            size = features.shape[2:]
+            with torch.no_grad():
+                given = F.interpolate(given[:, None].float(), size).long()[:, 0]
+                seen = pseudo_label(resize_logits(output.logits, size))
+                known = (given >= 0) & (given < self.num_classes)
+                known &= given != self.ignore_index
+                group = torch.where(known, seen.label if own else given, -1)
+            parts.append((_rows(features), group.flatten(), seen.confidence.flatten()))
+        return Anchors(*map(torch.cat, zip(*parts, strict=True)))
+
+    def _embedded(self, head: torch.nn.Module | None, features: Tensor) -> Tensor:
+        if head is not None:
+            return head(features)
+        return unit_length(features) if self.normalize else features.float()
+
+    def _drawn(self, anchors: list[Anchors]) -> list[Anchors]:
+        """The same cells of all students."""
+        number = len(anchors[0].group)
+        if self.max_anchors is None or self.max_anchors >= number:
+            return anchors
+        index = torch.randperm(number)[: self.max_anchors]
+        index = index.to(anchors[0].group.device, non_blocking=True)
+        return [Anchors(*(x[index] for x in one)) for one in anchors]
+
+    def _of_class(self, mine: Anchors, peer: Anchors) -> Anchors:
+        if self.lc_class == 'own':
+            return mine
+        return mine._replace(group=torch.where(mine.group >= 0, peer.group, -1))
+
+    @torch.no_grad()
+    def candidates(self, index: int, labeled: Batch) -> dict[str, Tensor]:
+        """Features of well predicted labeled pixels, and their class, or -1."""
+        output = self.adapter(self.pairs[index].teacher, labeled.inputs)
+        head = self.head_pairs[index].teacher if len(self.head_pairs) else None
+        features = self._embedded(head, output.features)
+        size = features.shape[2:]
+        label = torch.cat([s.gt_sem_seg.data for s in labeled.data_samples]).long()
+        label = F.interpolate(label[:, None].float(), size).long()[:, 0]
+        seen = pseudo_label(resize_logits(output.logits, size))
+        group = torch.where(seen.label == label, label, -1).flatten()
+        score = seen.confidence.flatten()
+        if self.enqueue_select == 'random':
+            score = torch.rand(len(score)).to(score.device, non_blocking=True)
+        number = min(self.enqueue_number, self.banks[index].size)
+        place, group = select_per_group(group, self.num_classes, number, score)
+        return dict(features=_rows(features)[place], group=group)
+
+    # Memory
+
+    @property
+    def has_memory(self) -> bool:
+        return len(self.banks) > 0
+
+    def update_memory(self, **rows: Tensor) -> None:
+        """Keep what the batches of a step left; :class:`MemoryHook` calls it."""
+        for index, bank in enumerate(self.banks):
+            bank.enqueue(rows[f'features{index}'], rows[f'group{index}'])
+
+    def _key(self, name: str, index: int) -> str:
+        return f'{name}{index}' if len(self.pairs) > 1 else name
+
+    def _named(self, sup: dict, index: int) -> dict:
+        return {
+            f'{self._key("sup", index)}.{key}': (
+                self.sup_weight * value if 'loss' in key else value
+            )
+            for key, value in sup.items()
+        }
+
+    def _check_distinct(self) -> None:
+        """Equal students would stay equal; they are compared once."""
+        if self._distinct:
+            return
+        first, *others = (list(pair.student.parameters()) for pair in self.pairs)
+        for number, params in enumerate(others, 1):
+            if all(map(torch.equal, first, params)):
+                raise ValueError(
+                    f'students 0 and {number} start with equal parameters, so they '
+                    'cannot teach each other: initialise their heads at random '
+                    '(load_heads=False)'
+                )
+        self._distinct = True
+
+
+def _where(anchors: Anchors, ready: Tensor) -> Anchors:
+    """Without the anchors of classes that do not take part yet."""
+    known = anchors.group >= 0
+    kept = known & ready[anchors.group.clamp(min=0)]
+    return anchors._replace(group=torch.where(kept, anchors.group, -1))
+
+
+def _rows(features: Tensor) -> Tensor:
+    """(N, D, h, w) -> (N * h * w, D)."""
+    return features.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _check_choices(**settings: tuple) -> None:
+    for name, (value, choices) in settings.items():
+        if value not in choices:
+            raise ValueError(f'{name} must be in {choices}, but got {value!r}')
