@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 def class_attention(
     rows: Tensor,
     filled: Tensor,
-    group: Tensor,
+    group: Tensor | None,
     weight: Tensor,
     scale: Tensor,
     shift: Tensor,
@@ -30,7 +30,7 @@ def class_attention(
     Args:
         rows: (L, T, D) in tiles of one class each, the classes ascend.
         filled: (L, T) bool, where there is a row.
-        group: (L,) int64, the class of a tile.
+        group: (L,) int64, the class of a tile; None: tile c is of class c, L = C.
         weight: (C, D, H) W.
         scale, shift: (C, H) of BatchNorm.
         out: (C, H) v.
@@ -54,7 +54,7 @@ def class_attention(
             offset = shift - mean * factor
             hidden = torch.addcmul(_of(offset, group), hidden, _of(factor, group))
             hidden = F.leaky_relu(hidden, slope)
-            scores = torch.bmm(hidden, out[group][..., None])[..., 0]
+            scores = torch.bmm(hidden, _of(out, group).transpose(1, 2))[..., 0]
             nothing = torch.zeros_like(shift)
             return scores, count, nothing, nothing
         sums = torch.bmm(filled.to(rows)[:, None], rows)[:, 0]
@@ -91,7 +91,7 @@ class _Attention(torch.autograd.Function):
         )
         ctx.slope = slope
         ctx.mark_non_differentiable(variance)
-        return torch.bmm(active, out[group][..., None])[..., 0], variance
+        return torch.bmm(active, _of(out, group).transpose(1, 2))[..., 0], variance
 
     @staticmethod
     @once_differentiable
@@ -115,19 +115,21 @@ class _Attention(torch.autograd.Function):
         return None, None, None, None, d_weight, d_scale, d_shift, d_out, None, None
 
 
-def _of(values: Tensor, group: Tensor) -> Tensor:
+def _of(values: Tensor, group: Tensor | None) -> Tensor:
     """(C, H) -> (L, 1, H)."""
-    return values[group][:, None]
+    return (values if group is None else values[group])[:, None]
 
 
-def _class_sums(values: Tensor, group: Tensor, classes: int) -> Tensor:
+def _class_sums(values: Tensor, group: Tensor | None, classes: int) -> Tensor:
     """(L, ...) -> (C, ...)."""
+    if group is None:
+        return values
     return values.new_zeros(classes, *values.shape[1:]).index_add_(0, group, values)
 
 
-def _product(rows: Tensor, group: Tensor, weight: Tensor) -> Tensor:
+def _product(rows: Tensor, group: Tensor | None, weight: Tensor) -> Tensor:
     """(L, T, D) rows by the (D, H) weights of their class -> (L, T, H)."""
-    if len(rows) == len(weight):  # as many tiles as classes: group is 0 to C - 1
+    if group is None:
         return torch.bmm(rows, weight)
     if not _is_grouped(rows, weight):
         return torch.bmm(rows, weight[group])
@@ -136,9 +138,9 @@ def _product(rows: Tensor, group: Tensor, weight: Tensor) -> Tensor:
     return flat.unflatten(0, rows.shape[:2])
 
 
-def _outer(rows: Tensor, group: Tensor, grad: Tensor, classes: int) -> Tensor:
+def _outer(rows: Tensor, group: Tensor | None, grad: Tensor, classes: int) -> Tensor:
     """Sum of row x grad over the rows of each class -> (C, D, H)."""
-    if len(rows) == classes:
+    if group is None:
         return torch.bmm(rows.transpose(1, 2), grad)
     if not _is_grouped(rows, grad):
         return _class_sums(torch.bmm(rows.transpose(1, 2), grad), group, classes)

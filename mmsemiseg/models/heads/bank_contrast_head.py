@@ -42,7 +42,7 @@ class BankContrastHead(BaseModule):
         )
         self.unit_keys = unit_keys
 
-    def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, rows: Tensor, mask: Tensor | None = None) -> Tensor:
         """(n, in_channels) v and (n,) bool, those that count -> (n, D) p."""
         return self.prediction(self.projection(rows, mask), mask)
 

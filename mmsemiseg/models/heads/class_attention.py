@@ -66,10 +66,11 @@ class ClassAttention(BaseModule):
 
     def of_keys(self, keys: Tensor, filled: Tensor) -> Tensor:
         """(C, N, D) of each class, where (C, N) filled -> (C, N) weights, else 0."""
-        group = torch.arange(self.num_classes, device=keys.device)
-        return self._weights(keys, filled, group)
+        return self._weights(keys, filled)
 
-    def _weights(self, rows: Tensor, filled: Tensor, group: Tensor) -> Tensor:
+    def _weights(
+        self, rows: Tensor, filled: Tensor, group: Tensor | None = None
+    ) -> Tensor:
         statistics = None
         if not self.training:
             statistics = self.running_mean, self.running_var
@@ -86,7 +87,8 @@ class ClassAttention(BaseModule):
         )
         if self.training:
             update_running(self, count, mean, variance)
-        scores = scores + self.second_bias[group][:, None]
+        bias = self.second_bias if group is None else self.second_bias[group]
+        scores = scores + bias[:, None]
         return torch.where(filled, scores.sigmoid(), 0)
 
 

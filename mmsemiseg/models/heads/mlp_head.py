@@ -37,6 +37,6 @@ class MLPHead(BaseModule):
         self.activation = nn.ReLU(inplace=True)
         self.second = nn.Linear(hidden_channels, channels)
 
-    def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, rows: Tensor, mask: Tensor | None = None) -> Tensor:
         """(n, D) and (n,) bool -> (n, D'); other rows do not enter the statistics."""
         return self.second(self.activation(self.norm(self.first(rows), mask)))

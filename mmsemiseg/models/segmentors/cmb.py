@@ -32,6 +32,7 @@ from ..losses import balanced
 from ..memories import ClassQueueBank, FrequencyWindow
 from .base import SemiSegmentor
 
+COMPACT = ('cpu',)  # devices where it costs nothing to know how many rows count
 RANKS = dict(highest='top', lowest='lowest', random='random')
 
 
@@ -357,8 +358,9 @@ class CMB(SemiSegmentor):
         if self.contrast_joint:
             cells = [tuple(map(torch.cat, zip(*cells, strict=True)))]
         loss = 0
-        for rows, group in cells:
-            vectors = head(rows, group >= 0)
+        for part in cells:
+            (rows, group), counts = _compact(*part)
+            vectors = head(rows, counts)
             weights = None
             if self.attention:
                 weights = head.attention['prediction'](vectors, group)
@@ -395,11 +397,20 @@ class CMB(SemiSegmentor):
             )
             group = group.masked_fill(~good, -1)
         group = torch.where((group >= 0).sum() > 1, group, -1)
-        vectors = head.projection(rows, group >= 0)
-        return self.selected(head, vectors.float(), group, len(labeled.inputs))
+        images = len(labeled.inputs)
+        image = torch.arange(images, device=group.device)
+        image = image.repeat_interleave(len(group) // images)
+        (rows, group, image), counts = _compact(rows, group, image)
+        vectors = head.projection(rows, counts).float()
+        return self.selected(head, vectors, group, image, images)
 
     def selected(
-        self, head: BankContrastHead, rows: Tensor, group: Tensor, images: int
+        self,
+        head: BankContrastHead,
+        rows: Tensor,
+        group: Tensor,
+        image: Tensor,
+        images: int,
     ) -> dict[str, Tensor]:
         """The best ones of each class, in their order; all if there are few."""
         if self.bank_rank == 'random':
@@ -412,8 +423,6 @@ class CMB(SemiSegmentor):
             number = min(number * images, self.bank.size)
             index, group = select_per_group(group, classes, number, score, lowest)
         else:
-            image = torch.arange(images, device=group.device)
-            image = image.repeat_interleave(len(group) // images)
             part = torch.where(group >= 0, image * classes + group, -1)
             number = min(number, self.bank.size)
             index, part = select_per_group(
@@ -479,6 +488,20 @@ def _one_view(unlabeled: 'dict | Batch') -> Batch:
 def _labels(batch: Batch) -> Tensor:
     """(N, H, W) int64."""
     return torch.cat([sample.gt_sem_seg.data for sample in batch.data_samples]).long()
+
+
+def _compact(rows: Tensor, group: Tensor, *others: Tensor) -> tuple[tuple, Tensor]:
+    """Rows of no class are left out where that does not wait for the device.
+
+    Returns:
+        The rows, groups, ..., and a mask of those that count, None if all do.
+    """
+    counts = group >= 0
+    if counts.device.type not in COMPACT:
+        return (rows, group, *others), counts
+    if not counts.all():
+        rows, group, *others = (x[counts] for x in (rows, group, *others))
+    return (rows, group, *others), None
 
 
 def _zero(head: BankContrastHead, features: Tensor) -> Tensor:

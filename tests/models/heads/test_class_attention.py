@@ -85,6 +85,20 @@ def test_a_class_without_a_second_row_keeps_its_statistics():
         assert not torch.equal(old[0], new[0])
 
 
+@pytest.mark.parametrize('absent', range(CLASSES))
+def test_few_rows_without_those_of_a_class(absent):
+    """There are as many tiles as classes then, but not one of each class."""
+    ours = attention()
+    reference = published(ours)
+    rows, group = case(0, n=12)
+    group = torch.arange(12) % CLASSES
+    group[group == absent] = 255
+    got = ours(rows, group)
+    for c, module in enumerate(reference):
+        if c != absent:
+            assert_close(got[group == c], module(rows[group == c])[:, 0])
+
+
 def test_every_parameter_gets_a_gradient_of_its_class_alone():
     ours = attention()
     rows, group = case(0)

@@ -43,6 +43,25 @@ def test_masked_norm_equals_batch_norm_of_the_gathered_rows(seed):
     assert_close(ours.eval()(x, mask)[mask], norm.eval()(x[mask]))
 
 
+def test_without_a_mask_all_rows_count():
+    norm, ours = twins()
+    x, _ = rows()
+    assert_close(ours(x), norm(x))
+    assert_close(ours.running_var, norm.running_var)
+    assert_close(ours.eval()(x), norm.eval()(x))
+    masked, ours = twins()[1], twins()[1]
+    assert_close(masked(x, torch.ones(len(x)) > 0), ours(x))
+
+
+@pytest.mark.parametrize('count', [0, 1])
+def test_few_rows_without_a_mask(count):
+    _, ours = twins()
+    before = ours.running_mean.clone()
+    y = ours(torch.ones(count, 4, dtype=torch.float64))
+    assert y.isfinite().all()
+    assert torch.equal(ours.running_mean, before)
+
+
 @pytest.mark.parametrize('count', [0, 1])
 def test_fewer_than_two_rows_are_finite_and_move_nothing(count):
     _, ours = twins()
