@@ -296,26 +296,36 @@ def _iteration(number: int) -> Iterator[None]:
 def _parts_of(model: SemiSegmentor, counter: PartCounter, images: Counter):
     """Let the counter know when a part of the model runs."""
 
-    def seen(name: str, function):
-        def forward(inputs: Tensor, *args, **kwargs):
+    def see_images(name: str, function):
+        def forward(module: nn.Module, inputs: Tensor, *args, **kwargs):
             images[name] += len(inputs)
-            return function(inputs, *args, **kwargs)
+            return function(module, inputs, *args, **kwargs)
 
         return forward
 
-    def wrap(owner, attribute: str, part: str) -> None:
-        made = counter.wrap(part, getattr(owner, attribute))
-        stack.enter_context(_replaced(owner, attribute, made))
-
     with ExitStack() as stack:
         for module, part in _modules(model):
-            wrap(module, 'forward', part)
+            made = counter.wrap(part, type(module).forward)
+            stack.enter_context(_with_forward(module, made))
         for name, network in model.networks.items():
-            made = seen(name, network.backbone.forward)
-            stack.enter_context(_replaced(network.backbone, 'forward', made))
-        for module, attribute, part in _functions():
-            wrap(module, attribute, part)
+            made = see_images(name, type(network.backbone).forward)
+            stack.enter_context(_with_forward(network.backbone, made))
+        for module, name, part in _functions():
+            made = counter.wrap(part, getattr(module, name))
+            stack.enter_context(_replaced(module, name, made))
         yield
+
+
+@contextmanager
+def _with_forward(module: nn.Module, forward) -> Iterator[None]:
+    """Through a class of its own: ``module.forward`` is left to what a step sets."""
+    kind = type(module)
+    place = dict(forward=forward, __module__=kind.__module__)
+    module.__class__ = type(kind.__name__, (kind,), place)
+    try:
+        yield
+    finally:
+        module.__class__ = kind
 
 
 def _modules(model: SemiSegmentor) -> Iterator[tuple[nn.Module, str]]:
@@ -354,17 +364,13 @@ def _functions() -> Iterator[tuple]:
 
 
 @contextmanager
-def _replaced(owner, name: str, value) -> Iterator[None]:
-    own = name in vars(owner)
-    before = getattr(owner, name)
-    setattr(owner, name, value)
+def _replaced(module, name: str, value) -> Iterator[None]:
+    before = getattr(module, name)
+    setattr(module, name, value)
     try:
         yield
     finally:
-        if own:
-            setattr(owner, name, before)
-        else:
-            delattr(owner, name)
+        setattr(module, name, before)
 
 
 def _shapes(part) -> dict | list:
