@@ -11,6 +11,7 @@ from ...functional import (
     PseudoLabel,
     classmix_masks,
     cutmix_masks,
+    keep_mask,
     mix,
     partners,
     pixel_weights,
@@ -40,6 +41,8 @@ class MeanTeacher(SemiSegmentor):
 
     Args:
         threshold: Keep pixels with confidence >= threshold, in [0, 1]; None keeps all.
+        share_threshold: Multiply the loss by the share of valid pixels with confidence
+            >= this, in [0, 1]; None: by 1. ClassMix has 0.968, and threshold=None.
         confidence_power: Weight each kept pixel by confidence ** power; None: by 1.
         soft_labels: Learn the teacher's probabilities instead of its argmax.
         temperature: Of the soft labels.
@@ -59,6 +62,7 @@ class MeanTeacher(SemiSegmentor):
         self,
         student: dict,
         threshold: float | None = 0.9,
+        share_threshold: float | None = None,
         confidence_power: float | None = None,
         soft_labels: bool = False,
         temperature: float = 1.0,
@@ -88,6 +92,7 @@ class MeanTeacher(SemiSegmentor):
         _check_choice('mix', mix, MIXES)
         _check_choice('norm', norm, NORMS)
         _check_number('threshold', 0 if threshold is None else threshold, 1)
+        _check_number('share_threshold', share_threshold or 0, 1)
         _check_number('confidence_power', confidence_power or 0)
         _check_number('unsup_weight', unsup_weight)
         _check_range('cutmix_area', cutmix_area, 1)
@@ -99,6 +104,7 @@ class MeanTeacher(SemiSegmentor):
         if ramp_up is not None:
             schedules.ramp_up(0, **ramp_up)
         self.threshold = threshold
+        self.share_threshold = share_threshold
         self.confidence_power = confidence_power
         self.soft_labels = soft_labels
         self.temperature = temperature
@@ -119,6 +125,7 @@ class MeanTeacher(SemiSegmentor):
         logits = resize_logits(output.logits, images.shape[2:], self.align_corners)
         weights = pixel_weights(pseudo, self.threshold, self.confidence_power)
         loss = pseudo_label_loss(logits, pseudo, weights, self.norm)
+        loss = loss * self.share(pseudo)
         stats = pseudo_label_stats(pseudo, weights, self.num_classes)
         self.pending['pseudo'] = stats
         return dict(loss_unsup=self.unsup_weight * self.ramp() * loss)
@@ -136,7 +143,9 @@ class MeanTeacher(SemiSegmentor):
             return strong.inputs, pseudo
         n, _, height, width = strong.inputs.shape
         if n == 1:
-            self._warn_of_one_image()
+            if not self._warned:
+                warn_of_one_image(self.mix)
+            self._warned = True
             return strong.inputs, pseudo
         device = strong.inputs.device
         partner = partners(n, device)
@@ -148,14 +157,12 @@ class MeanTeacher(SemiSegmentor):
             mask = classmix_masks(pseudo.label[partner], self.num_classes)
         return mix(mask, partner, strong.inputs, pseudo)
 
-    def _warn_of_one_image(self) -> None:
-        if not self._warned:
-            warnings.warn(
-                f"mix='{self.mix}' has no effect: the unlabeled stream has "
-                'batch_size=1, and an image is never mixed with itself',
-                stacklevel=2,
-            )
-        self._warned = True
+    def share(self, pseudo: PseudoLabel) -> 'Tensor | float':
+        """Factor of the loss by the confidence of the mixed batch, in [0, 1]."""
+        if self.share_threshold is None:
+            return 1.0
+        confident = keep_mask(pseudo, self.share_threshold).sum()
+        return confident / pseudo.valid.sum().clamp(min=1)
 
     def ramp(self) -> float:
         """Factor of the unsupervised loss at this iteration, in [0, 1]."""
@@ -183,6 +190,14 @@ def weak_and_strong(
             f'{tuple(weak.inputs.shape[2:])} and {tuple(strong.inputs.shape[2:])}'
         )
     return weak, strong
+
+
+def warn_of_one_image(name: str) -> None:
+    warnings.warn(
+        f"mix='{name}' has no effect: the unlabeled stream has batch_size=1, and an "
+        'image is never mixed with itself',
+        stacklevel=2,
+    )
 
 
 def _check_choice(name: str, value, choices: tuple) -> None:

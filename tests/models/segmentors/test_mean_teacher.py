@@ -98,6 +98,34 @@ def test_loss_equals_the_slow_reference(threshold, power, soft, temperature, nor
     assert losses['loss_unsup'] > 0
 
 
+@pytest.mark.parametrize('share_threshold', [0.0, 0.7, 0.9])
+def test_the_loss_times_the_share_of_confident_pixels(share_threshold):
+    data = streams(valid=half_valid())
+    settings = dict(mix=None, threshold=None)
+    model = make(share_threshold=share_threshold, **settings)
+    views = data['unlabeled']
+    with torch.no_grad():
+        teacher = logits_at_full_size(model.teacher, views['weak'].inputs, 'eval')
+    confident = teacher.softmax(1).amax(1)[:, half_valid()] >= share_threshold
+    share = confident.float().mean()
+    if share_threshold:  # it divides the pixels
+        assert 0.1 < share < 0.9
+    got = model.unsupervised_loss(data)['loss_unsup']
+    assert_close(got, share * make(**settings).unsupervised_loss(data)['loss_unsup'])
+
+
+def test_the_share_is_of_the_mixed_images(monkeypatch):
+    model, data = make(mix='classmix', threshold=None, share_threshold=0.5), streams()
+    ones = torch.ones(2, 32, 32)
+    mixed = PseudoLabel(ones.long(), 0.25 * ones, ones.bool())
+    mixed.confidence[0, :8] = 0.5  # the threshold itself counts
+    strong = data['unlabeled']['strong'].inputs
+    monkeypatch.setattr(model, 'mixed', lambda *args: (strong, mixed))
+    got = model.unsupervised_loss(data)['loss_unsup']
+    model.share_threshold = None
+    assert_close(got, model.unsupervised_loss(data)['loss_unsup'] / 8)
+
+
 def test_the_teacher_sees_the_weak_and_the_student_the_strong_view():
     model, data = make(mix=None, threshold=None), streams()
     seen = {}
@@ -267,7 +295,8 @@ def test_pasted_padding_gives_no_gradient(monkeypatch):
 @pytest.mark.parametrize('norm', NORMS)
 @pytest.mark.parametrize('kind', [None, 'cutmix', 'classmix'])
 def test_all_padding_is_a_finite_zero(norm, kind):
-    model = make(mix=kind, norm=norm, threshold=None, confidence_power=1.0)
+    settings = dict(threshold=None, confidence_power=1.0, share_threshold=0.5)
+    model = make(mix=kind, norm=norm, **settings)
     data = streams(valid=torch.zeros(32, 32, dtype=torch.bool))
     loss = model.unsupervised_loss(data)['loss_unsup']
     assert loss.item() == 0
@@ -379,6 +408,8 @@ def test_a_stream_without_views_is_both():
         (dict(threshold=1.5), r'threshold must be in \[0, 1\], but got 1.5'),
         (dict(threshold=-0.1), r'threshold must be in \[0, 1\], but got -0.1'),
         (dict(threshold=math.nan), 'threshold must be .* nan'),
+        (dict(share_threshold=2), r'share_threshold must be in \[0, 1\], but got 2'),
+        (dict(share_threshold=math.nan), 'share_threshold must be .* nan'),
         (dict(confidence_power=-1), r'confidence_power must be .* got -1'),
         (dict(mix='mixup'), r"mix must be in .*'cutmix'.* got 'mixup'"),
         (dict(norm='mean'), r"norm must be in .*'weights'.* got 'mean'"),
