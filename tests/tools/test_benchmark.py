@@ -365,7 +365,8 @@ def test_batches_ahead_are_not_timed(pipeline, monkeypatch):
 
 def test_documented_commands(load_tool):
     text = (ROOT / 'docs' / 'benchmarks.md').read_text().replace('\\\n', ' ')
-    commands = [x.split() for x in text.splitlines() if x.startswith('python tools/')]
+    start = 'python tools/benchmark/'
+    commands = [x.split() for x in text.splitlines() if x.startswith(start)]
     assert len(commands) == 2
     for _, tool, *words in commands:
         args = load_tool(f'benchmark/{Path(tool).stem}').parse_args(words)
