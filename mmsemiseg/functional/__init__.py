@@ -5,6 +5,7 @@ from .class_attention import class_attention
 from .class_balance import balance_weights, class_counts, label_weights
 from .contrast import (
     class_mean,
+    class_shares,
     info_nce,
     logsumexp_without,
     masked_mean,
@@ -40,6 +41,7 @@ __all__ = [
     'class_attention',
     'class_counts',
     'class_mean',
+    'class_shares',
     'classmix_masks',
     'cutmix_masks',
     'ema_decay',

@@ -156,14 +156,25 @@ def class_mean(
         A scalar, 0 without anchors.
     """
     loss = _at_least_float(loss)
+    shares = class_shares(group, num_groups, loss.dtype)
+    if weight is not None:
+        shares = shares * weight
+    return torch.where(shares > 0, loss * shares, 0).sum()
+
+
+def class_shares(
+    group: Tensor, num_groups: int, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """What an anchor counts in :func:`class_mean`: 1 / (C * anchors of its class).
+
+    Returns:
+        (A,); 0 for anchors outside of 0 to C - 1.
+    """
     known = (group >= 0) & (group < num_groups)
     index = group.masked_fill(~known, num_groups)
-    count = loss.new_zeros(num_groups + 1)
-    count = count.scatter_add(0, index, torch.ones_like(loss))
-    terms = loss / count[index]
-    if weight is not None:
-        terms = terms * weight
-    return torch.where(known, terms, 0).sum() / num_groups
+    count = torch.zeros(num_groups + 1, dtype=dtype, device=group.device)
+    count.scatter_add_(0, index, torch.ones_like(index, dtype=dtype))
+    return torch.where(known, 1 / (num_groups * count[index]), 0)
 
 
 def masked_mean(loss: Tensor, mask: Tensor, count: Tensor | None = None) -> Tensor:

@@ -7,13 +7,14 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...functional import (
-    class_mean,
+    class_shares,
     group_logsumexp,
     info_nce,
     mean_over_own_keys,
     paired_logit,
 )
 
+COMPACT = ('cpu',)  # devices where it costs nothing to know how many are active
 NORMS = ('all', 'masked')
 
 
@@ -90,25 +91,25 @@ class PeerContrastLoss(nn.Module):
 
     def high_level(self, anchors: Anchors, bank: Keys) -> Tensor:
         """Scalar; 0 without a confident anchor, a positive or a negative."""
-        features, group, confidence = anchors
-        active = (confidence > self.threshold) & (group >= 0)
-        acting = torch.where(active, group, -1)
-        negatives = self._negatives(features, acting, [bank])
-        terms = mean_over_own_keys(
-            features, acting, *(x.detach() for x in bank), negatives, self.temperature
-        )
-        return self._mean(terms, group, active)
+        active = (anchors.confidence > self.threshold) & (anchors.group >= 0)
+        places = _places(active)
+        features, group = anchors.features[places], _acting(anchors, active)[places]
+        negatives = self._negatives(features, group, [bank])
+        own = bank.features.detach(), bank.filled
+        terms = mean_over_own_keys(features, group, *own, negatives, self.temperature)
+        return self._mean(terms, places, anchors, active)
 
     def low_level(self, anchors: Anchors, peer: Anchors, banks: list[Keys]) -> Tensor:
         """Scalar; 0 without an unsure anchor, or without a negative."""
-        features, group, confidence = anchors
-        active = (confidence <= self.threshold) & (group >= 0)
+        active = (anchors.confidence <= self.threshold) & (anchors.group >= 0)
         if self.direction:
-            active &= confidence < peer.confidence
-        negatives = self._negatives(features, torch.where(active, group, -1), banks)
-        positive = paired_logit(features, peer.features.detach(), self.temperature)
-        terms = torch.where(active, info_nce(negatives, positive), 0)
-        return self._mean(terms, group, active)
+            active &= anchors.confidence < peer.confidence
+        places = _places(active)
+        features, group = anchors.features[places], _acting(anchors, active)[places]
+        negatives = self._negatives(features, group, banks)
+        others = peer.features.detach()[places]
+        terms = info_nce(negatives, paired_logit(features, others, self.temperature))
+        return self._mean(terms, places, anchors, active)
 
     def _negatives(self, features: Tensor, group: Tensor, banks: list[Keys]) -> Tensor:
         rows, groups = zip(*(bank.flat() for bank in banks), strict=True)
@@ -121,7 +122,18 @@ class PeerContrastLoss(nn.Module):
             self.temperature,
         )
 
-    def _mean(self, terms: Tensor, group: Tensor, active: Tensor) -> Tensor:
-        if self.norm == 'masked':
-            group = torch.where(active, group, -1)
-        return class_mean(terms, group, self.num_classes, active.to(terms.dtype))
+    def _mean(self, terms: Tensor, places, anchors: Anchors, active: Tensor) -> Tensor:
+        """Over the classes and Z_c, of the terms of the anchors at ``places``."""
+        counted = anchors.group if self.norm == 'all' else _acting(anchors, active)
+        share = class_shares(counted, self.num_classes)
+        return (terms * torch.where(active, share, 0).to(terms.dtype)[places]).sum()
+
+
+def _places(active: Tensor) -> Tensor | slice:
+    """The active anchors where that does not wait for the device, else all."""
+    return active.nonzero()[:, 0] if active.device.type in COMPACT else slice(None)
+
+
+def _acting(anchors: Anchors, active: Tensor) -> Tensor:
+    """(A,) class, -1 for the others."""
+    return torch.where(active, anchors.group, -1)
