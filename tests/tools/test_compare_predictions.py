@@ -109,6 +109,74 @@ def test_the_score_is_that_of_the_test_loop(tool, runs, tmp_path):
     assert scores(tmp_path)['A'][1] == pytest.approx(float(expected), abs=0.005)
 
 
+@pytest.fixture(scope='module')
+def ctt(tmp_path_factory):
+    """(config:checkpoint, the model) of two pairs of student and teacher."""
+    folder = tmp_path_factory.mktemp('ctt')
+    model = dict(type='CTT', student=tiny_student(), bank_size=2)
+    cfg = config(write_data(folder / 'data'), folder / 'ctt', model)
+    model = build(cfg).model
+    for number, network in enumerate(model.networks.values()):
+        spread(network, number)
+    return save(folder / 'ctt', cfg, model), model.cpu().eval()
+
+
+PAIRED = ['student0', 'student1', 'teacher0', 'teacher1']
+MEANS = ['mean', 'mean_students', 'mean_teachers']
+
+
+def test_networks_of_pairs_and_their_means(tool, ctt):
+    from figure_common import Source, dataset_infos, load_network
+
+    text, model = ctt
+    labels = []
+    for name in [*PAIRED, *MEANS]:
+        network = load_network(Source(f'A={text}:{name}'), 'cpu')
+        info = dataset_infos([network.data])[0]
+        labels.append(network.predict(info))
+        data = network.prepare(network.load(info))
+        expected = model.predict_as(name, **data)[0].pred_sem_seg.data[0]
+        assert (labels[-1] == expected.numpy()).all()
+    different = {label.tobytes() for label in labels}
+    assert len(different) == len(labels)
+    with pytest.raises(ValueError, match=r"'mean_teachers'\], but got 'student2'"):
+        load_network(Source(f'A={text}:student2'), 'cpu')
+
+
+def test_all_images_in_one_grid(tool, ctt, tmp_path):
+    networks = [f'{name}={ctt[0]}:{name}' for name in ('student0', 'mean_teachers')]
+    options = ['--out', str(tmp_path), '--height', '64', '--device', 'cpu', '--grid']
+    tool.main([*networks, *options])
+    grid = cv2.imread(str(tmp_path / 'grid.png'))
+    assert grid.shape[1] == 4 * 64
+    for number in range(3):
+        (path,) = tmp_path.glob(f'{number:02d}_*.png')
+        top = 24 + 64 * number
+        assert (grid[top : top + 64] == cv2.imread(str(path))[24:88]).all()
+
+
+def test_a_grid_of_images_of_several_sizes(tool, ctt):
+    from figure_common import Source, load_network
+
+    network = load_network(Source(f'A={ctt[0]}'), 'cpu')
+    wide, tall = np.zeros((10, 20, 3), np.uint8), np.ones((20, 10, 3), np.uint8)
+    label = np.zeros((2, 2), int)
+    found = [
+        tool.Comparison(dict(image=wide, A=wide), [label], dict(A=np.nan)),
+        tool.Comparison(dict(image=tall, truth=tall, A=tall), [label], dict(A=50.0)),
+    ]
+    grid = tool.grid(found, network, 10)
+    assert grid.shape[1] == 3 * 20
+    first, second = grid[24:34], grid[34:44]
+    assert (first[:, :20] == 0).all() and (first[:, 20:40] == 255).all()
+    assert (first[:, 40:] == 0).all()
+    columns = np.split(second, 3, 1)
+    for column in columns:
+        inside = (column == 1).all((0, 2))
+        assert inside.tolist() == [7 <= x < 12 for x in range(20)]
+        assert (column[:, ~inside] == 255).all()
+
+
 def test_images_of_a_folder_drawn_by_the_seed(tool, runs, tmp_path):
     data = data_of(runs)
     arguments = [
@@ -201,6 +269,8 @@ def test_networks_of_other_classes_or_one_name(tool, runs, tmp_path):
     )
     with pytest.raises(ValueError, match='C: the test data of .* no names of classes'):
         tool.main([f'C={tmp_path / "none.py"}:{checkpoint}', '--device', 'cpu'])
+    with pytest.raises(ValueError, match='truth is the name of another column'):
+        tool.main([f'truth={runs["sup"]}', '--device', 'cpu'])
     with pytest.raises(ValueError, match='different names'):
         tool.main([f'A={runs["sup"]}'] * 2 + ['--device', 'cpu'])
 

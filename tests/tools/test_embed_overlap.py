@@ -138,13 +138,13 @@ def test_layout_is_common_and_repeatable(tool):
     generator = torch.Generator().manual_seed(0)
     one = torch.nn.functional.normalize(torch.randn(20, 4, generator=generator), dim=1)
     points = tool.Points([one, one.flip(1), one], torch.zeros(20))
-    found = tool.lay_out(points, 5, 0)
+    found = tool.lay_out_places(points, 5, 0)
     assert found.shape == (3, 20, 2) and np.isfinite(found).all()
-    assert (tool.lay_out(points, 5, 0) == found).all()
+    assert (tool.lay_out_places(points, 5, 0) == found).all()
     apart = np.linalg.norm(found[0] - found[2], axis=1).mean()
     assert apart < np.linalg.norm(found[0] - found[1], axis=1).mean()
     with pytest.raises(ValueError, match='below the number of points, 60, but got 60'):
-        tool.lay_out(points, 60, 0)
+        tool.lay_out_places(points, 60, 0)
 
 
 def test_thinning_keeps_the_places_together(tool):

@@ -3,7 +3,8 @@
 One picture an image: image | truth | a column for each network, with its mIoU on that
 image, and the classes below. Networks of any method and plain mmseg segmentors work;
 each predicts by the test pipeline and the test_cfg of its own config. NETWORK is
-student, teacher or mean. The images are drawn at random, not chosen.
+student, teacher or mean; of several pairs student0, teacher1, ..., mean, mean_students
+or mean_teachers. The images are drawn at random, not chosen.
 
 examples:
   python tools/analysis_tools/compare_predictions.py \\
@@ -11,14 +12,16 @@ examples:
       MeanTeacher=work_dirs/mt/config.py:work_dirs/mt/iter_9.pth:teacher \\
       --count 6 --seed 0 --out predictions
   python tools/analysis_tools/compare_predictions.py NAME=config.py:last.pth \\
-      --images photos --masks masks
+      --images photos --masks masks --grid
 """
 
 import argparse
 import csv
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from mmsemiseg.utils.overlay import overlay, titled_row
@@ -54,6 +57,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     parser.add_argument('--height', type=int, default=240, help='of a column [240]')
     parser.add_argument('--alpha', type=float, default=0.6, help='of colours [0.6]')
+    parser.add_argument(
+        '--grid', action='store_true', help='also all images in one picture: grid.png'
+    )
     return parser.parse_args(argv)
 
 
@@ -72,11 +78,18 @@ def image_miou(label: np.ndarray, truth: np.ndarray, num_classes: int) -> float:
     return 100 * float(ious.mean()) if ious.size else float('nan')
 
 
-def compare(networks: list[Network], info: dict, height: int, alpha: float):
-    """The picture of one image, and the mIoU of each network (NaN without truth)."""
+class Comparison(NamedTuple):
+    """What is shown of one image."""
+
+    columns: dict[str, np.ndarray]  # title -> picture (H, W, 3)
+    labels: list[np.ndarray]  # truth, if there is one, and predictions
+    scores: dict[str, float]  # mIoU of each network; NaN without truth
+
+
+def compare(networks: list[Network], info: dict, alpha: float) -> Comparison:
     classes, palette = networks[0].classes, networks[0].palette
     image, truth = read_image(networks[0], info)
-    columns, labels, scores = dict(image=image), [], []
+    columns, labels, scores = dict(image=image), [], {}
     if truth is not None:
         columns['truth'] = overlay(image, truth, palette, alpha)
         labels.append(truth)
@@ -90,27 +103,73 @@ def compare(networks: list[Network], info: dict, height: int, alpha: float):
         score = float('nan')
         if truth is not None:
             score = image_miou(label, truth, len(classes))
-        title = network.name if np.isnan(score) else f'{network.name} {score:.1f}'
-        columns[title] = overlay(image, label, palette, alpha)
+        columns[network.name] = overlay(image, label, palette, alpha)
         labels.append(label)
-        scores.append(score)
+        scores[network.name] = score
+    return Comparison(columns, labels, scores)
+
+
+def one_row(found: Comparison, network: Network, height: int) -> np.ndarray:
+    """The picture of one image; titles have the scores."""
+    columns = {}
+    for name, picture in found.columns.items():
+        score = found.scores.get(name, float('nan'))
+        columns[name if np.isnan(score) else f'{name} {score:.1f}'] = picture
     row = titled_row(columns, height)
-    return np.vstack([row, legend(labels, classes, palette, row.shape[1])]), scores
+    classes, palette = network.classes, network.palette
+    return np.vstack([row, legend(found.labels, classes, palette, row.shape[1])])
+
+
+def grid(found: list[Comparison], network: Network, height: int) -> np.ndarray:
+    """An image in each row, below one line of titles.
+
+    Columns are as wide as the widest image; what an image lacks is white.
+    """
+    titles = list(max((one.columns for one in found), key=len))
+    shapes = [one.columns['image'].shape for one in found]
+    width = max(round(shape[1] * height / shape[0]) for shape in shapes)
+    rows = []
+    for one in found:
+        cells = {t: cell(one.columns.get(t), height, width) for t in titles}
+        row = titled_row(cells, height)
+        rows.append(row[-height:] if rows else row)
+    labels = [label for one in found for label in one.labels]
+    below = legend(labels, network.classes, network.palette, rows[0].shape[1])
+    return np.vstack([*rows, below])
+
+
+def cell(picture: np.ndarray | None, height: int, width: int) -> np.ndarray:
+    """(height, width, 3) with the picture in the middle, at that height."""
+    white = np.full((height, width, 3), 255, np.uint8)
+    if picture is None:
+        return white
+    own = round(picture.shape[1] * height / picture.shape[0])
+    left = (width - own) // 2
+    small = cv2.resize(picture, (own, height), interpolation=cv2.INTER_NEAREST)
+    white[:, left : left + own] = small
+    return white
 
 
 def main(argv=None) -> int:
     args = parse_args(argv)
     networks = load_networks(args)
+    taken = {'image', 'truth'} & {network.name for network in networks}
+    if taken:
+        raise ValueError(f'{taken.pop()} is the name of another column, not a network')
     if args.images is None:
         infos = dataset_infos(evaluation_sets(networks[0].cfg))
     else:
         infos = find_infos(args, networks[0].data)
-    rows = []
+    rows, kept = [], []
     for number, info in enumerate(draw(infos, args.count, args.seed)):
-        picture, scores = compare(networks, info, args.height, args.alpha)
+        found = compare(networks, info, args.alpha)
         name = f'{number:02d}_{Path(info["img_path"]).stem}.png'
-        write_picture(args.out / name, picture)
-        rows.append([name, *scores])
+        write_picture(args.out / name, one_row(found, networks[0], args.height))
+        rows.append([name, *found.scores.values()])
+        if args.grid:
+            kept.append(found)
+    if args.grid:
+        write_picture(args.out / 'grid.png', grid(kept, networks[0], args.height))
     head = ['mIoU of an image in %', *(network.name for network in networks)]
     with open(args.out / 'miou.csv', 'w', encoding='utf-8', newline='') as file:
         csv.writer(file).writerows([head, *rows])

@@ -23,7 +23,6 @@ examples:
 """
 
 import argparse
-import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -53,6 +52,8 @@ from figure_common import (  # noqa: E402
     Network,
     add_network_arguments,
     cut_truth,
+    feature_name,
+    lay_out,
     load_networks,
     markdown,
     new_plot,
@@ -60,6 +61,7 @@ from figure_common import (  # noqa: E402
     read_image,
     run_tool,
     save_plot,
+    tsne,
 )
 
 TITLES = ('I: crop', 'II: other context', 'III: other colours')
@@ -103,7 +105,10 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     parser.add_argument('--seed', type=int, default=0, help='of crops and t-SNE [0]')
     parser.add_argument(
-        '--feature', type=_feature, default='pre_cls', help='or stage4, ... [pre_cls]'
+        '--feature',
+        type=feature_name,
+        default='pre_cls',
+        help='or stage4, ... [pre_cls]',
     )
     parser.add_argument('--embedding', action='store_true', help="a method's projector")
     parser.add_argument(
@@ -114,20 +119,6 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--out', type=Path, default='work_dirs/embed_overlap.png', metavar='FILE'
     )
     return parser.parse_args(argv)
-
-
-def _feature(text: str) -> str | int:
-    return int(text) if re.fullmatch(r'-?\d+', text) else text
-
-
-def tsne():
-    try:
-        from sklearn.manifold import TSNE
-    except ImportError as error:
-        raise ImportError(
-            't-SNE needs scikit-learn: pip install -e ".[viz]"'
-        ) from error
-    return TSNE
 
 
 # Inputs
@@ -200,7 +191,7 @@ def overlap_points(
 
 
 def projector(network: Network):
-    module = getattr(network.model, 'projector', None)
+    module = network.projector
     if module is None:
         raise ValueError(
             f'--embedding: {network.name} is a {type(network.model).__name__} '
@@ -216,16 +207,9 @@ def similarity(points: Points) -> tuple[float, float]:
     return float(context), float(colours)
 
 
-def lay_out(points: Points, perplexity: float, seed: int) -> np.ndarray:
+def lay_out_places(points: Points, perplexity: float, seed: int) -> np.ndarray:
     """(3, n, 2): t-SNE of all three in one space."""
-    rows = torch.cat(points.features).double().numpy()
-    if not 0 < perplexity < len(rows):
-        raise ValueError(
-            f'--perplexity must be below the number of points, {len(rows)}, '
-            f'but got {perplexity:g}'
-        )
-    method = tsne()(perplexity=perplexity, init='pca', random_state=seed)
-    return method.fit_transform(rows).reshape(3, -1, 2)
+    return lay_out(torch.cat(points.features), perplexity, seed).reshape(3, -1, 2)
 
 
 def thin_out(points: Points, number: int, seed: int) -> Points:
@@ -295,7 +279,7 @@ def main(argv=None) -> int:
         number = str(len(points.label))
         cells.append([network.name, number, f'{context:.3f}', f'{colours:.3f}'])
         points = thin_out(points, args.points, args.seed)
-        rows[network.name] = points, lay_out(points, args.perplexity, args.seed)
+        rows[network.name] = points, lay_out_places(points, args.perplexity, args.seed)
     print(markdown(['mean cosine', 'places', 'I and II', 'I and III'], cells))
     draw_figure(inputs, rows, networks[0], args.out)
     print(f'picture: {args.out}')

@@ -30,6 +30,7 @@ from mmsemiseg.engine.runner.checkpoint import (
 )
 from mmsemiseg.models import Batch, SemiDataPreProcessor
 from mmsemiseg.models.adapter import SegmentorAdapter
+from mmsemiseg.models.heads import BankContrastHead, unit_length
 from mmsemiseg.utils.launch import existing_file
 
 IGNORE_INDEX = 255
@@ -47,7 +48,8 @@ class Source:
     """
 
     def __init__(self, text: str) -> None:
-        pattern = r'([^=]+)=(.+?\.py):(.+?)(?::(student\d*|teacher\d*|mean))?'
+        network = r'student\d*|teacher\d*|mean(?:_students|_teachers)?'
+        pattern = rf'([^=]+)=(.+?\.py):(.+?)(?::({network}))?'
         match = re.fullmatch(pattern, text)
         if match is None:
             raise ValueError(f'a network must be {SHAPE}, but got {text!r}')
@@ -86,19 +88,46 @@ class Network:
     @property
     def segmentor(self) -> nn.Module:
         """The one whose features are looked at."""
-        networks = getattr(self.model, 'networks', None)
-        if networks is None:
+        if not hasattr(self.model, 'networks'):
             return self.model
+        return self.model.networks[self._one_network()]
+
+    def _one_network(self) -> str:
+        networks = list(self.model.networks)
         name = self.network or self.model.predict_with
         if name not in networks:
             raise ValueError(
-                f"{self.name}: features are one network's, of {list(networks)}, but "
+                f"{self.name}: features are one network's, of {networks}, but "
                 f'got {name!r}: end its argument with one of these names'
             )
-        return networks[name]
+        return name
 
     def adapter(self, feature: str | int | None) -> SegmentorAdapter:
         return SegmentorAdapter(self.segmentor, feature)
+
+    @property
+    def pair(self) -> tuple[str, int]:
+        """'student' or 'teacher', and the number of its pair."""
+        kind, number = re.fullmatch(r'(\D+)(\d*)', self._one_network()).groups()
+        return kind, int(number or 0)
+
+    @property
+    def projector(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        """Features (N, D, h, w) -> what the method compares; None: it has none."""
+        heads = getattr(self.model, 'head_pairs', ())
+        if not len(heads):
+            return getattr(self.model, 'projector', None)
+        kind, index = self.pair
+        head = getattr(heads[index], kind)
+        if not isinstance(head, BankContrastHead):
+            return head
+
+        def project(features: torch.Tensor) -> torch.Tensor:
+            rows = head.projection(features.movedim(1, 3).flatten(0, 2))
+            shape = len(features), *features.shape[2:]
+            return unit_length(rows.unflatten(0, shape).movedim(3, 1))
+
+        return project
 
     def load(self, info: dict) -> dict:
         """The image as the test pipeline packs it, without its mask."""
@@ -145,8 +174,7 @@ def load_network(
     content = read_checkpoint(path)
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
     _load_weights(model, content, path)
-    known = [*getattr(model, 'networks', ())]
-    known += ['mean'] if known else []
+    known = [*model.networks, *model._means()] if hasattr(model, 'networks') else []
     if source.network is not None and source.network not in known:
         raise ValueError(
             f'{source.name}: {type(model).__name__} has the networks {known}, '
@@ -232,6 +260,11 @@ def checkpoints_of(source: Source) -> list[Path]:
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('networks', nargs='+', metavar=SHAPE)
     parser.add_argument('--device', help='such as cpu or cuda:1 [an accelerator]')
+
+
+def feature_name(text: str) -> str | int:
+    """The type of an argument ``--feature``."""
+    return int(text) if re.fullmatch(r'-?\d+', text) else text
 
 
 def add_image_arguments(parser: argparse.ArgumentParser, default: str) -> None:
@@ -327,6 +360,30 @@ def cut_truth(mask: np.ndarray, sample: Any) -> torch.Tensor:
     rows, cols = sample.coords.data.long()
     truth = torch.from_numpy(mask.astype(np.int64))[rows, cols]
     return torch.where(rows < 0, IGNORE_INDEX, truth)
+
+
+# t-SNE
+
+
+def tsne():
+    try:
+        from sklearn.manifold import TSNE
+    except ImportError as error:
+        raise ImportError(
+            't-SNE needs scikit-learn: pip install -e ".[viz]"'
+        ) from error
+    return TSNE
+
+
+def lay_out(rows: torch.Tensor, perplexity: float, seed: int) -> np.ndarray:
+    """(n, D) -> (n, 2)"""
+    if not 0 < perplexity < len(rows):
+        raise ValueError(
+            f'--perplexity must be below the number of points, {len(rows)}, '
+            f'but got {perplexity:g}'
+        )
+    method = tsne()(perplexity=perplexity, init='pca', random_state=seed)
+    return method.fit_transform(rows.double().numpy())
 
 
 # Pictures

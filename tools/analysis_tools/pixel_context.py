@@ -41,6 +41,7 @@ from figure_common import (  # noqa: E402
     YELLOW,
     Network,
     add_network_arguments,
+    feature_name,
     load_networks,
     markdown,
     one_info,
@@ -79,7 +80,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--feature',
-        type=_feature,
+        type=feature_name,
         default=-1,
         help='feature map: stage1, stage2, ..., an index, or pre_cls [the last stage]',
     )
@@ -89,10 +90,6 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     parser.add_argument('--height', type=int, default=240, help='of a column [240]')
     return parser.parse_args(argv)
-
-
-def _feature(text: str) -> str | int:
-    return int(text) if re.fullmatch(r'-?\d+', text) else text
 
 
 def read_point(text: str, shape: tuple[int, int]) -> tuple[int, int]:
