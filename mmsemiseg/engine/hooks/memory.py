@@ -6,6 +6,7 @@ from mmseg.registry import HOOKS
 
 from ...utils.gather import gather_rows
 from ...utils.model import unwrap
+from .monitor import class_names
 from .pending import pending
 from .step_hook import StepHook
 
@@ -19,9 +20,23 @@ class MemoryHook(StepHook):
     the step and of all processes are put one after the other, so every process
     enters the same rows in the same order and the banks stay equal. Where a process has
     nothing to enter it leaves tensors of 0 rows; it must not leave out the names.
+
+    After iteration ``warn_after`` it asks ``model.unready_classes()``, where there is
+    such a method, for the numbers of the classes with too few rows to learn from, and
+    warns of them.
+
+    Args:
+        warn_after: Iterations, at least 1; None: never.
     """
 
     priority = 'NORMAL'
+
+    def __init__(self, warn_after: int | None = 10000) -> None:
+        if warn_after is not None and warn_after < 1:
+            raise ValueError(
+                f'warn_after must be at least 1 or None, but got {warn_after}'
+            )
+        self.warn_after = warn_after
 
     def before_train(self, runner) -> None:
         super().before_train(runner)
@@ -40,6 +55,25 @@ class MemoryHook(StepHook):
         rows = {name: gather_rows(value) for name, value in rows.items()}
         if rows:
             unwrap(runner.model).update_memory(**rows)
+
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
+    ) -> None:
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        if runner.iter + 1 == self.warn_after:
+            self._warn(runner)
+
+    def _warn(self, runner) -> None:
+        model = unwrap(runner.model)
+        unready = model.unready_classes() if hasattr(model, 'unready_classes') else ()
+        if unready:
+            names = class_names(runner, model.num_classes)
+            listed = ', '.join(f'{names[k]!r} ({k})' for k in unready)
+            runner.logger.warning(
+                f'after {runner.iter + 1} iterations the memory of '
+                f'{type(model).__name__} has too few rows of the classes {listed}; '
+                'losses that wait for them are 0. See docs/monitoring.md'
+            )
 
 
 def _check_equal(count: int) -> None:

@@ -76,14 +76,14 @@ class PseudoLabelMonitorHook(Hook):
 
     def _line(self, runner, total: Tensor, count: Tensor) -> str:
         share, kept = 100 * total / total.sum(), 100 * count / total.clamp(min=1)
-        rows = zip(_class_names(runner, len(total)), share, kept, strict=True)
+        rows = zip(class_names(runner, len(total)), share, kept, strict=True)
         cells = [f'{name} {s:.1f}% ({k:.0f}% kept)' for name, s, k in rows]
         return f'pseudo labels: {", ".join(cells)}'
 
     def _warn(self, runner, sums: Tensor) -> None:
         unseen = runner.iter - self._last_seen.cpu()
         starving = set((unseen >= self.window).nonzero().flatten().tolist())
-        names = _class_names(runner, len(unseen))
+        names = class_names(runner, len(unseen))
         for k in sorted(starving - self._starving):
             total, _, confidence = sums[:, k].tolist()
             why = 'it was not predicted at all'
@@ -97,7 +97,8 @@ class PseudoLabelMonitorHook(Hook):
         self._starving = starving
 
 
-def _class_names(runner, num_classes: int) -> list[str]:
+def class_names(runner, num_classes: int) -> list[str]:
+    """Of the labeled data set; numbers where it does not name them."""
     meta = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
     names = list(meta.get('classes') or ())
     return names if len(names) == num_classes else [str(k) for k in range(num_classes)]

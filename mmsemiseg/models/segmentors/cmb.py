@@ -460,6 +460,12 @@ class CMB(SemiSegmentor):
     def has_memory(self) -> bool:
         return self.bank is not None or self.label_window is not None
 
+    def unready_classes(self) -> list[int]:
+        """Classes with fewer than two vectors: their contrast is 0."""
+        if self.bank is None:
+            return []
+        return (self.bank.count < 2).nonzero().flatten().tolist()
+
     def update_memory(
         self,
         features: Tensor | None = None,

@@ -112,6 +112,54 @@ def test_a_process_that_leaves_out_the_names():
         assert error.endswith('[1, 0]')
 
 
+# Classes with too few rows
+
+
+class Unready(Remembering):
+    """At every step all classes but the first lack rows."""
+
+    def unready_classes(self):
+        self.asked_after = len(self.calls)
+        return [1, 2]
+
+
+MODELS.register_module(name='Unready', module=Unready, force=True)
+
+
+def warnings_of(cfg, capsys):
+    model = train(cfg).model
+    lines = capsys.readouterr().out.splitlines()
+    return model, [line for line in lines if 'too few rows' in line]
+
+
+@pytest.mark.parametrize(('after', 'times'), [(2, 1), (3, 1), (4, 0), (None, 0)])
+def test_classes_with_too_few_rows_are_named_once(data, tmp_path, capsys, after, times):
+    cfg = remembering(data, tmp_path / 'run', max_iters=3)
+    cfg.model.type = 'Unready'
+    cfg.custom_hooks[1].warn_after = after
+    model, told = warnings_of(cfg, capsys)
+    assert len(told) == times
+    if times:
+        assert f'after {after} iterations the memory of Unready' in told[0]
+        assert "of the classes 'b' (1), 'c' (2);" in told[0]
+        assert model.asked_after == after
+
+
+def test_no_warning_without_such_classes(data, tmp_path, capsys):
+    for index, kind in enumerate(('Remembering', 'Unready')):
+        cfg = remembering(data, tmp_path / f'run{index}', max_iters=1)
+        cfg.model.type = kind
+        cfg.custom_hooks[1].warn_after = 1
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Unready, 'unready_classes', lambda self: [])
+            assert warnings_of(cfg, capsys)[1] == []
+
+
+def test_wrong_warn_after():
+    with pytest.raises(ValueError, match='warn_after must be at least 1 or None'):
+        MemoryHook(warn_after=0)
+
+
 def test_a_model_without_memory(data, tmp_path):
     cfg = config(data, tmp_path / 'run', sup_only())
     cfg.custom_hooks = [dict(type='MemoryHook')]
