@@ -1,6 +1,7 @@
 """Stop at a broken loss, and say so when an unsupervised one does nothing."""
 
 import math
+import re
 
 import torch
 from mmengine.hooks import Hook
@@ -17,8 +18,9 @@ class LossMonitorHook(Hook):
     - A term that is not finite ends the run with a ``FloatingPointError`` that names
       it. Checkpoints are saved after this check, so none holds the broken weights of
       that iteration.
-    - An unsupervised term (a key with ``loss`` that does not start with ``sup.``) that
-      is exactly 0 for ``streak`` iterations in a row is warned about, once per streak.
+    - An unsupervised term (a key with ``loss`` that does not start with ``sup.``, nor
+      with ``sup0.``, ``sup1.``, ... of several students) that is exactly 0 for
+      ``streak`` iterations in a row is warned about, once per streak.
 
     Args:
         streak: Iterations in a row, at least 1.
@@ -41,7 +43,7 @@ class LossMonitorHook(Hook):
         if broken:
             raise FloatingPointError(_describe_broken(runner, broken))
         for name, value in losses.items():
-            if name != 'loss' and not name.startswith('sup.'):
+            if name != 'loss' and not re.match(r'sup\d*\.', name):
                 self._zeros[name] = self._zeros.get(name, 0) + 1 if value == 0 else 0
                 if self._zeros[name] == self.streak:
                     self._warn(runner, name)

@@ -54,7 +54,7 @@ def test_warns_once_per_streak_and_names_loss_and_setting():
 
 def test_supervised_losses_the_sum_and_other_values_are_not_watched():
     runner = make_runner('watched')
-    keys = ('loss', 'sup.decode.loss_ce', 'mask_ratio', 'acc_seg')
+    keys = ('loss', 'sup.decode.loss_ce', 'sup1.loss', 'mask_ratio', 'acc_seg')
     feed(LossMonitorHook(streak=1), runner, [dict.fromkeys(keys, 0)])
     assert runner.logger.warnings == []
 
