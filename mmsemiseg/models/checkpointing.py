@@ -1,7 +1,7 @@
 """A forward pass that keeps no activations."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -18,12 +18,17 @@ def recomputed(network: nn.Module, function: Callable, *args):
         network: Whose modules the function runs.
         function: Gives tensors, in any nesting.
     """
-    return checkpoint(
-        function,
-        *args,
-        use_reentrant=False,
-        context_fn=lambda: (nullcontext(), _still_statistics(network)),
-    )
+    passes = 0
+
+    def run(*args):
+        nonlocal passes
+        passes += 1
+        if passes == 1:
+            return function(*args)
+        with _still_statistics(network):
+            return function(*args)
+
+    return checkpoint(run, *args, use_reentrant=False)
 
 
 @contextmanager
