@@ -125,8 +125,8 @@ class PeerContrastLoss(nn.Module):
     def _mean(self, terms: Tensor, places, anchors: Anchors, active: Tensor) -> Tensor:
         """Over the classes and Z_c, of the terms of the anchors at ``places``."""
         counted = anchors.group if self.norm == 'all' else _acting(anchors, active)
-        share = class_shares(counted, self.num_classes)
-        return (terms * torch.where(active, share, 0).to(terms.dtype)[places]).sum()
+        share = class_shares(counted, self.num_classes, terms.dtype)
+        return (terms * torch.where(active, share, 0)[places]).sum()
 
 
 def _places(active: Tensor) -> Tensor | slice:
