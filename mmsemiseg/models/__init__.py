@@ -3,11 +3,17 @@ from .backbones import DilatedVGG
 from .batch_augment import BatchAugment
 from .data_preprocessor import Batch, SemiDataPreProcessor
 from .heads import DeepLabV2Head, DeepLabV3PlusHead
-from .losses import BalancedCrossEntropy, DirectionalContrastLoss, OHEMLoss
+from .losses import (
+    BalancedCrossEntropy,
+    DirectionalContrastLoss,
+    OHEMLoss,
+    PeerContrastLoss,
+)
 from .memories import ClassQueueBank, FrequencyWindow, StepQueue
 from .segmentors import (
     CAC,
     CMB,
+    CTT,
     CACWeak,
     FixMatch,
     MeanTeacher,
@@ -20,6 +26,7 @@ from .tag_classifier import TagClassifier
 __all__ = [
     'CAC',
     'CMB',
+    'CTT',
     'HEAD_RULES',
     'BalancedCrossEntropy',
     'Batch',
@@ -36,6 +43,7 @@ __all__ = [
     'MeanTeacher',
     'OHEMLoss',
     'Pair',
+    'PeerContrastLoss',
     'SegmentorAdapter',
     'SemiDataPreProcessor',
     'SemiSegmentor',

@@ -1,6 +1,7 @@
 """CTT: pairs of student and teacher that teach each other."""
 
 import copy
+from itertools import combinations
 from typing import NamedTuple
 
 import torch
@@ -27,7 +28,7 @@ from ..heads import ProjectionHead, unit_length
 from ..losses import Anchors, Keys, PeerContrastLoss
 from ..memories import ClassQueueBank
 from .base import SemiSegmentor
-from .mean_teacher import weak_and_strong
+from .mean_teacher import warn_of_one_image, weak_and_strong
 
 TEACHING = ('cross', 'mutual', 'ensemble', 'dual')
 MIXES = (None, 'cutmix', 'classmix')
@@ -72,13 +73,14 @@ class CTT(SemiSegmentor):
         temperature: tau of the contrast.
         threshold: phi in [0, 1]: cells with confidence above it are at the high level.
         lc_direction: False lets unsure cells learn from less confident ones too.
-        lc_class: Whose class decides which keys are negatives at the low level: the
-            ``'own'`` or the ``'peer'``'s.
+        lc_class: Of which class an unsure cell is, for its negatives and in the mean
+            over the classes: its ``'own'`` or the ``'peer'``'s.
         norm: ``'all'`` or ``'masked'``, see :class:`PeerContrastLoss`.
         anchor_label: Class of a cell. ``'label'``: the label, where there is none the
             student's own argmax; ``'self'``: always that; ``'teacher'``: the label,
             where there is none the pseudo label that the student learns from.
-        normalize: Whether features are compared at unit length.
+        normalize: Whether features are compared at unit length; a projector's always
+            are.
         proj_channels: Width of a projector before the contrast; None: no projector.
         max_anchors: Cells that are drawn for the contrast; None: all.
         bank_size: N, features of each class in the bank of a pair.
@@ -143,6 +145,14 @@ class CTT(SemiSegmentor):
         ).items():
             if not value >= 0:
                 raise ValueError(f'{name} must be at least 0, but got {value}')
+        for name, value in dict(
+            enqueue_number=enqueue_number,
+            max_anchors=1 if max_anchors is None else max_anchors,
+        ).items():
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f'{name} must be an integer >= 1, but got {value}')
+        if len(views) != 2:
+            raise ValueError(f'views must be (weak, strong), but got {views}')
         contrast = hc_weight > 0 or lc_weight > 0
         if feature is None:
             raise ValueError('feature must not be None: CTT compares features')
@@ -198,7 +208,7 @@ class CTT(SemiSegmentor):
         )
         if contrast:
             self._make_banks(bank_size, proj_channels, teacher or {})
-        self._distinct = False
+        self._distinct = self._warned = False
 
     def _make_banks(self, size: int, proj_channels: int | None, teacher: dict) -> None:
         dim = self.adapter.feature_channels(self.student)
@@ -227,11 +237,9 @@ class CTT(SemiSegmentor):
         if said is None:  # mutual teaching by the passes themselves
             valid = weak.valid & strong.valid
             said = [self._read(one.unlabeled, images, valid) for one in passes]
-        for index, one in enumerate(passes):
-            sources = self.sources(index, said)
-            losses[self._key('loss_ct', index)] = self.ct_weight * self.taught(
-                one.unlabeled.logits, sources
-            )
+        for index, one in enumerate(passes if self.ct_weight else ()):
+            taught = self.taught(one.unlabeled.logits, self.sources(index, said))
+            losses[self._key('loss_ct', index)] = self.ct_weight * taught
         weights = pixel_weights(said[0])
         self.pending['pseudo'] = pseudo_label_stats(said[0], weights, self.num_classes)
         if len(self.banks):
@@ -275,8 +283,13 @@ class CTT(SemiSegmentor):
         self, strong: Batch, said: list[PseudoLabel] | None
     ) -> tuple[Tensor, list[PseudoLabel] | None]:
         """All pairs learn the same mixed images; ClassMix goes by the first labels."""
+        if self.mix is None:
+            return strong.inputs, said
         n, _, height, width = strong.inputs.shape
-        if self.mix is None or n == 1:
+        if n == 1:
+            if not self._warned:
+                warn_of_one_image(self.mix)
+            self._warned = True
             return strong.inputs, said
         device = strong.inputs.device
         partner = partners(n, device)
@@ -372,7 +385,7 @@ class CTT(SemiSegmentor):
             size = features.shape[2:]
             with torch.no_grad():
                 given = F.interpolate(given[:, None].float(), size).long()[:, 0]
-                seen = pseudo_label(resize_logits(output.logits, size))
+                seen = self._seen(output, size)
                 known = (given >= 0) & (given < self.num_classes)
                 known &= given != self.ignore_index
                 group = torch.where(known, seen.label if own else given, -1)
@@ -383,6 +396,10 @@ class CTT(SemiSegmentor):
         if head is not None:
             return head(features)
         return unit_length(features) if self.normalize else features.float()
+
+    def _seen(self, output: SegmentorOutput, size) -> PseudoLabel:
+        """Class and confidence of each cell of the features."""
+        return pseudo_label(resize_logits(output.logits, size, self.align_corners))
 
     def _drawn(self, anchors: list[Anchors]) -> list[Anchors]:
         """The same cells of all students."""
@@ -407,7 +424,7 @@ class CTT(SemiSegmentor):
         size = features.shape[2:]
         label = torch.cat([s.gt_sem_seg.data for s in labeled.data_samples]).long()
         label = F.interpolate(label[:, None].float(), size).long()[:, 0]
-        seen = pseudo_label(resize_logits(output.logits, size))
+        seen = self._seen(output, size)
         group = torch.where(seen.label == label, label, -1).flatten()
         score = seen.confidence.flatten()
         if self.enqueue_select == 'random':
@@ -421,6 +438,15 @@ class CTT(SemiSegmentor):
     @property
     def has_memory(self) -> bool:
         return len(self.banks) > 0
+
+    def unready_classes(self) -> list[int]:
+        """Classes whose queues, not full yet, hold the contrast of some pair back."""
+        unready = torch.zeros(self.num_classes, dtype=torch.bool)
+        for bank in self.banks:
+            full = bank.ready('each').cpu()
+            if self.bank_ready != 'any' or not full.any():
+                unready |= ~full
+        return unready.nonzero().flatten().tolist()
 
     def update_memory(self, **rows: Tensor) -> None:
         """Keep what the batches of a step left; :class:`MemoryHook` calls it."""
@@ -442,13 +468,14 @@ class CTT(SemiSegmentor):
         """Equal students would stay equal; they are compared once."""
         if self._distinct:
             return
-        first, *others = (list(pair.student.parameters()) for pair in self.pairs)
-        for number, params in enumerate(others, 1):
-            if all(map(torch.equal, first, params)):
+        students = [list(pair.student.parameters()) for pair in self.pairs]
+        for (i, one), (j, other) in combinations(enumerate(students), 2):
+            if all(map(torch.equal, one, other)):
                 raise ValueError(
-                    f'students 0 and {number} start with equal parameters, so they '
-                    'cannot teach each other: initialise their heads at random '
-                    '(load_heads=False)'
+                    f'students {i} and {j} start with equal parameters, so they cannot '
+                    'teach each other: their heads must be initialised at random. Give '
+                    'the weights of a whole network by load_from, which leaves out the '
+                    'heads of all but the first student, not by init_cfg'
                 )
         self._distinct = True
 
