@@ -4,7 +4,6 @@ import torch
 from mmengine.hooks import CheckpointHook, Hook
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...utils.model import unwrap
 from ..runner.checkpoint import read_checkpoint, require_fit
@@ -118,7 +117,7 @@ def reload_weights(model: nn.Module, path: str) -> None:
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
     """Parameters, and buffers of the networks and of BatchNorm, by name."""
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    norms = [m for m in model.modules() if getattr(m, 'running_mean', None) is not None]
     parts = [*model.networks.values(), *norms]
     inside = {id(buffer) for part in parts for buffer in part.buffers()}
     state = model.state_dict(keep_vars=True)

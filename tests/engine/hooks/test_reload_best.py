@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 import torch
-from helpers import frozen_copy
+from helpers import frozen_copy, student_cfg
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
@@ -221,6 +221,21 @@ def test_what_is_reloaded(data, tmp_path):
 def test_names_of_the_weights(data, tmp_path):
     runner = build(run(data, tmp_path / 'run', [1] * 6))
     assert list(weights(runner.model)) == learned()
+
+
+def test_statistics_of_heads_with_a_batch_norm_of_their_own():
+    balanced = dict(type='BalancedCrossEntropy')
+    student = student_cfg(decode_head=dict(loss_decode=balanced))
+    windows = dict(labels=2, pseudo=3)
+    model = MODELS.build(dict(type='CMB', student=student, class_balance=windows))
+    others = ('bank', 'label_window', 'pseudo_window')
+    assert list(weights(model)) == [
+        key
+        for key in model.state_dict()
+        if not key.startswith(others) and not key.endswith('.steps')
+    ]
+    for part in ('projection.norm', 'attention.prediction'):
+        assert f'head_pairs.0.teacher.{part}.running_var' in weights(model)
 
 
 def test_optimizer_goes_on_unchanged(data, tmp_path):
