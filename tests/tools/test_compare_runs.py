@@ -50,3 +50,11 @@ def test_a_run_that_cannot_be_read(tool, text):
 def test_a_folder_without_runs(tool, tmp_path):
     with pytest.raises(ValueError, match='holds no seed'):
         tool.main([f'A={tmp_path}'])
+
+
+def test_a_network_that_was_not_validated(tool, tmp_path):
+    write_run(tmp_path, 0, {10: 20.0}, 'student0')
+    message = r"holds no seed.* with student/mIoU, but mIoU of \['student0'\]"
+    with pytest.raises(ValueError, match=message):
+        tool.main([f'A={tmp_path}'])
+    assert tool.main([f'A={tmp_path}:student0']) == 0

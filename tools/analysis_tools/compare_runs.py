@@ -36,21 +36,27 @@ def read_run(text: str, metric: str) -> tuple[str, dict[int, dict]]:
         raise ValueError(f'a run must be NAME=FOLDER[:NETWORK], but got {text!r}')
     name, folder, network = match.groups()
     prefix = f'{network or "student"}/'
-    seeds = {}
+    seeds, networks = {}, set()
     for path in sorted(Path(folder).glob('seed*')):
+        records = read_scalars(path)
+        found = (key.rpartition('/') for record in records for key in record)
+        networks.update(network for network, _, key in found if key == metric)
         curve = {
             record['step']: {
                 key.removeprefix(prefix): value
                 for key, value in record.items()
                 if key.startswith(prefix)
             }
-            for record in read_scalars(path)
+            for record in records
             if f'{prefix}{metric}' in record
         }
         if curve:
             seeds[int(path.name.removeprefix('seed'))] = curve
     if not seeds:
-        raise ValueError(f'{folder} holds no seed*/ folder with {prefix}{metric}')
+        there = f', but {metric} of {sorted(networks)}' if networks else ''
+        raise ValueError(
+            f'{folder} holds no seed*/ folder with {prefix}{metric}{there}'
+        )
     return name, seeds
 
 
