@@ -46,7 +46,7 @@ def tiles_by_group(group: Tensor, num_groups: int, height: int) -> Tiles:
     count = torch.zeros(num_groups + 1, dtype=torch.int64, device=device)
     count.scatter_add_(0, group, torch.ones_like(group))
     tiles = (count + height - 1) // height
-    tiles[-1] = 0  # for what is left out
+    tiles[-1:].zero_()  # for what is left out; `= 0` would wait for a GPU
     ends = tiles.cumsum(0)
     first_row = count.cumsum(0) - count
     first_place = (ends - tiles) * height
