@@ -288,6 +288,7 @@ def _recorded(module: nn.Module, method: str) -> Iterator[list]:
     """Collect what each call of a method gives."""
     results = []
     original = getattr(module, method)
+    before = vars(module).get(method)  # somebody else may have hidden it already
 
     def recording(*args, **kwargs):
         results.append(original(*args, **kwargs))
@@ -298,6 +299,8 @@ def _recorded(module: nn.Module, method: str) -> Iterator[list]:
         yield results
     finally:
         delattr(module, method)
+        if before is not None:
+            setattr(module, method, before)
 
 
 def _features(head: nn.Module, calls, logits: Tensor) -> Tensor:

@@ -647,3 +647,17 @@ def test_no_trace_after_a_loss_that_fails():
     with pytest.raises(AttributeError):
         SegmentorAdapter(net).loss(net, images(), [None, None])
     assert_untouched(net)
+
+
+def test_a_wrapper_of_somebody_else_stays():
+    net, seen = build(ZOO['fcn']), []
+    original = net.extract_feat
+
+    def wrapper(inputs):
+        seen.append(len(inputs))
+        return original(inputs)
+
+    net.extract_feat = wrapper
+    SegmentorAdapter(net).loss(net, images(), samples())
+    assert net.extract_feat is wrapper
+    assert seen == [2]
