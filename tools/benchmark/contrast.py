@@ -223,7 +223,7 @@ def check_equal(form: str, done: dict, other: str, found: dict) -> None:
 
 def measure_memory(case: Case, args) -> dict[str, float]:
     """Form -> MiB on top of the inputs."""
-    command = child_command(args)
+    command = child_command(__file__, args)
     for name, value in case._asdict().items():
         command += [f'--{name}', str(value)]
     peaks = {
@@ -233,8 +233,8 @@ def measure_memory(case: Case, args) -> dict[str, float]:
     return {form: peaks[form] - peaks[INPUTS] for form in args.forms}
 
 
-def child_command(args) -> list[str]:
-    command = [sys.executable, '-W', 'ignore', __file__]
+def child_command(file: str, args) -> list[str]:
+    command = [sys.executable, '-W', 'ignore', file]
     for name in ('device', 'threads'):
         if getattr(args, name) is not None:
             command += [f'--{name}', str(getattr(args, name))]
@@ -329,7 +329,8 @@ def measure_table4(args, device: str) -> dict:
         seconds = time_of_steps(cfg, args.negatives, args.repeats)
         result = dict(about=about, seconds=seconds)
         if not args.no_memory:
-            command = [*child_command(args), '--cac-table4', str(job), '--measure-step']
+            command = child_command(__file__, args)
+            command += ['--cac-table4', str(job), '--measure-step']
             result['memory'] = {
                 number: float(last_line([*command, str(number)]))
                 for number in args.negatives
