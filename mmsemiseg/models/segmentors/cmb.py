@@ -503,7 +503,7 @@ def _compact(rows: Tensor, group: Tensor, *others: Tensor) -> tuple[tuple, Tenso
         The rows, groups, ..., and a mask of those that count, None if all do.
     """
     counts = group >= 0
-    if counts.device.type not in COMPACT:
+    if counts.device.type not in COMPACT or not counts.any():
         return (rows, group, *others), counts
     if not counts.all():
         rows, group, *others = (x[counts] for x in (rows, group, *others))
