@@ -242,8 +242,13 @@ class BatchAugment:
         self._warned = True
 
 
-def augment_labeled(augment: BatchAugment, batch: Batch, preprocessor) -> Batch:
-    """The images of a labeled batch, and the maps of its data samples with them."""
+def augment_labeled(
+    augment: BatchAugment, batch: Batch, preprocessor, ignore_index: int
+) -> Batch:
+    """The images of a labeled batch, and the maps of its data samples with them.
+
+    Padding that scaling leaves is labeled ``ignore_index``.
+    """
     maps = {
         name: torch.cat([getattr(sample, name).data for sample in batch.data_samples])
         for name in (*LABEL_MAPS, 'valid_map')
@@ -253,7 +258,7 @@ def augment_labeled(augment: BatchAugment, batch: Batch, preprocessor) -> Batch:
     images, maps = augment(
         batch.inputs,
         dict(maps, valid=valid),
-        dict.fromkeys(LABEL_MAPS, IGNORE_INDEX),
+        dict.fromkeys(LABEL_MAPS, ignore_index),
         preprocessor=preprocessor,
         label='gt_sem_seg',
     )

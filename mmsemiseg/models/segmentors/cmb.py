@@ -24,6 +24,7 @@ from ...functional import (
     weighted_cosine,
 )
 from ...functional.entropy import NORMS as ENTROPY_NORMS
+from ...functional.pseudo_label import IGNORE_INDEX
 from ..adapter import resize_logits
 from ..batch_augment import BatchAugment, augment_labeled
 from ..data_preprocessor import Batch
@@ -276,7 +277,9 @@ class CMB(SemiSegmentor):
 
     def weakly(self, batch: Batch) -> Batch:
         """Labeled images and their maps, augmented."""
-        return augment_labeled(self.weak_augment, batch, self.data_preprocessor)
+        return augment_labeled(
+            self.weak_augment, batch, self.data_preprocessor, self.ignore_index
+        )
 
     def strongly(
         self, images: Tensor, pseudo: PseudoLabel
@@ -289,7 +292,7 @@ class CMB(SemiSegmentor):
             self.strong_augment(
                 images,
                 maps,
-                dict(label=self.ignore_index, confidence=0),
+                dict(label=IGNORE_INDEX, confidence=0),
                 preprocessor=self.data_preprocessor,
                 classmix=self.iteration >= self.mix_start,
             )
@@ -318,9 +321,7 @@ class CMB(SemiSegmentor):
         weights = pixel_weights(pseudo, power=self.confidence_power)
         self.pending['pseudo'] = pseudo_label_stats(pseudo, weights, self.num_classes)
         if class_weights is not None:
-            weights = weights * label_weights(
-                class_weights, pseudo.label, self.ignore_index
-            )
+            weights = weights * label_weights(class_weights, pseudo.label)
         loss = pseudo_label_loss(logits, pseudo, weights, norm='all')
         entropy = entropy_loss(logits, pseudo.valid, self.entropy_norm)
         return dict(
