@@ -1,0 +1,3 @@
+# Table 4: labels and the high level.
+_base_ = './ctt_deeplabv2-r101-coco_cityscapes-1-8.py'
+model = dict(ct_weight=0, lc_weight=0)

@@ -1,0 +1,6 @@
+# Labels alone, DeepLabV2-R101 from COCO, 1/2 of Cityscapes, 1 487 labels: Table 1.
+_base_ = './sup-only-ctt_deeplabv2-r101-coco_cityscapes-full.py'
+split = 'splits/1-2_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),
+)

@@ -1,0 +1,6 @@
+# Labels alone, DeepLabV2-R101 from COCO, 1/50 of VOC aug, 212 labels: Table 2.
+_base_ = './sup-only-ctt_deeplabv2-r101-coco_voc-aug-full.py'
+split = 'splits/1-50_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),
+)

@@ -1,0 +1,7 @@
+# Labels alone, DeepLabV3+-R101, 1/2 of the 1 464 masks of VOC 2012,
+# 732 labels: Table 3.
+_base_ = './sup-only-ctt_deeplabv3plus-r101_voc-classic-1-8.py'
+split = 'splits/classic-1-2/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),
+)
