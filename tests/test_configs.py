@@ -48,6 +48,8 @@ def test_config(path):
         model = MODELS.build(cfg.model)
     classes = {head['num_classes'] for head in heads(cfg.model.student)}
     assert classes == {model.num_classes}
+    network, _ = cfg.default_hooks.checkpoint.save_best.split('/')
+    assert network in model.networks
 
     loaders = [*cfg.train_dataloader.values(), cfg.val_dataloader, cfg.test_dataloader]
     found = list(pipelines(loaders))
@@ -89,7 +91,8 @@ def test_cells_of_cac_fit_the_crops(path):
     assert model.start_iter < cfg.train_cfg.max_iters
 
 
-METHODS = ('cac-', 'cac_', 'cmb-', 'cmb_', 'self-training_', 'sup-only')
+METHODS = ('cac-', 'cac_', 'cmb-', 'cmb_', 'ctt-', 'ctt_', 'cps_', 'mean-teacher_')
+METHODS += ('self-training_', 'sup-only')
 METAFILES = sorted(ROOT.glob('*/metafile.yml'))
 
 
@@ -103,7 +106,7 @@ def test_metafile_lists_every_config(metafile):
     ]
 
 
-@pytest.mark.parametrize('method', ['cac', 'cmb'])
+@pytest.mark.parametrize('method', ['cac', 'cmb', 'ctt'])
 def test_readme_names_every_config(method):
     text = (ROOT / method / 'README.md').read_text(encoding='utf-8')
     stems = {path.stem for path in PATHS if path.parent.name == method}
@@ -161,6 +164,47 @@ def test_windows_and_bank_of_cmb_fit_the_split(path):
     assert cfg.auto_scale_lr.base_batch_size == images_a_step
 
 
+CTT_LABELS = {
+    'cityscapes': {'1-30': 100, '1-8': 372, '1-4': 744, '1-2': 1487},
+    'voc-aug': {'1-50': 212, '1-20': 529, '1-8': 1322, '1-4': 2645},
+    'voc-classic': {'1-16': 92, '1-8': 183, '1-4': 366, '1-2': 732},
+}
+# Where CMB or CAC takes one image more.
+CTT_SPLITS = {('voc-aug', 529): '529_0', ('voc-aug', 1322): '1322_0'}
+OF_CTT = re.compile(r'.*(cityscapes|voc-aug|voc-classic)-(full|1-\d+)')
+CTT = [p for p in PATHS if p.parent.name == 'ctt' and OF_CTT.match(p.stem)]
+
+
+@pytest.mark.parametrize('path', CTT, ids=lambda p: p.stem)
+def test_bank_and_batches_of_ctt_fit_the_split(path):
+    cfg = Config.fromfile(path)
+    data, split = OF_CTT.match(path.stem).groups()
+    streams = cfg.train_dataloader
+    sizes = [stream.batch_size for stream in streams.values()]
+    self_training = 'self_training' in cfg
+    if self_training:
+        sizes.append(cfg.self_training.batch_size)
+    assert set(sizes) == {2 if data == 'cityscapes' else 10}
+    assert ('unlabeled' in streams or self_training) != ('sup-only' in path.stem)
+    assert cfg.auto_scale_lr.base_batch_size == sum(sizes)
+    if split == 'full':
+        assert list(streams) == ['labeled'] and cfg.model.type == 'SupOnly'
+        return
+    labels = CTT_LABELS[data][split]
+    folder = CTT_SPLITS.get((data, labels), f'{split}_0')
+    if data == 'voc-classic':
+        folder = f'classic-{split}'
+    assert f'splits/{folder}/' in streams.labeled.dataset.ann_file
+    source = streams.unlabeled.dataset if 'unlabeled' in streams else None
+    source = cfg.self_training.unlabeled if self_training else source
+    if source is not None:
+        lists = source.exclude if data == 'voc-classic' else source['images']
+        assert f'splits/{folder}/' in lists
+    if cfg.model.type == 'CTT':
+        number = max(1, labels // cfg.model.get('bank_size', 128))
+        assert cfg.model.enqueue_number == number
+
+
 @pytest.mark.parametrize('data', ['camvid-half', 'quickstart'])
 def test_an_evaluation_base_fits_a_data_set(data, tmp_path):
     bases = [
@@ -202,6 +246,7 @@ def voc_images(root):
     (root / 'trainaug').mkdir()
     stems = [f'2007_{number}' for number in range(4)]  # the others are for testing
     (lists / 'trainaug.txt').write_text('\n'.join(stems))
+    (root / 'SegmentationClass').symlink_to('SegmentationClassAug')
     for stem in stems:
         link = root / 'trainaug' / f'{stem}.jpg'
         link.symlink_to(f'../JPEGImages/{stem}.jpg')
@@ -212,8 +257,7 @@ def split_streams(config, images, root):
     """The config and its streams after ``make_split --count 1``, as the README does."""
     cfg = Config.fromfile(ROOT / f'{config}.py')
     init_default_scope(cfg.default_scope)
-    share = re.search(r'1-\d+$', config)[0]
-    split = root / 'splits' / f'{share}_0'
+    split = (root / cfg.train_dataloader.labeled.dataset.ann_file).parent
     words = ['--images', images, '--count', 1, '--out', split]
     tool = runpy.run_path(str(ROOT.parent / 'tools' / 'make_split.py'))
     assert tool['main']([str(word) for word in words]) == 0
@@ -276,6 +320,31 @@ def test_streams_of_cmb_take_the_lists_of_make_split(stem, make, tmp_path):
             inside = sample.valid_map.data
         padded = 'voc' in stem
         assert inside.sum() == (40 * 60 if padded else 512 * 512)
+
+
+@pytest.mark.parametrize(
+    ('stem', 'make'),
+    [
+        ('ctt_deeplabv2-r101-coco_cityscapes-1-8', city_frames),
+        ('ctt_deeplabv2-r101-coco_voc-aug-1-4', voc_images),
+        ('ctt_deeplabv3plus-r101_voc-classic-1-16', voc_images),
+        ('mean-teacher_classmix_deeplabv2-r101-coco_cityscapes-1-8', city_frames),
+    ],
+)
+def test_streams_of_ctt_take_the_lists_of_make_split(stem, make, tmp_path):
+    cfg, streams = split_streams(f'ctt/{stem}', make(tmp_path), tmp_path)
+    labeled, unlabeled = streams['labeled'][0], streams['unlabeled'][0]
+    views = list(unlabeled.values()) if 'weak' in unlabeled else [unlabeled]
+    whole = cfg.crop_size if 'voc' in stem else (32, 64)  # half of the image
+    for item in (labeled, *views):
+        assert item['inputs'].shape[1:] == whole
+    found = labeled['data_samples'].gt_sem_seg.data
+    assert set(found.unique().tolist()) <= {1, 255}
+    assert (found == 1).any()
+    valid = views[0]['data_samples'].valid_map.data
+    shown = (views[0]['inputs'] == 100).all(0, keepdim=True)  # not filled in
+    assert valid.any()
+    assert (shown != valid).float().mean() < 0.05  # mixed along the border
 
 
 def test_testing_pads_to_multiples_of_8_and_cuts_it_off():
