@@ -64,8 +64,8 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(type='PerClassIoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
-# Everything from the first step on. The quality threshold costs the same whatever it
-# keeps, but an untrained network would leave the bank empty: 0
+# Everything from the first step on. No filter: an untrained network would predict few
+# pixels right, and leave out work
 model = dict(
     type='CMB',
     student=dict(backbone=dict(init_cfg=None, norm_cfg=dict(type='BN'))),
@@ -75,7 +75,7 @@ model = dict(
     mix_start=0,
     bank_start=0,
     contrast_start=0,
-    quality_threshold=0.0,
+    quality_filter=False,
     enqueue_number=7,
 )
 custom_hooks = [

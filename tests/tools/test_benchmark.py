@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny_run
 import torch
+from mmengine.config import Config
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,6 +93,63 @@ def test_time_and_shares(overhead, data, tmp_path, capsys, model, passes):
     printed = capsys.readouterr().out
     assert f'= {result["ratio"]:.3f}\n' in printed
     assert printed.count('| student ') == sum(p['network'] == 'student' for p in passes)
+
+
+CMB = 'configs/benchmark/cmb_deeplabv3plus-r50_synthetic-320.py'
+
+
+@pytest.fixture
+def tiny_cmb(tmp_path):
+    """The benchmark's config, with small images and a small network."""
+    text = (ROOT / CMB).read_text().replace('(320, 320)', '(64, 64)')
+    path = tmp_path / 'cmb.py'
+    path.write_text(text.replace("'../_base_", f"'{ROOT}/configs/_base_"))
+    cfg = Config.fromfile(path)
+    cfg.synthetic.update(size=80, counts=dict(labeled=4, unlabeled=2))
+    student = cfg.model.student
+    student.backbone.update(depth=18, base_channels=8)
+    student.decode_head.update(in_channels=64, c1_in_channels=8, channels=8)
+    cfg.model.update(bank_size=8, proj_hidden=8, proj_channels=8)
+    cfg.dump(path)
+    return str(path)
+
+
+def test_the_step_of_cmb(overhead, tiny_cmb, tmp_path):
+    """All passes on augmented images but the teacher's first; what else is named."""
+    kept = []
+    original = overhead.BareStep.__init__
+
+    def keep(self, model, wrapper, calls):
+        kept.append((model, calls))
+        original(self, model, wrapper, calls)
+
+    with overhead.replaced(overhead.BareStep, '__init__', keep):
+        options = ['--repeats', '1', '--warmup', '1', '--no-memory']
+        result = run(overhead, tiny_cmb, tmp_path, *options)
+    views = dict(
+        network='student', kind='forward', shape=[4, 3, 64, 64], grad=True, mode='train'
+    )
+    teacher = dict(views, network='teacher', grad=False)
+    assert result['passes'] == [
+        dict(teacher, shape=[2, 3, 64, 64]),
+        dict(views, kind='loss'),
+        views,
+        teacher,
+    ]
+    model, (_, labeled, _, again) = kept[0]
+    assert torch.equal(labeled.inputs, again.inputs)
+    assert (model.bank.count > 0).any()
+
+    parts = result['parts']
+    own = {'weak_augment', 'strong_augment', 'hook MeanTeacherHook', 'hook MemoryHook'}
+    own |= {'MLPHead of the student', 'MLPHead of the teacher'}
+    own |= {'ClassAttention of the student', 'ClassAttention of the student, of keys'}
+    own |= {'ClassAttention of the teacher', 'weighted_cosine()', 'entropy_loss()'}
+    own |= {'select_per_group()', 'pseudo_label()', 'pseudo_label_loss()'}
+    assert own <= set(parts['full'])
+    assert not own & set(parts['bare'])
+    assert all(name in vars(model) for name in ('weak_augment', 'strong_augment'))
+    assert isinstance(model.weak_augment, overhead.BatchAugment)
 
 
 def recorded(overhead, data, tmp_path, check, **settings):

@@ -45,6 +45,8 @@ from mmseg.registry import RUNNERS
 from torch import Tensor, nn
 
 from mmsemiseg.models.adapter import SegmentorAdapter
+from mmsemiseg.models.batch_augment import BatchAugment
+from mmsemiseg.models.heads import ClassAttention, MLPHead
 from mmsemiseg.models.segmentors.base import SemiSegmentor
 from mmsemiseg.utils.model import unwrap
 
@@ -281,6 +283,10 @@ def _places(runner: Runner) -> Iterator[tuple]:
     for name, child in model.named_children():
         if name not in ('pairs', 'data_preprocessor'):
             yield child, 'forward', f'{name} ({type(child).__name__})'
+    yield from _heads(model)
+    for name, value in list(vars(model).items()):
+        if isinstance(value, BatchAugment):
+            yield model, name, name
     for module in _modules_of(type(model)):
         for name, value in list(vars(module).items()):
             if _is_step_of_method(value):
@@ -292,6 +298,18 @@ def _places(runner: Runner) -> Iterator[tuple]:
     for hook in runner.hooks:
         for attribute in ('before_train_iter', 'after_train_iter'):
             yield hook, attribute, f'hook {type(hook).__name__}'
+
+
+def _heads(model: SemiSegmentor) -> Iterator[tuple]:
+    """The parts of what is trained beside the networks and followed by a teacher."""
+    for pair in model.head_pairs:
+        for kind in ('student', 'teacher'):
+            for module in getattr(pair, kind).modules():
+                label = f'{type(module).__name__} of the {kind}'
+                if isinstance(module, (MLPHead, ClassAttention)):
+                    yield module, 'forward', label
+                if isinstance(module, ClassAttention):
+                    yield module, 'of_keys', f'{label}, of keys'
 
 
 def _passes(network: nn.Module) -> list[tuple[nn.Module, str]]:
