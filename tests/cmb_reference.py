@@ -266,7 +266,13 @@ class Reference:
         for c in range(self.classes):
             rows = [i for i in range(len(label)) if label[i] == c]
             if len(rows) > 1:
-                weights = heads.weigh(self.s.rank_selector, c, vectors[rows])
+                seen = vectors[rows]
+                if (
+                    self.s.rank_selector == 'projection'
+                    and self.s.selector_input == 'unit_keys'
+                ):
+                    seen = F.normalize(seen, dim=1)
+                weights = heads.weigh(self.s.rank_selector, c, seen)
                 for i, weight in zip(rows, weights.tolist(), strict=True):
                     scores[i] = weight
         return scores

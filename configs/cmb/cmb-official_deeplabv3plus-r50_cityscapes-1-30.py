@@ -9,6 +9,10 @@ model = dict(
     selector_input='unit_keys',
     bank_rank='lowest',
     rank_selector='prediction',
+    bank_start=1001,  # "t > 1000"
+    contrast_start=2001,
+    mix_start=2001,
+    class_balance=dict(start=2001),
     weak_augment=dict(
         per='batch',
         brightness=0.125,

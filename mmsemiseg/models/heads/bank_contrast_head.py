@@ -48,5 +48,12 @@ class BankContrastHead(BaseModule):
 
     def key_weights(self, keys: Tensor, filled: Tensor) -> Tensor:
         """(C, N, D) of each class and (C, N) bool -> (C, N) weights."""
-        keys = F.normalize(keys, dim=2) if self.unit_keys else keys
-        return self.attention['projection'].of_keys(keys, filled)
+        return self.attention['projection'].of_keys(self._seen(keys), filled)
+
+    def scores(self, rows: Tensor, group: Tensor, selector: str) -> Tensor:
+        """(n, D) projections of the classes (n,) -> (n,), by which a bank ranks."""
+        rows = self._seen(rows) if selector == 'projection' else rows
+        return self.attention[selector](rows, group)
+
+    def _seen(self, keys: Tensor) -> Tensor:
+        return F.normalize(keys, dim=-1) if self.unit_keys else keys

@@ -2,7 +2,8 @@
 
 import copy
 import math
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -176,8 +177,10 @@ class CMB(SemiSegmentor):
             predict_with=predict_with,
             data_preprocessor=data_preprocessor,
         )
-        self.weak_augment = BatchAugment(**(weak_augment or {}))
-        self.strong_augment = BatchAugment(**(strong_augment or {}))
+        augments = dict(weak_augment=weak_augment, strong_augment=strong_augment)
+        for name, settings in augments.items():
+            with _named(name):
+                setattr(self, name, BatchAugment(**(settings or {})))
         self.num_augments = num_augments
         self.sup_weight = sup_weight
         self.pseudo_weight = pseudo_weight
@@ -216,7 +219,8 @@ class CMB(SemiSegmentor):
             self.bank = ClassQueueBank(self.num_classes, bank_size, proj_channels)
         self.label_window = self.pseudo_window = None
         if class_balance is not None:
-            self._make_windows(**class_balance)
+            with _named('class_balance'):
+                self._make_windows(**class_balance)
 
     def _selectors(self) -> tuple[str, ...]:
         """The attention modules that something uses."""
@@ -230,7 +234,7 @@ class CMB(SemiSegmentor):
 
     def _make_windows(self, labels: int, pseudo: int, start: int = 2000) -> None:
         settings = dict(labels=(labels, 1), pseudo=(pseudo, 1), start=(start, 0))
-        _check_integers(**{f'class_balance.{k}': v for k, v in settings.items()})
+        _check_integers(**settings)
         with balanced(self.student, None):  # says so if the heads cannot
             self.balance_start = start
         self.label_window = FrequencyWindow(labels, self.num_classes)
@@ -391,7 +395,9 @@ class CMB(SemiSegmentor):
         output = self.adapter(network, labeled.inputs)
         rows, group = self.cells(output.features, _labels(labeled))
         if self.quality_filter:
-            logits = resize_logits(output.logits.float(), output.features.shape[2:])
+            logits = resize_logits(
+                output.logits.float(), output.features.shape[2:], self.align_corners
+            )
             confidence, predicted = logits.softmax(1).max(1)
             good = (predicted.flatten() == group) & (
                 confidence.flatten() > self.quality_threshold
@@ -417,7 +423,7 @@ class CMB(SemiSegmentor):
         if self.bank_rank == 'random':
             score = torch.rand(len(rows)).to(rows.device, non_blocking=True)
         else:
-            score = head.attention[self.rank_selector](rows, group)
+            score = head.scores(rows, group, self.rank_selector)
         lowest = self.bank_rank == 'lowest'
         number, classes = self.enqueue_number, self.num_classes
         if self.enqueue_per == 'batch':
@@ -514,6 +520,15 @@ def _compact(rows: Tensor, group: Tensor, *others: Tensor) -> tuple[tuple, Tenso
 def _zero(head: BankContrastHead, features: Tensor) -> Tensor:
     """With the parameters in the graph, as distributed training wants it."""
     return features.sum() * 0 + sum(0 * param.sum() for param in head.parameters())
+
+
+@contextmanager
+def _named(setting: str) -> Iterator[None]:
+    """Errors say which setting they are about."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f'{setting}: {error}') from error
 
 
 def _check_choices(**settings: tuple) -> None:
