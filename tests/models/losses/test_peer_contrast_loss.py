@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from ctt_reference import high_loops, low_loops
 from mmseg.registry import MODELS
 from no_sync import NoHostSync
 from torch.testing import assert_close
@@ -68,71 +69,6 @@ def test_vectors_of_the_low_level(form, settings, expected):
 # Against loops
 
 
-def high_loops(anchors, bank, classes, temperature, threshold, norm):
-    """Equation 6."""
-    total = 0
-    for c in range(classes):
-        terms, count = [], 0
-        for i in range(len(anchors.group)):
-            if anchors.group[i] != c:
-                continue
-            confident = anchors.confidence[i] > threshold
-            count += norm == 'all' or bool(confident)
-            if confident:
-                terms.append(
-                    _mean_over_queue(anchors.features[i], bank, c, temperature)
-                )
-        total = total + sum(terms) / max(count, 1)
-    return total / classes
-
-
-def _mean_over_queue(feature, bank, c, temperature):
-    queue = bank.features[c][bank.filled[c]]
-    negatives = _negatives(feature, [bank], c, temperature)
-    if not len(queue) or not len(negatives):
-        return feature.sum() * 0
-    terms = []
-    for key in queue:
-        positive = (feature @ key / temperature).exp()
-        terms.append(-(positive / (positive + negatives.exp().sum())).log())
-    return sum(terms) / len(queue)
-
-
-def _negatives(feature, banks, c, temperature):
-    logits = [
-        feature @ key / temperature
-        for bank in banks
-        for other in range(len(bank.features))
-        if other != c
-        for key in bank.features[other][bank.filled[other]]
-    ]
-    return torch.stack(logits) if logits else feature.new_zeros(0)
-
-
-def low_loops(anchors, peer, banks, classes, temperature, threshold, direction, norm):
-    """Equations 8 and 9."""
-    total = 0
-    for c in range(classes):
-        terms, count = [], 0
-        for i in range(len(anchors.group)):
-            if anchors.group[i] != c:
-                continue
-            unsure = anchors.confidence[i] <= threshold
-            if direction:
-                unsure &= anchors.confidence[i] < peer.confidence[i]
-            count += norm == 'all' or bool(unsure)
-            if not unsure:
-                continue
-            feature, other = anchors.features[i], peer.features[i].detach()
-            negatives = _negatives(feature, banks, c, temperature)
-            if len(negatives):
-                positive = (feature @ other / temperature).exp()
-                share = positive / (positive + negatives.exp().sum())
-                terms.append(-share.log())
-        total = total + sum(terms) / max(count, 1)
-    return total / classes
-
-
 def random_anchors(generator, classes, dim, n, dtype):
     rows = torch.randn(n, dim, generator=generator, dtype=dtype)
     group = torch.randint(-1, classes, (n,), generator=generator)
@@ -160,9 +96,17 @@ def random_case(seed, banks=2, n=None, dtype=torch.float64):
     return classes, mine, peer, stored
 
 
+def cells(anchors):
+    return list(zip(*(part.unbind() for part in anchors), strict=True))
+
+
+def queues(bank):
+    return [list(q[f]) for q, f in zip(bank.features, bank.filled, strict=True)]
+
+
 def gradient(loss, anchors):
     features = anchors.features.detach().requires_grad_()
-    value = loss(anchors._replace(features=features))
+    value = loss(anchors._replace(features=features)) + features.sum() * 0
     (grad,) = torch.autograd.grad(value, features)
     return value.detach(), grad
 
@@ -170,54 +114,53 @@ def gradient(loss, anchors):
 @pytest.mark.parametrize('norm', ['all', 'masked'])
 @pytest.mark.parametrize('threshold', [0, 0.5, 0.75, 1])
 def test_high_level_against_loops(form, threshold, norm):
-    some = 0
+    settings = dict(temperature=0.3, threshold=threshold, norm=norm)
+    values = []
     for seed in range(6):
         classes, mine, _, (bank, _) = random_case(seed)
-        settings = dict(temperature=0.3, threshold=threshold, norm=norm)
         loss = PeerContrastLoss(classes, **settings)
-        got = gradient(lambda x, loss=loss, b=bank: loss.high_level(x, b), mine)
-        if not mine.confidence[mine.group >= 0].gt(threshold).any():
-            assert got[0] == 0
-            assert got[1].eq(0).all()
-            continue
-        expected = gradient(
-            lambda x, b=bank, c=classes, s=settings: high_loops(x, b, c, **s), mine
-        )
-        for one, other in zip(got, expected, strict=True):
-            assert_close(one, other, atol=1e-10, rtol=1e-8)
-        some += got[0].item() > 0
-    assert (some > 3) == (threshold < 1)
+
+        def fast(anchors, loss=loss, bank=bank):
+            return loss.high_level(anchors, bank)
+
+        def slow(anchors, bank=bank):
+            return high_loops(cells(anchors), queues(bank), **settings)
+
+        for got, expected in zip(
+            gradient(fast, mine), gradient(slow, mine), strict=True
+        ):
+            assert_close(got, expected, atol=1e-10, rtol=1e-8)
+        values.append(fast(mine))
+    assert sum(value > 0 for value in values) > 3 or threshold == 1
+    assert any(values) == (threshold < 1)
 
 
 @pytest.mark.parametrize('norm', ['all', 'masked'])
 @pytest.mark.parametrize('direction', [True, False])
 @pytest.mark.parametrize('threshold', [0, 0.5, 0.75, 1])
 def test_low_level_against_loops(form, threshold, direction, norm):
-    some = 0
+    settings = dict(
+        temperature=0.3, threshold=threshold, direction=direction, norm=norm
+    )
+    values = []
     for seed in range(6):
         classes, mine, peer, banks = random_case(seed, banks=1 + seed % 3)
-        settings = dict(
-            temperature=0.3, threshold=threshold, direction=direction, norm=norm
-        )
         loss = PeerContrastLoss(classes, **settings)
-        got = gradient(
-            lambda x, loss=loss, p=peer, b=banks: loss.low_level(x, p, b), mine
-        )
-        expected = low_loops(mine, peer, banks, classes, **settings)
-        if not isinstance(expected, float):
-            expected = gradient(
-                lambda x, p=peer, b=banks, c=classes, s=settings: low_loops(
-                    x, p, b, c, **s
-                ),
-                mine,
-            )
-            for one, other in zip(got, expected, strict=True):
-                assert_close(one, other, atol=1e-10, rtol=1e-8)
-        else:
-            assert got[0] == expected == 0
-            assert got[1].eq(0).all()
-        some += got[0].item() > 0
-    assert (some > 3) == (threshold > 0)
+
+        def fast(anchors, loss=loss, peer=peer, banks=banks):
+            return loss.low_level(anchors, peer, banks)
+
+        def slow(anchors, peer=peer, banks=banks):
+            stored = [queues(bank) for bank in banks]
+            return low_loops(cells(anchors), cells(peer), stored, **settings)
+
+        for got, expected in zip(
+            gradient(fast, mine), gradient(slow, mine), strict=True
+        ):
+            assert_close(got, expected, atol=1e-10, rtol=1e-8)
+        values.append(fast(mine))
+    assert sum(value > 0 for value in values) > 3 or threshold == 0
+    assert any(values) == (threshold > 0)
 
 
 def test_both_levels_share_the_cells():
