@@ -148,11 +148,15 @@ def test_all_images_in_one_grid(tool, ctt, tmp_path):
     options = ['--out', str(tmp_path), '--height', '64', '--device', 'cpu', '--grid']
     tool.main([*networks, *options])
     grid = cv2.imread(str(tmp_path / 'grid.png'))
-    assert grid.shape[1] == 4 * 64
+    step = 64 + tool.GAP
+    assert grid.shape[1] == 4 * step
     for number in range(3):
         (path,) = tmp_path.glob(f'{number:02d}_*.png')
-        top = 24 + 64 * number
-        assert (grid[top : top + 64] == cv2.imread(str(path))[24:88]).all()
+        row = grid[24 + step * number :][:step]
+        assert (row[64:] == 255).all()
+        alone = np.split(cv2.imread(str(path))[24:88], 4, 1)
+        for column, expected in zip(np.split(row[:64], 4, 1), alone, strict=True):
+            assert (column[:, :64] == expected).all() and (column[:, 64:] == 255).all()
 
 
 def test_a_grid_of_images_of_several_sizes(tool, ctt):
@@ -166,14 +170,14 @@ def test_a_grid_of_images_of_several_sizes(tool, ctt):
         tool.Comparison(dict(image=tall, truth=tall, A=tall), [label], dict(A=50.0)),
     ]
     grid = tool.grid(found, network, 10)
-    assert grid.shape[1] == 3 * 20
-    first, second = grid[24:34], grid[34:44]
-    assert (first[:, :20] == 0).all() and (first[:, 20:40] == 255).all()
-    assert (first[:, 40:] == 0).all()
-    columns = np.split(second, 3, 1)
-    for column in columns:
+    step = 20 + tool.GAP
+    assert grid.shape[1] == 3 * step
+    first, second = grid[24:34], grid[34 + tool.GAP :][:10]
+    image, truth, prediction = (c[:, :20] for c in np.split(first, 3, 1))
+    assert (image == 0).all() and (truth == 255).all() and (prediction == 0).all()
+    for column in np.split(second, 3, 1):
         inside = (column == 1).all((0, 2))
-        assert inside.tolist() == [7 <= x < 12 for x in range(20)]
+        assert inside.tolist() == [7 <= x < 12 for x in range(step)]
         assert (column[:, ~inside] == 255).all()
 
 

@@ -45,6 +45,8 @@ from figure_common import (  # noqa: E402
     write_picture,
 )
 
+GAP = 4  # pixels between the cells of a grid
+
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -131,22 +133,22 @@ def grid(found: list[Comparison], network: Network, height: int) -> np.ndarray:
     rows = []
     for one in found:
         cells = {t: cell(one.columns.get(t), height, width) for t in titles}
-        row = titled_row(cells, height)
-        rows.append(row[-height:] if rows else row)
+        row = titled_row(cells, height + GAP)
+        rows.append(row[-height - GAP :] if rows else row)
     labels = [label for one in found for label in one.labels]
     below = legend(labels, network.classes, network.palette, rows[0].shape[1])
     return np.vstack([*rows, below])
 
 
 def cell(picture: np.ndarray | None, height: int, width: int) -> np.ndarray:
-    """(height, width, 3) with the picture in the middle, at that height."""
-    white = np.full((height, width, 3), 255, np.uint8)
+    """The picture in the middle of a white one, above and left of a gap."""
+    white = np.full((height + GAP, width + GAP, 3), 255, np.uint8)
     if picture is None:
         return white
     own = round(picture.shape[1] * height / picture.shape[0])
     left = (width - own) // 2
     small = cv2.resize(picture, (own, height), interpolation=cv2.INTER_NEAREST)
-    white[:, left : left + own] = small
+    white[:height, left : left + own] = small
     return white
 
 

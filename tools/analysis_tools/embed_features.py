@@ -102,7 +102,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--feature', type=feature_name, help='pre_cls, stage4, ... [pre_cls]'
     )
     parser.add_argument('--embedding', action='store_true', help="a method's projector")
-    parser.add_argument('--points', type=int, default=2000, help='at most [2000]')
+    parser.add_argument('--points', type=int, default=1000, help='at most [1000]')
     parser.add_argument('--perplexity', type=float, default=30, help='of t-SNE [30]')
     parser.add_argument(
         '--out', type=Path, default='work_dirs/embed_features.png', metavar='FILE'
