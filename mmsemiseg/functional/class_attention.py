@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+COMPACT = ('cpu',)  # devices where it costs nothing to know where rows are
+
 
 def class_attention(
     rows: Tensor,
@@ -19,6 +21,7 @@ def class_attention(
     statistics: tuple[Tensor, Tensor] | None = None,
     eps: float = 1e-5,
     slope: float = 0.2,
+    overwrite: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     r"""One number for each row, from the perceptron of its class.
 
@@ -38,6 +41,7 @@ def class_attention(
             rows of each class.
         eps: Added to the variance.
         slope: Of the LeakyReLU.
+        overwrite: Whether ``rows`` may be overwritten.
 
     Returns:
         (L, T) s, of no meaning where there is no row; then what running statistics
@@ -60,7 +64,8 @@ def class_attention(
         sums = torch.bmm(filled.to(rows)[:, None], rows)[:, 0]
         mean = _class_sums(sums, group, len(weight)) / count.clamp(min=1)[:, None]
         # Centred rows have a centred image: one pass less, and no cancellation
-        rows = (rows - _of(mean, group)).mul_(filled[..., None])
+        rows = rows if overwrite else rows.clone()
+        _clear_(rows.sub_(_of(mean, group)), ~filled)
         scores, variance = _Attention.apply(
             rows, filled, group, count, weight, scale, shift, out, eps, slope
         )
@@ -113,6 +118,14 @@ class _Attention(torch.autograd.Function):
         d_weight = _outer(rows, group, d_hidden, classes)
         d_scale = inverse * product
         return None, None, None, None, d_weight, d_scale, d_shift, d_out, None, None
+
+
+def _clear_(rows: Tensor, empty: Tensor) -> None:
+    """Zeros where (L, T) empty; only these are written if it waits for no device."""
+    if rows.device.type in COMPACT:
+        rows.flatten(0, 1).index_fill_(0, empty.flatten().nonzero()[:, 0], 0)
+    else:
+        rows.masked_fill_(empty[..., None], 0)
 
 
 def _of(values: Tensor, group: Tensor | None) -> Tensor:

@@ -66,11 +66,12 @@ class ClassAttention(BaseModule):
 
     def of_keys(self, keys: Tensor, filled: Tensor) -> Tensor:
         """(C, N, D) of each class, where (C, N) filled -> (C, N) weights, else 0."""
-        return self._weights(keys, filled)
+        return self._weights(keys.clone(), filled)
 
     def _weights(
         self, rows: Tensor, filled: Tensor, group: Tensor | None = None
     ) -> Tensor:
+        """Of tiles that are overwritten; all of a class, without group tile c of c."""
         statistics = None
         if not self.training:
             statistics = self.running_mean, self.running_var
@@ -84,6 +85,7 @@ class ClassAttention(BaseModule):
             self.second,
             statistics,
             self.eps,
+            overwrite=True,
         )
         if self.training:
             update_running(self, count, mean, variance)

@@ -1,6 +1,7 @@
 """CMB: against its equations written with loops, its memory, gradients, settings."""
 
 import copy
+from importlib import import_module
 
 import pytest
 import torch
@@ -833,7 +834,9 @@ def test_bf16_autocast(name, at):
 @pytest.mark.parametrize('name', ['default', 'paper', 'official', 'base', 'balanced'])
 def test_no_host_sync(name, at, monkeypatch):
     """After the networks: what enters the bank, the contrast, the class weights."""
-    monkeypatch.setattr(cmb, 'COMPACT', ())
+    attention = import_module('mmsemiseg.functional.class_attention')
+    for module in (cmb, attention):
+        monkeypatch.setattr(module, 'COMPACT', ())
     model = filled(make(**SETTINGS[name]), at)
     inputs = streams(9)
     pseudo = model.label(inputs['unlabeled'])
