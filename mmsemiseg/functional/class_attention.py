@@ -85,7 +85,7 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, rows, filled, group, count, weight, scale, shift, out, eps, slope):
         hidden = _product(rows, group, weight)
-        squares = torch.linalg.vector_norm(hidden, dim=1).square()
+        squares = (hidden * hidden).sum(1)
         number = count.clamp(min=1)[:, None]
         variance = _class_sums(squares, group, len(weight)) / number
         inverse = (variance + eps).rsqrt()
@@ -137,7 +137,10 @@ def _class_sums(values: Tensor, group: Tensor | None, classes: int) -> Tensor:
     """(L, ...) -> (C, ...)."""
     if group is None:
         return values
-    return values.new_zeros(classes, *values.shape[1:]).index_add_(0, group, values)
+    numbers = torch.arange(classes, device=group.device)
+    belongs = (group == numbers[:, None]).to(values)  # few tiles: a product is quick
+    sums = belongs @ values.view(len(values), -1)
+    return sums.view(classes, *values.shape[1:])
 
 
 def _product(rows: Tensor, group: Tensor | None, weight: Tensor) -> Tensor:
