@@ -28,8 +28,9 @@ def parse_args():
     parser.add_argument('--show-dir', metavar='DIR', help='save painted images here')
     parser.add_argument(
         '--predict-with',
-        choices=['student', 'teacher', 'mean'],
-        help="the network that predicts [the config's]",
+        metavar='NETWORK',
+        help='student, teacher or mean; with several pairs student0, teacher1, '
+        "mean_students, ... [the config's]",
     )
     parser.add_argument(
         '--cfg-options',

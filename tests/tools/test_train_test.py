@@ -157,9 +157,9 @@ def tested(tool, monkeypatch):
 
 
 def test_what_test_writes(tested):
-    cfg = tested('--predict-with', 'mean', '--out', 'maps', '--show-dir', 'painted')
+    cfg = tested('--predict-with', 'teacher1', '--out', 'maps', '--show-dir', 'painted')
     assert (cfg.load_from, cfg.resume) == ('a.pth', False)
-    assert cfg.model.predict_with == 'mean'
+    assert cfg.model.predict_with == 'teacher1'
     assert cfg.filename == 'test_config.py'
     assert cfg.test_evaluator[0].output_dir == 'maps'
     assert cfg.visualizer.save_dir == 'painted'
