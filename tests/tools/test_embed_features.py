@@ -274,7 +274,7 @@ def test_cells_are_compared_with_the_bank_alone(tool):
     points = tool.Points(
         torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]),
         torch.tensor([0, 1, 0, 1]),
-        torch.tensor([0, 0, -1, -1]),
+        torch.tensor([0, 1, -1, -1]),
     )
     found = tool.affinity(points, 1)
     assert found.same == pytest.approx(0.3) and found.other == pytest.approx(0.3)
