@@ -154,7 +154,7 @@ class Reference:
         if len(model.head_pairs):
             features = getattr(model.head_pairs[index], network)(features)
         elif model.normalize:
-            features = features / features.norm(dim=1, keepdim=True)
+            features = features / features.norm(dim=1, keepdim=True).clamp(min=1e-12)
         size = features.shape[2:]
         probs = resized(output.logits.detach(), size, model).softmax(1)
         steps = [big // small for big, small in zip(label.shape[1:], size, strict=True)]
