@@ -6,6 +6,7 @@ is kept.
 
 examples:
   python tools/quickstart.py
+  python tools/quickstart.py --methods MeanTeacher CTT
   python tools/quickstart.py --seeds 0 1 2      # mean and standard deviation
 """
 
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -30,8 +32,36 @@ from mmsemiseg.utils.logs import last_metrics
 from mmsemiseg.utils.overlay import overlay, titled_row
 
 MODEL = 'deeplabv3plus-r18-w16'
-BASELINE = ('SupOnly', f'sup-only_{MODEL}_quickstart.py', 'student')
-METHOD = ('MeanTeacher', f'mean-teacher_cutmix_{MODEL}_quickstart.py', 'teacher')
+
+
+class Method(NamedTuple):
+    """A config and its networks: those in the table, and the one that is tested."""
+
+    name: str
+    config: str
+    columns: dict[str, str]
+    tested: str
+
+
+BASELINE = Method(
+    'SupOnly',
+    f'configs/baselines/sup-only_{MODEL}_quickstart.py',
+    {'SupOnly': 'student'},
+    'student',
+)
+MEAN_TEACHER = Method(
+    'MeanTeacher',
+    f'configs/baselines/mean-teacher_cutmix_{MODEL}_quickstart.py',
+    {'MeanTeacher student': 'student', 'MeanTeacher teacher': 'teacher'},
+    'teacher',
+)
+CTT = Method(
+    'CTT',
+    f'configs/ctt/ctt_{MODEL}_quickstart.py',
+    {'CTT student': 'student0', 'CTT teacher': 'teacher0'},
+    'student0',
+)
+METHODS = {method.name: method for method in (MEAN_TEACHER, CTT)}
 COUNTS = dict(labeled=16, unlabeled=300, val=60)
 DIFFICULTY = 0.1
 DATA = Path('data/quickstart')
@@ -42,6 +72,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--work-dir', type=Path, default='work_dirs/quickstart')
+    parser.add_argument('--methods', nargs='+', choices=METHODS, default=['CTT'])
     parser.add_argument('--seeds', type=int, nargs='+', default=[0])
     parser.add_argument('--pictures', type=int, default=6, help='overlays to write')
     parser.add_argument('--max-iters', type=int, help='fewer, to try the tool out')
@@ -50,9 +81,9 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def make_data() -> None:
     if (DATA / 'ImageSets').is_dir():
-        print(f'[1/4] {DATA} is there already')
+        print(f'{DATA} is there already')
         return
-    print(f'[1/4] making {DATA}: ' + ', '.join(f'{n} {k}' for k, n in COUNTS.items()))
+    print(f'making {DATA}: ' + ', '.join(f'{n} {k}' for k, n in COUNTS.items()))
     write_synthetic(str(DATA), COUNTS, seed=0, difficulty=DIFFICULTY)
 
 
@@ -69,20 +100,23 @@ def train(config: str, work_dir: Path, seed: int, max_iters: int | None) -> None
     subprocess.run(command, check=True)
 
 
-def table(work_dir: Path, seeds: list[int]) -> str:
-    """IoU of each class for the three networks, and the gain of the last one."""
-    columns = {
-        'SupOnly': _scores(work_dir / BASELINE[0], seeds, 'student'),
-        'MeanTeacher student': _scores(work_dir / METHOD[0], seeds, 'student'),
-        'MeanTeacher teacher': _scores(work_dir / METHOD[0], seeds, 'teacher'),
-    }
-    first, *_, last = columns.values()
-    gains = {key: last[key] - first[key] for key in first if key in last}
-    text = PrettyTable(['IoU in %', *columns, 'gain of the teacher'])
+def table(work_dir: Path, methods: list[Method], seeds: list[int]) -> str:
+    """IoU of each class for the networks, and what each method gains."""
+    before = _scores(work_dir / BASELINE.name, seeds, BASELINE.tested)
+    columns, gains = {BASELINE.name: before}, {}
+    for method in methods:
+        folder = work_dir / method.name
+        for column, network in method.columns.items():
+            columns[column] = _scores(folder, seeds, network)
+        after = _scores(folder, seeds, method.tested)
+        common = [key for key in before if key in after]
+        gains[f'gain of {method.name}'] = {k: after[k] - before[k] for k in common}
+    text = PrettyTable(['IoU in %', *columns, *gains])
     text.align['IoU in %'] = 'l'
-    for key in sorted(gains, key=lambda name: (name == 'mIoU', name)):
+    for key in sorted(before, key=lambda name: (name == 'mIoU', name)):
         cells = [_cell(scores.get(key)) for scores in columns.values()]
-        text.add_row([key.removeprefix('IoU.'), *cells, _cell(gains[key], '+')])
+        cells += [_cell(scores.get(key), '+') for scores in gains.values()]
+        text.add_row([key.removeprefix('IoU.'), *cells])
     return f'{text}\nlast checkpoints, seeds {seeds}\n'
 
 
@@ -105,10 +139,11 @@ def _cell(values: np.ndarray | None, sign: str = '') -> str:
     return f'{values.mean():{sign}.1f} ± {values.std(ddof=1):.1f}'
 
 
-def predictions(work_dir: Path, run: tuple, seed: int, count: int) -> tuple[list, list]:
+def predictions(
+    work_dir: Path, method: Method, seed: int, count: int
+) -> tuple[list, list]:
     """[(image, truth, prediction)] of the first validation images, and the palette."""
-    name, _, network = run
-    folder = work_dir / name / f'seed{seed}'
+    folder = work_dir / method.name / f'seed{seed}'
     cfg = Config.fromfile(folder / 'config.py')
     init_default_scope('mmseg')
     model = MODELS.build(cfg.model)
@@ -121,28 +156,27 @@ def predictions(work_dir: Path, run: tuple, seed: int, count: int) -> tuple[list
         item = dataset[index]
         batch = dict(inputs=[item['inputs']], data_samples=[item['data_samples']])
         data = model.data_preprocessor(batch, False)
-        sample = model.predict_as(network, **data)[0]
+        sample = model.predict_as(method.tested, **data)[0]
         image = item['inputs'].permute(1, 2, 0).numpy()
         truth = item['data_samples'].gt_sem_seg.data[0].numpy()
         found.append((image, truth, sample.pred_sem_seg.data[0].numpy()))
     return found, dataset.metainfo['palette']
 
 
-def write_overlays(work_dir: Path, seed: int, count: int) -> Path:
-    """image | truth | baseline | teacher, one picture per validation image."""
+def write_overlays(
+    work_dir: Path, methods: list[Method], seed: int, count: int
+) -> Path:
+    """image | truth | baseline | methods, one picture per validation image."""
     folder = work_dir / 'overlays'
     folder.mkdir(parents=True, exist_ok=True)
-    baseline, palette = predictions(work_dir, BASELINE, seed, count)
-    method, _ = predictions(work_dir, METHOD, seed, count)
-    for index, ((image, truth, before), (_, _, after)) in enumerate(
-        zip(baseline, method, strict=True)
-    ):
-        row = {
-            'image': image,
-            'truth': overlay(image, truth, palette),
-            'SupOnly': overlay(image, before, palette),
-            'MeanTeacher': overlay(image, after, palette),
-        }
+    rows = []
+    for method in (BASELINE, *methods):
+        found, palette = predictions(work_dir, method, seed, count)
+        for index, (image, truth, predicted) in enumerate(found):
+            if len(rows) == index:
+                rows.append({'image': image, 'truth': overlay(image, truth, palette)})
+            rows[index][method.name] = overlay(image, predicted, palette)
+    for index, row in enumerate(rows):
         cv2.imwrite(str(folder / f'{index:02d}.png'), titled_row(row))
     return folder
 
@@ -150,17 +184,21 @@ def write_overlays(work_dir: Path, seed: int, count: int) -> Path:
 def main(argv=None) -> int:
     args = parse_args(argv)
     start = time.time()
+    methods = [METHODS[name] for name in args.methods]
+    steps = len(methods) + 3
+    print(f'[1/{steps}] data')
     make_data()
-    for number, (name, config, _) in enumerate((BASELINE, METHOD), 2):
-        print(f'[{number}/4] training {name}')
+    for number, method in enumerate((BASELINE, *methods), 2):
+        print(f'[{number}/{steps}] training {method.name}')
         for seed in args.seeds:
-            work_dir = args.work_dir / name / f'seed{seed}'
-            train(config, work_dir, seed, args.max_iters)
-    print('[4/4] results')
-    text = table(args.work_dir, args.seeds)
+            work_dir = args.work_dir / method.name / f'seed{seed}'
+            train(method.config, work_dir, seed, args.max_iters)
+    print(f'[{steps}/{steps}] results')
+    text = table(args.work_dir, methods, args.seeds)
     (args.work_dir / 'table.txt').write_text(text, encoding='utf-8')
     print(text)
-    print(f'pictures: {write_overlays(args.work_dir, args.seeds[0], args.pictures)}')
+    pictures = write_overlays(args.work_dir, methods, args.seeds[0], args.pictures)
+    print(f'pictures: {pictures}')
     print(f'table: {args.work_dir / "table.txt"}')
     print(f'{time.time() - start:.0f} s on {os.cpu_count()} cores')
     return 0
