@@ -128,7 +128,7 @@ def project(tmp_path_factory):
     (split / 'labeled.txt').write_text('0000\n0001\n')
     (split / 'unlabeled.txt').write_text('0002\n0003\n0004\n0005\n')
     (folder / 'configs').mkdir()
-    for name in ('_base_', 'baselines'):
+    for name in ('_base_', 'baselines', 'ctt'):
         (folder / 'configs' / name).symlink_to(ROOT / 'configs' / name)
     (folder / 'my_method.py').write_text('')
     for name, body in {**CONFIGS, 'mm/my_segformer.py': SEGFORMER}.items():
