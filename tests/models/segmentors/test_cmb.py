@@ -80,10 +80,11 @@ def streams(
     found['unlabeled'] = batch(unlabeled, 3 * seed + 1, size, False, valid)
     if source:
         found['source'] = batch(labeled, 3 * seed + 2, size)
-    for name in set(found) - {'unlabeled'}:
+    for name in sorted(set(found) - {'unlabeled'}):
         for index, sample in enumerate(found[name].data_samples):
             label = sample.gt_sem_seg.data
-            generator = torch.Generator().manual_seed(seed + index)
+            number = seed + index + 100 * (name == 'source')
+            generator = torch.Generator().manual_seed(number)
             label[:] = torch.randint(classes, label.shape, generator=generator)
             label[:, :5] = 255
             if padded:
