@@ -5,7 +5,9 @@ _base_ = [
     '../_base_/schedules/quickstart.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(type='CTT', mix='cutmix', bank_size=32, bank_ready='class')
+# From scratch, and pseudo labels have no threshold: with their full weight most pixels
+# become background.
+model = dict(type='CTT', ct_weight=0.2, mix='cutmix', bank_size=32, bank_ready='class')
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 auto_scale_lr = dict(base_batch_size=8)
 custom_hooks = [
