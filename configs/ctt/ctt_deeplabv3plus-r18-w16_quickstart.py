@@ -2,7 +2,7 @@
 _base_ = [
     '../_base_/models/deeplabv3plus_r18-w16-d8.py',
     '../_base_/datasets/quickstart_batch4.py',
-    '../_base_/schedules/quickstart.py',
+    '../_base_/schedules/quickstart_800.py',
     '../_base_/default_runtime.py',
 ]
 # From scratch, and pseudo labels have no threshold: with their full weight most pixels
