@@ -428,6 +428,7 @@ def prepare(cfg: Config, steps: int) -> None:
     cfg.load_from, cfg.resume = None, False
     cfg.log_level = 'WARNING'
     cfg.experiment_name = Path(cfg.work_dir).name  # loggers are kept by this name
+    cfg.visualizer = None  # one of its own: by a name of its own it would be kept too
 
 
 def run_steps(cfg: Config, make_step: Callable[[Runner], Callable]) -> Runner:

@@ -139,6 +139,8 @@ def report_of_rank(rank, folder):
     feed(start(runner, interval=2, window=2), runner, [stats([2, 2, 0], kept)] * 2)
     lines = [*runner.logger.infos, *runner.logger.warnings]
     (folder / f'rank{rank}.txt').write_text('\n'.join(lines))
+    dist.barrier()
+    dist.destroy_process_group()  # else gloo's threads may end the process by a signal
 
 
 def test_processes_report_what_they_saw_together(tmp_path):
