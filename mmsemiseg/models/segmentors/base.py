@@ -10,6 +10,7 @@ from mmseg.models import BaseSegmentor
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...functional import ramp_up
 from ...utils.pretrained import check_pretrained, explain_failed_download
 from ..adapter import SegmentorAdapter, check_losses
 from ..data_preprocessor import Batch
@@ -219,6 +220,10 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
     def iteration(self) -> int:
         """Iteration of the running loop, 0 outside of one."""
         return MessageHub.get_current_instance().get_info('iter', 0)
+
+    def ramp(self, settings: dict | None) -> float:
+        """Factor of a loss weight in this iteration, in [0, 1]; None: always 1."""
+        return 1.0 if settings is None else ramp_up(self.iteration, **settings)
 
     def loss(self, inputs: 'dict | Tensor', data_samples: list | None = None) -> dict:
         """Supervised losses of the labeled stream plus the method's own."""

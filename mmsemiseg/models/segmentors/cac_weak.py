@@ -76,7 +76,7 @@ class CACWeak(CAC):
             ]
         pairs = zip(features, batches, strict=True)
         terms = [self.weak_loss(f, _masks(batch)) for f, batch in pairs]
-        weight = self.weak_weight * self.ramp()
+        weight = self.weak_weight * self.ramp(self.weak_ramp)
         return dict(losses, loss_weak=weight * torch.stack(terms).mean())
 
     def weak_loss(self, features: Tensor, masks: Tensor) -> Tensor:
@@ -86,12 +86,6 @@ class CACWeak(CAC):
         ignore = self.ignore_index
         loss = F.cross_entropy(logits, masks, ignore_index=ignore, reduction='none')
         return masked_mean(loss.flatten(), masks.flatten() != ignore)
-
-    def ramp(self) -> float:
-        """The factor of the weight in this iteration."""
-        if self.weak_ramp is None:
-            return 1.0
-        return ramp_up(self.iteration, **self.weak_ramp)
 
     def _weak_batches(self, inputs: dict) -> list[Batch]:
         if self.weak_stream == 'unlabeled':

@@ -329,15 +329,9 @@ class CMB(SemiSegmentor):
         loss = pseudo_label_loss(logits, pseudo, weights, norm='all')
         entropy = entropy_loss(logits, pseudo.valid, self.entropy_norm)
         return dict(
-            loss_pseudo=self.pseudo_weight * self.ramp() * loss,
+            loss_pseudo=self.pseudo_weight * self.ramp(self.ramp_up) * loss,
             loss_entropy=self.entropy_weight * entropy,
         )
-
-    def ramp(self) -> float:
-        """Factor of the loss of pseudo labels at this iteration, in [0, 1]."""
-        if self.ramp_up is None:
-            return 1.0
-        return schedules.ramp_up(self.iteration, **self.ramp_up)
 
     def is_source_step(self, inputs: dict) -> bool:
         """Whether the student learns from the stream ``source`` in this iteration."""

@@ -19,6 +19,7 @@ from ...functional import (
     pseudo_label,
     pseudo_label_loss,
     pseudo_label_stats,
+    schedules,
     select_per_group,
 )
 from ..adapter import SegmentorOutput, resize_logits
@@ -50,8 +51,8 @@ class CTT(SemiSegmentor):
     the other student where that is more confident, by
     :class:`~mmsemiseg.models.losses.PeerContrastLoss`:
 
-    ``loss = sum over pairs of sup_weight * sup + ct_weight * ct + hc_weight * hc
-    + lc_weight * lc``
+    ``loss = sum over pairs of sup_weight * sup + ct_weight * ramp(t) * ct
+    + hc_weight * hc + lc_weight * lc``
 
     Teachers and students may see different views of one geometry. Needs a
     :class:`~mmsemiseg.engine.hooks.MeanTeacherHook` where there are teachers, and a
@@ -68,6 +69,8 @@ class CTT(SemiSegmentor):
         ct_weight: Of the cross entropy with pseudo labels.
         ct_reduce: ``'mean'`` or ``'sum'`` over those who label or, at the low level,
             over the other students.
+        ramp_up: ``dict(kind='exp'|'linear'|'cosine'|'step', length=iterations)`` of
+            ``ct_weight``.
         hc_weight: Of the high-level contrast.
         lc_weight: Of the low-level contrast.
         temperature: tau of the contrast.
@@ -106,6 +109,7 @@ class CTT(SemiSegmentor):
         sup_weight: float = 1.0,
         ct_weight: float = 1.0,
         ct_reduce: str = 'mean',
+        ramp_up: dict | None = None,
         hc_weight: float = 0.1,
         lc_weight: float = 0.1,
         temperature: float = 0.5,
@@ -153,6 +157,8 @@ class CTT(SemiSegmentor):
                 raise ValueError(f'{name} must be an integer >= 1, but got {value}')
         if len(views) != 2:
             raise ValueError(f'views must be (weak, strong), but got {views}')
+        if ramp_up is not None:
+            schedules.ramp_up(0, **ramp_up)
         contrast = hc_weight > 0 or lc_weight > 0
         if feature is None:
             raise ValueError('feature must not be None: CTT compares features')
@@ -191,6 +197,7 @@ class CTT(SemiSegmentor):
         self.sup_weight = sup_weight
         self.ct_weight = ct_weight
         self.ct_reduce = ct_reduce
+        self.ramp_up = ramp_up
         self.hc_weight = hc_weight
         self.lc_weight = lc_weight
         self.lc_class = lc_class
@@ -237,9 +244,10 @@ class CTT(SemiSegmentor):
         if said is None:  # mutual teaching by the passes themselves
             valid = weak.valid & strong.valid
             said = [self._read(one.unlabeled, images, valid) for one in passes]
+        weight = self.ct_weight * self.ramp(self.ramp_up)
         for index, one in enumerate(passes if self.ct_weight else ()):
             taught = self.taught(one.unlabeled.logits, self.sources(index, said))
-            losses[self._key('loss_ct', index)] = self.ct_weight * taught
+            losses[self._key('loss_ct', index)] = weight * taught
         weights = pixel_weights(said[0])
         self.pending['pseudo'] = pseudo_label_stats(said[0], weights, self.num_classes)
         if len(self.banks):

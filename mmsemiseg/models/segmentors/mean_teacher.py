@@ -128,7 +128,7 @@ class MeanTeacher(SemiSegmentor):
         loss = loss * self.share(pseudo)
         stats = pseudo_label_stats(pseudo, weights, self.num_classes)
         self.pending['pseudo'] = stats
-        return dict(loss_unsup=self.unsup_weight * self.ramp() * loss)
+        return dict(loss_unsup=self.unsup_weight * self.ramp(self.ramp_up) * loss)
 
     @torch.no_grad()
     def label(self, images: Tensor, valid: Tensor) -> PseudoLabel:
@@ -163,12 +163,6 @@ class MeanTeacher(SemiSegmentor):
             return 1.0
         confident = keep_mask(pseudo, self.share_threshold).sum()
         return confident / pseudo.valid.sum().clamp(min=1)
-
-    def ramp(self) -> float:
-        """Factor of the unsupervised loss at this iteration, in [0, 1]."""
-        if self.ramp_up is None:
-            return 1.0
-        return schedules.ramp_up(self.iteration, **self.ramp_up)
 
 
 def weak_and_strong(

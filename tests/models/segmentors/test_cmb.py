@@ -426,7 +426,7 @@ def test_ramp(settings, expected, at):
     model = make(ramp_up=settings)
     for iteration, value in zip((0, 1000, 1999, 2000), expected, strict=True):
         at(iteration)
-        assert model.ramp() == pytest.approx(value, abs=1e-6)
+        assert model.ramp(model.ramp_up) == pytest.approx(value, abs=1e-6)
 
 
 # Gradients

@@ -9,6 +9,7 @@ import torch
 from ctt_reference import Reference
 from helpers import batch, build, frozen_copy, spread, streams, student_cfg, total
 from mmengine.config import ConfigDict
+from mmengine.logging import MessageHub
 from mmengine.runner import load_checkpoint, save_checkpoint
 from no_sync import NoHostSync
 from torch.testing import assert_close
@@ -191,6 +192,22 @@ def test_the_settings_matter():
             values[name] = round(total(model.loss(inputs)).item(), 6)
     same = {n for n, v in values.items() if list(values.values()).count(v) > 1}
     assert same == set()
+
+
+@pytest.mark.parametrize(
+    ('iteration', 'factor'), [(0, 0.0), (25, 0.25), (100, 1.0), (500, 1.0)]
+)
+def test_ramp_up(monkeypatch, iteration, factor):
+    """Of the pseudo labels alone."""
+    hub = MessageHub.get_instance('ramp')
+    hub.update_info('iter', iteration)
+    monkeypatch.setattr(MessageHub, 'get_current_instance', lambda: hub)
+    ramp = dict(kind='linear', length=100)
+    full, got = (fill(make(**s)).loss(inputs_of()) for s in ({}, dict(ramp_up=ramp)))
+    assert full['loss_ct0'] > 0 and full['loss_ct1'] > 0
+    for name, value in got.items():
+        scale = factor if name.startswith('loss_ct') else 1
+        assert_close(value, scale * full[name])
 
 
 def test_features_that_are_larger_than_the_logits():
@@ -891,6 +908,8 @@ def test_trains_on_other_heads(name):
         (dict(teaching='self'), "teaching must be in .* 'self'"),
         (dict(mix='mixup'), "mix must be in .* 'mixup'"),
         (dict(ct_reduce='max'), "ct_reduce must be in .* 'max'"),
+        (dict(ramp_up=dict(kind='log', length=9)), "ramp-up kind must be .* 'log'"),
+        (dict(ramp_up=dict(length=-9)), 'ramp-up length must be .* -9'),
         (dict(lc_class='both'), "lc_class must be in .* 'both'"),
         (dict(anchor_label='peer'), "anchor_label must be in .* 'peer'"),
         (dict(bank_ready='none'), "bank_ready must be in .* 'none'"),
