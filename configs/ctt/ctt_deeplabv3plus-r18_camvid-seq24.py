@@ -6,8 +6,11 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 heads = dict(num_classes=11)
+# From scratch, and pseudo labels have no threshold: with their full weight whole
+# classes are lost.
 model = dict(
     type='CTT',
+    ct_weight=0.2,
     student=dict(decode_head=heads, auxiliary_head=heads),
     enqueue_number=1,  # 24 / 128
     bank_ready='class',  # the thin classes are never predicted in 800 iterations
