@@ -27,9 +27,7 @@ examples:
 import argparse
 import copy
 import json
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -45,9 +43,19 @@ from mmsemiseg.utils.memory import keep_freed_memory
 
 sys.path.insert(0, str(Path(__file__).parent))  # also when this file is imported
 
-from benchmark_common import surroundings, surroundings_text, table  # noqa: E402
-from contrast import INPUTS, child_command, forget_peak  # noqa: E402
-from step_overhead import last_line, peak_memory, sync, use_device  # noqa: E402
+from benchmark_common import surroundings, surroundings_text  # noqa: E402
+from benchmark_forms import (  # noqa: E402
+    add_options,
+    extra_memory,
+    in_turn,
+    memory_table,
+    peak_of,
+    ratio_table,
+    time_table,
+    timed_passes,
+    times_faster,
+)
+from benchmark_process import child_command, last_line, use_device  # noqa: E402
 
 TARGETS = dict(distance=4.0, whole=2.5)  # times faster than the published form
 SKEW = 1.5  # of label frequencies: class r has a share in proportion to r ** -SKEW
@@ -68,12 +76,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--skew', action='store_true', help='labels as in real images, not uniform'
     )
-    parser.add_argument('--repeats', type=int, default=9, help='default: 9')
-    parser.add_argument('--device', choices=['cpu', 'cuda'], help='default: as found')
-    parser.add_argument('--threads', type=int, help="default: PyTorch's")
-    parser.add_argument('--no-memory', action='store_true', help='leave the memory out')
-    parser.add_argument('--out', type=Path, metavar='FILE', help='JSON of all figures')
-    parser.add_argument('--measure', help=argparse.SUPPRESS)
+    add_options(parser, repeats=9)
     args = parser.parse_args(argv)
     if min(args.repeats, *args.dim, *args.classes) < 1:
         parser.error('--repeats, --dim and --classes must be at least 1')
@@ -200,19 +203,8 @@ def run_form(form: str, part: str, inputs: Inputs) -> dict:
     features = inputs.features.detach().requires_grad_()
     for module in (*inputs.attention, *inputs.published):
         module.zero_grad()
-    sync()
-    start = time.perf_counter()
-    value = FORMS[form](inputs, features, PARTS[part])
-    sync()
-    middle = time.perf_counter()
-    value.backward()
-    sync()
-    return dict(
-        forward=middle - start,
-        backward=time.perf_counter() - middle,
-        value=value.detach(),
-        features=features.grad,
-    )
+    value, seconds = timed_passes(lambda: FORMS[form](inputs, features, PARTS[part]))
+    return dict(**seconds, value=value, features=features.grad)
 
 
 def results(done: dict, form: str, part: str, inputs: Inputs) -> dict[str, Tensor]:
@@ -244,25 +236,16 @@ def of_gradients(modules: nn.ModuleList) -> nn.ModuleList:
 def measure(case: Case, part: str, args, device: str) -> dict:
     """Both forms of a part of the term."""
     seconds = measure_time(case, part, args.repeats, device)
-    totals = {form: _totals(passes) for form, passes in seconds.items()}
-    median = {form: statistics.median(total) for form, total in totals.items()}
-    each = [p / t for p, t in zip(totals['published'], totals['tiles'], strict=True)]
     result = dict(
         **case._asdict(),
         part=part,
         seconds=seconds,
-        median=median,
-        ratio=median['published'] / median['tiles'],
-        ratio_range=[min(each), max(each)],
+        **times_faster(seconds, 'tiles', 'published'),
         target=TARGETS[part],
     )
     if not args.no_memory:
         result['memory'] = measure_memory(case, part, args)
     return result
-
-
-def _totals(passes: dict[str, list[float]]) -> list[float]:
-    return [sum(repeat) for repeat in zip(*passes.values(), strict=True)]
 
 
 def measure_time(case: Case, part: str, repeats: int, device: str) -> dict:
@@ -274,13 +257,7 @@ def measure_time(case: Case, part: str, repeats: int, device: str) -> dict:
     }
     check_equal(*found.values())
     del found
-    seconds = {form: dict(forward=[], backward=[]) for form in FORMS}
-    for _ in range(repeats):
-        for form, passes in seconds.items():
-            done = run_form(form, part, inputs)
-            for name, values in passes.items():
-                values.append(done[name])
-    return seconds
+    return in_turn(FORMS, repeats, lambda form: run_form(form, part, inputs))
 
 
 def check_equal(ours: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
@@ -295,75 +272,34 @@ def measure_memory(case: Case, part: str, args) -> dict[str, float]:
     command = child_command(__file__, args)
     for name in ('rows', 'keys', 'dim', 'classes'):
         command += [f'--{name}', str(getattr(case, name))]
-    command += ['--skew'] * case.skew + ['--parts', part]
-    peaks = {
-        form: float(last_line([*command, '--measure', form]))
-        for form in (INPUTS, *FORMS)
-    }
-    return {form: peaks[form] - peaks[INPUTS] for form in FORMS}
+    command += ['--skew'] * case.skew + ['--parts', part, '--measure']
+    return extra_memory(FORMS, lambda form: last_line([*command, form]))
 
 
 def peak_of_form(form: str, part: str, case: Case, device: str) -> float:
-    """In the child process: MiB, counted anew once the inputs are there."""
+    """In the child process."""
     inputs = case.inputs(device)
     keep_freed_memory()
-    forget_peak()
-    if form != INPUTS:
-        run_form(form, part, inputs)
-    return peak_memory()
+    return peak_of(form, lambda form: run_form(form, part, inputs))
 
 
 # Output
 
 
 def report(result: dict) -> str:
-    cases = result['cases']
-    parts = [surroundings_text(result['about']), _time_table(cases)]
-    parts += [_ratio_table(cases), _memory_table(cases)]
+    columns = [SIZES, 'labels', 'part'], _names, result['cases']
+    parts = [surroundings_text(result['about']), time_table(*columns)]
+    parts += [ratio_table(*columns), memory_table(*columns, 'published')]
     return '\n\n'.join(filter(None, parts))
 
 
-def _name(case: dict) -> list[str]:
+def _names(case: dict) -> list[str]:
     sizes = '{rows} x {keys} x {dim} / {classes}'.format(**case)
     return [sizes, 'skewed' if case['skew'] else 'uniform', case['part']]
 
 
-def _time_table(cases: list[dict]) -> str:
-    rows = []
-    for case in cases:
-        for form, passes in case['seconds'].items():
-            times = [statistics.median(values) for values in passes.values()]
-            cells = [f'{1e3 * value:.1f}' for value in (*times, case['median'][form])]
-            rows.append([*_name(case), form, *cells])
-    head = f'{SIZES}, labels, part, form, forward ms, backward ms, both ms'
-    return table(head.split(', '), rows, numbers=3)
-
-
-def _ratio_table(cases: list[dict]) -> str:
-    rows = []
-    for case in cases:
-        low, high = case['ratio_range']
-        met = 'yes' if case['ratio'] >= case['target'] else 'no'
-        cells = [f'{case["ratio"]:.2f}', f'{low:.2f} to {high:.2f}']
-        rows.append([*_name(case), *cells, f'{case["target"]:.1f}', met])
-    head = f'{SIZES}, labels, part, times faster, single, target, met'
-    return table(head.split(', '), rows, numbers=4)
-
-
-def _memory_table(cases: list[dict]) -> str:
-    rows = []
-    for case in cases:
-        memory = case.get('memory', {})
-        for form, extra in memory.items():
-            share = extra / max(memory['published'], 1e-9)
-            rows.append([*_name(case), form, f'{extra:.0f}', f'{share:.3f}'])
-    head = f'{SIZES}, labels, part, form, extra MiB, of published'
-    return table(head.split(', '), rows, numbers=2) if rows else ''
-
-
 def measure_grid(args, device: str) -> dict:
-    about = surroundings('', 0, device)
-    del about['config']
+    about = surroundings(None, 0, device)
     sizes = product(args.rows, args.keys, args.dim, args.classes, [args.skew])
     cases = [
         measure(Case(*size), part, args, device)

@@ -1,20 +1,24 @@
-"""What the benchmarks share: configs with generated data, surroundings in words."""
+"""What the benchmarks share: runs of a config on generated data, surroundings, text."""
 
 import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.runner import Runner
+from mmseg.registry import RUNNERS
 from prettytable import PrettyTable
 
 import mmsemiseg  # noqa: F401  (registers the modules)
 from mmsemiseg.datasets.synthetic import write_synthetic
+from mmsemiseg.models.segmentors.base import SemiSegmentor
 from mmsemiseg.utils.launch import load_config
+from mmsemiseg.utils.model import unwrap
 
 
 @contextmanager
@@ -45,10 +49,44 @@ def _replace_data_root(part, folder: str) -> None:
             _replace_data_root(value, folder)
 
 
-def surroundings(config: str, seed: int | None, device: str) -> dict:
+def prepare(cfg: Config, steps: int) -> None:
+    """Change what is not part of a step: validation, saving, workers, printing."""
+    if cfg.train_cfg.get('type') != 'SemiTrainLoop':
+        raise ValueError(
+            'the benchmark needs train_cfg.type=SemiTrainLoop, '
+            f'but it is {cfg.train_cfg.get("type")}'
+        )
+    cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+    cfg.test_dataloader = cfg.test_cfg = cfg.test_evaluator = None
+    for loader in cfg.train_dataloader.values():
+        loader.update(num_workers=0, persistent_workers=False)
+        loader.pop('prefetch_factor', None)
+    cfg.default_hooks = dict(cfg.get('default_hooks') or {}, checkpoint=None)
+    cfg.train_cfg.max_iters = max(cfg.train_cfg.max_iters, steps + 1)
+    cfg.load_from, cfg.resume = None, False
+    cfg.log_level = 'WARNING'
+    cfg.experiment_name = Path(cfg.work_dir).name  # loggers are kept by this name
+    cfg.visualizer = None  # one of its own: by a name of its own it would be kept too
+
+
+def run_steps(cfg: Config, make_step: Callable[[Runner], Callable]) -> Runner:
+    """Train with ``make_step(runner)`` in place of the loop's ``run_iter``."""
+    build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
+    runner = build(cfg)
+    loop = runner.train_loop
+    if not isinstance(unwrap(runner.model), SemiSegmentor):
+        kind = type(unwrap(runner.model)).__name__
+        raise ValueError(f'the benchmark needs a SemiSegmentor, but model is a {kind}')
+    loop.run_iter = make_step(runner)
+    runner.train()
+    return runner
+
+
+def surroundings(config: str | None, seed: int | None, device: str) -> dict:
     """What a figure must be reported with."""
+    about = dict(config=Path(config).name) if config else {}
     return dict(
-        config=Path(config).name,
+        **about,
         seed=seed,
         commit=_commit(),
         device=torch.cuda.get_device_name() if device == 'cuda' else 'cpu',

@@ -55,15 +55,25 @@ sys.path.insert(0, str(Path(__file__).parent))  # also when this file is importe
 
 from benchmark_common import (  # noqa: E402
     benchmark_config,
+    prepare,
+    run_steps,
     surroundings,
     surroundings_text,
     table,
 )
-from step_overhead import (  # noqa: E402
+from benchmark_forms import (  # noqa: E402
+    add_options,
+    extra_memory,
+    in_turn,
+    memory_table,
+    peak_of,
+    timed_passes,
+    totals,
+)
+from benchmark_process import (  # noqa: E402
+    child_command,
     last_line,
     peak_memory,
-    prepare,
-    run_steps,
     sync,
     use_device,
 )
@@ -72,7 +82,6 @@ TEMPERATURE = 0.1
 SIZES = 'A x K x dim / groups'
 KEYS_PER_CHUNK = 8000
 LINEAR_KEYS = (12_500, 25_000, 50_000, 100_000, 200_000)
-INPUTS = 'inputs'  # the child process that is subtracted
 TOLERANCE = 1e-3  # of values and gradients between the forms
 NEGATIVES = (500, 1000, 2000, 6400, 12_800, 19_200, 25_600)
 PAPER_SECONDS = {500: '0.96', 19_200: '1.18'}
@@ -93,13 +102,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--cac-table4', metavar='CONFIG', help='a step of CAC')
     parser.add_argument('--negatives', default=list(NEGATIVES), **grid)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
-    parser.add_argument('--repeats', type=int, default=5, help='default: 5')
-    parser.add_argument('--device', choices=['cpu', 'cuda'], help='default: as found')
-    parser.add_argument('--threads', type=int, help="default: PyTorch's")
-    parser.add_argument('--no-memory', action='store_true', help='leave the memory out')
-    parser.add_argument('--out', type=Path, metavar='FILE', help='JSON of all figures')
-    for name in ('--measure', '--measure-step'):
-        parser.add_argument(name, help=argparse.SUPPRESS)
+    add_options(parser, repeats=5)
+    parser.add_argument('--measure-step', help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     args.keys = args.keys or list(LINEAR_KEYS if args.linear else [25600])
     args.forms = args.forms or (['kernel'] if args.linear else list(FORMS))
@@ -168,19 +172,8 @@ FORMS: dict[str, Callable[..., Tensor]] = dict(
 def run_form(form: str, case: Case, inputs: tuple) -> dict:
     """Once: values, gradients, and the seconds of both passes."""
     anchors = inputs[0].detach().requires_grad_()
-    sync()
-    start = time.perf_counter()
-    lse = FORMS[form](case, anchors, *inputs[1:])
-    sync()
-    middle = time.perf_counter()
-    lse.sum().backward()
-    sync()
-    return dict(
-        forward=middle - start,
-        backward=time.perf_counter() - middle,
-        lse=lse.detach(),
-        grad=anchors.grad,
-    )
+    lse, seconds = timed_passes(lambda: FORMS[form](case, anchors, *inputs[1:]))
+    return dict(**seconds, lse=lse, grad=anchors.grad)
 
 
 # Time and memory
@@ -190,8 +183,8 @@ def measure(case: Case, args, device: str) -> dict:
     """Every form of one case."""
     seconds = measure_time(case, args.forms, args.repeats, device)
     result = dict(**case._asdict(), seconds=seconds, best={})
-    for form, repeats in seconds.items():
-        result['best'][form] = min(map(sum, zip(*repeats.values(), strict=True)))
+    for form, passes in seconds.items():
+        result['best'][form] = min(totals(passes))
     if not args.no_memory:
         result['memory'] = measure_memory(case, args)
     return result
@@ -200,18 +193,13 @@ def measure(case: Case, args, device: str) -> dict:
 def measure_time(case: Case, forms: list[str], repeats: int, device: str) -> dict:
     """Form -> forward, backward -> seconds of each repeat, after one not counted."""
     inputs = case.inputs(device)
-    seconds = {form: dict(forward=[], backward=[]) for form in forms}
-    for repeat in range(1 + repeats):
-        expected = None
-        for form in forms:
-            done = run_form(form, case, inputs)
-            if repeat == 0:
-                expected = expected or (form, done)
-                check_equal(*expected, form, done)
-            else:
-                for name, values in seconds[form].items():
-                    values.append(done[name])
-    return seconds
+    expected = None
+    for form in forms:
+        done = run_form(form, case, inputs)
+        expected = expected or (form, done)
+        check_equal(*expected, form, done)
+    del done, expected
+    return in_turn(forms, repeats, lambda form: run_form(form, case, inputs))
 
 
 def check_equal(form: str, done: dict, other: str, found: dict) -> None:
@@ -226,37 +214,14 @@ def measure_memory(case: Case, args) -> dict[str, float]:
     command = child_command(__file__, args)
     for name, value in case._asdict().items():
         command += [f'--{name}', str(value)]
-    peaks = {
-        form: float(last_line([*command, '--measure', form]))
-        for form in (INPUTS, *args.forms)
-    }
-    return {form: peaks[form] - peaks[INPUTS] for form in args.forms}
-
-
-def child_command(file: str, args) -> list[str]:
-    command = [sys.executable, '-W', 'ignore', file]
-    for name in ('device', 'threads'):
-        if getattr(args, name) is not None:
-            command += [f'--{name}', str(getattr(args, name))]
-    return command
+    command.append('--measure')
+    return extra_memory(args.forms, lambda form: last_line([*command, form]))
 
 
 def peak_of_form(form: str, case: Case, device: str) -> float:
-    """In the child process: MiB, counted anew once the inputs are there."""
+    """In the child process."""
     inputs = case.inputs(device)
-    forget_peak()
-    if form != INPUTS:
-        run_form(form, case, inputs)
-    return peak_memory()
-
-
-def forget_peak() -> None:
-    """Let the peak start again, so that what the imports took does not hide any."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    reset = Path('/proc/self/clear_refs')
-    if reset.exists():
-        reset.write_text('5')
+    return peak_of(form, lambda form: run_form(form, case, inputs))
 
 
 # Steps of CAC
@@ -372,8 +337,14 @@ def table4_report(result: dict) -> str:
 
 
 def report(result: dict) -> str:
-    tables = [_linear_table] if result['linear'] else [_time_table, _memory_table]
-    parts = [make(result['cases']) for make in tables]
+    cases = result['cases']
+    if result['linear']:
+        parts = [_linear_table(cases)]
+    else:
+        memory = memory_table(
+            [SIZES], lambda case: [_name(case)], cases, 'materialised'
+        )
+        parts = [_time_table(cases), memory]
     return '\n\n'.join([surroundings_text(result['about']), *filter(None, parts)])
 
 
@@ -387,32 +358,20 @@ def _time_table(cases: list[dict]) -> str:
         first = next(iter(case['best']))
         for form, best in case['best'].items():
             repeats = case['seconds'][form]
-            totals = [sum(x) for x in zip(*repeats.values(), strict=True)]
-            chosen = totals.index(best)
+            both = totals(repeats)
+            chosen = both.index(best)
             rows.append(
                 [
                     _name(case),
                     form,
                     *(f'{repeats[name][chosen]:.3f}' for name in repeats),
                     f'{best:.3f}',
-                    f'{statistics.median(totals):.3f}',
+                    f'{statistics.median(both):.3f}',
                     f'{best / case["best"][first]:.2f}',
                 ]
             )
     head = f'{SIZES}, form, forward s, backward s, best s, median s, times'
     return table(head.split(', '), rows, numbers=5)
-
-
-def _memory_table(cases: list[dict]) -> str:
-    rows = []
-    for case in cases:
-        memory = case.get('memory', {})
-        for form, extra in memory.items():
-            share = extra / max(memory.get('materialised', float('nan')), 1e-9)
-            cells = [f'{extra:.0f}', f'{share:.3f}']
-            rows.append([_name(case), form, *cells])
-    head = [SIZES, 'form', 'extra MiB', 'of materialised']
-    return table(head, rows, numbers=2) if rows else ''
 
 
 def _linear_table(cases: list[dict]) -> str:
@@ -440,8 +399,7 @@ def _same_but_keys(case: dict, other: dict) -> bool:
 
 def measure_grid(args, device: str) -> dict:
     sizes = product(args.anchors, args.keys, args.dim, args.groups)
-    about = surroundings('', 0, device)
-    del about['config']
+    about = surroundings(None, 0, device)
     cases = [measure(Case(*size), args, device) for size in sizes]
     return dict(about=about, linear=args.linear, cases=cases)
 

@@ -27,7 +27,6 @@ examples:
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -36,12 +35,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import mmengine.device.utils
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
-from mmseg.registry import RUNNERS
 from torch import Tensor, nn
 
 from mmsemiseg.models.adapter import SegmentorAdapter
@@ -59,9 +56,18 @@ sys.path.insert(0, str(Path(__file__).parent))  # also when this file is importe
 
 from benchmark_common import (  # noqa: E402
     benchmark_config,
+    prepare,
+    run_steps,
     surroundings,
     surroundings_text,
     table,
+)
+from benchmark_process import (  # noqa: E402
+    child_command,
+    last_line,
+    peak_memory,
+    sync,
+    use_device,
 )
 
 FORMS = ('idle', 'bare', 'full')
@@ -398,50 +404,12 @@ class Benchmark:
         return BareStep(model, self.runner.optim_wrapper, self.calls)
 
 
-def sync() -> None:
-    if mmengine.device.utils.DEVICE == 'cuda':
-        torch.cuda.synchronize()
-
-
 def system_use() -> dict[str, float]:
     """Of this process: page faults, seconds in the operating system and outside."""
     if resource is None:
         return {}
     use = resource.getrusage(resource.RUSAGE_SELF)
     return dict(faults=use.ru_minflt, system=use.ru_stime, user=use.ru_utime)
-
-
-def prepare(cfg: Config, steps: int) -> None:
-    """Change what is not part of a step: validation, saving, workers, printing."""
-    if cfg.train_cfg.get('type') != 'SemiTrainLoop':
-        raise ValueError(
-            'the benchmark needs train_cfg.type=SemiTrainLoop, '
-            f'but it is {cfg.train_cfg.get("type")}'
-        )
-    cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
-    cfg.test_dataloader = cfg.test_cfg = cfg.test_evaluator = None
-    for loader in cfg.train_dataloader.values():
-        loader.update(num_workers=0, persistent_workers=False)
-        loader.pop('prefetch_factor', None)
-    cfg.default_hooks = dict(cfg.get('default_hooks') or {}, checkpoint=None)
-    cfg.train_cfg.max_iters = max(cfg.train_cfg.max_iters, steps + 1)
-    cfg.load_from, cfg.resume = None, False
-    cfg.log_level = 'WARNING'
-    cfg.experiment_name = Path(cfg.work_dir).name  # loggers are kept by this name
-    cfg.visualizer = None  # one of its own: by a name of its own it would be kept too
-
-
-def run_steps(cfg: Config, make_step: Callable[[Runner], Callable]) -> Runner:
-    """Train with ``make_step(runner)`` in place of the loop's ``run_iter``."""
-    build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
-    runner = build(cfg)
-    loop = runner.train_loop
-    if not isinstance(unwrap(runner.model), SemiSegmentor):
-        kind = type(unwrap(runner.model)).__name__
-        raise ValueError(f'the benchmark needs a SemiSegmentor, but model is a {kind}')
-    loop.run_iter = make_step(runner)
-    runner.train()
-    return runner
 
 
 def measure_time(cfg: Config, repeats: int, warmup: int) -> tuple[dict, list[Call]]:
@@ -484,19 +452,8 @@ def measure_memory(cfg: Config, calls: list[Call], args) -> dict[str, float]:
     """Peak of each form in MiB, in a child process each."""
     job = Path(cfg.work_dir) / 'job.pt'
     torch.save(dict(cfg=cfg.to_dict(), calls=[tuple(call) for call in calls]), job)
-    command = [sys.executable, '-W', 'ignore', __file__, str(job)]
-    for name in ('device', 'threads'):
-        if getattr(args, name) is not None:
-            command += [f'--{name}', str(getattr(args, name))]
+    command = [*child_command(__file__, args), str(job)]
     return {form: float(last_line([*command, '--measure', form])) for form in FORMS}
-
-
-def last_line(command: list[str]) -> str:
-    """What a child process prints last; its errors go to the screen."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise RuntimeError(f'a child process failed: {" ".join(command)}')
-    return done.stdout.splitlines()[-1]
 
 
 def peak_of_form(job: Path, form: str) -> float:
@@ -531,20 +488,6 @@ def peak_of_form(job: Path, form: str) -> float:
 def _on_device(call: Call, device: torch.device) -> Call:
     samples = call.data_samples and [s.to(device) for s in call.data_samples]
     return call._replace(inputs=call.inputs.to(device), data_samples=samples)
-
-
-def peak_memory() -> float:
-    """MiB of this process so far: of tensors on CUDA, else resident."""
-    if mmengine.device.utils.DEVICE == 'cuda':
-        return torch.cuda.max_memory_allocated() / 2**20
-    # getrusage() would also count the parent process: its peak outlives the exec
-    status = Path('/proc/self/status')
-    if status.is_file():
-        line = next(x for x in status.read_text().splitlines() if 'VmHWM' in x)
-        return int(line.split()[1]) / 2**10
-    from mmsemiseg.engine.hooks.run_monitor import peak_memory_mb
-
-    return peak_memory_mb(torch.device('cpu'))
 
 
 # Output
@@ -626,17 +569,6 @@ def _memory_table(memory: dict[str, float]) -> str:
         for form, peak in memory.items()
     ]
     return table(['one process each', 'peak MiB', 'above idle MiB'], rows)
-
-
-def use_device(device: str | None, threads: int | None) -> str:
-    """Choose what mmengine's runner takes; returns the device."""
-    if device == 'cuda' and not torch.cuda.is_available():
-        raise ValueError('--device cuda: PyTorch sees no GPU')
-    if device is not None:
-        mmengine.device.utils.DEVICE = device
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return mmengine.device.utils.DEVICE
 
 
 def main(argv=None) -> int:
