@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException
 from pickle import UnpicklingError
+from typing import Any
 
 from mmengine.model.weight_init import PretrainedInit
 
@@ -31,7 +32,7 @@ def find_pretrained(cfg: Mapping, name: str = 'model') -> dict[str, str]:
     """
     found = {}
     if isinstance(cfg, Mapping):
-        if cfg.get('type') in ('Pretrained', 'Pretrained_Part', PretrainedInit):
+        if _is_pretrained(cfg):
             found[f'{name}.checkpoint'] = cfg.get('checkpoint')
         if isinstance(cfg.get('pretrained'), str):
             found[f'{name}.pretrained'] = cfg['pretrained']
@@ -41,6 +42,38 @@ def find_pretrained(cfg: Mapping, name: str = 'model') -> dict[str, str]:
         for index, value in enumerate(cfg):
             found |= find_pretrained(value, f'{name}.{index}')
     return found
+
+
+def without_pretrained(cfg: Any) -> Any:
+    """A copy of a model's config of which ``init_weights`` loads nothing.
+
+    Args:
+        cfg: What :func:`find_pretrained` takes.
+
+    Example:
+        >>> init = [dict(type='Pretrained', checkpoint='a.pth'), dict(type='Xavier')]
+        >>> without_pretrained(dict(neck=dict(init_cfg=init), pretrained='b.pth'))
+        {'neck': {'init_cfg': [{'type': 'Xavier'}]}, 'pretrained': None}
+    """
+    if isinstance(cfg, Mapping):
+        if _is_pretrained(cfg):
+            return None
+        return {
+            key: None
+            if key == 'pretrained' and isinstance(value, str)
+            else without_pretrained(value)
+            for key, value in cfg.items()
+        }
+    if isinstance(cfg, (list, tuple)):
+        return type(cfg)(
+            without_pretrained(value) for value in cfg if not _is_pretrained(value)
+        )
+    return cfg
+
+
+def _is_pretrained(cfg: Any) -> bool:
+    kinds = ('Pretrained', 'Pretrained_Part', PretrainedInit)
+    return isinstance(cfg, Mapping) and cfg.get('type') in kinds
 
 
 def is_remote(checkpoint: str) -> bool:
