@@ -14,7 +14,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from helpers import batch, build, streams, student_cfg
+from helpers import build, streams, student_cfg
 from mmengine.config import Config
 from mmseg.registry import DATASETS, HOOKS, LOOPS, METRICS, MODELS, RUNNERS
 from mmseg.utils import register_all_modules
@@ -319,26 +319,3 @@ def test_added_method_trains(executed):
 def test_hooks_of_monitoring_build(executed):
     built = [HOOKS.build(hook) for hook in executed['monitoring']['custom_hooks']]
     assert len(built) == 4
-
-
-def test_export(executed, tmp_path):
-    import torch
-    from mmengine.runner import load_checkpoint
-
-    preprocessor = dict(type='SemiDataPreProcessor', mean=[1.0] * 3, std=[2.0] * 3)
-    cfg = dict(
-        type='MeanTeacher', student=student_cfg(), data_preprocessor=preprocessor
-    )
-    model = build(cfg)
-    meta = dict(dataset_meta=dict(classes=('a', 'b', 'c')))
-    torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'run.pth')
-    test = dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile')]))
-    Config(dict(model=cfg, test_dataloader=test)).dump(tmp_path / 'config.py')
-    export = executed['get_started']['export']
-    export(tmp_path / 'config.py', tmp_path / 'run.pth', tmp_path / 'plain')
-    plain = MODELS.build(Config.fromfile(tmp_path / 'plain.py').model)
-    load_checkpoint(plain, str(tmp_path / 'plain.pth'), strict=True)
-    images = batch().inputs
-    with torch.no_grad():
-        expected = model.teacher.eval()(images)
-        assert torch.equal(plain.eval()(images), expected)
