@@ -9,6 +9,7 @@ from mmseg.registry import HOOKS
 from torch import Tensor
 
 from ...utils.model import unwrap
+from .classes import describe_unready
 
 
 @HOOKS.register_module()
@@ -20,7 +21,8 @@ class LossMonitorHook(Hook):
       that iteration.
     - An unsupervised term (a key with ``loss`` that does not start with ``sup.``, nor
       with ``sup0.``, ``sup1.``, ... of several students) that is exactly 0 for
-      ``streak`` iterations in a row is warned about, once per streak.
+      ``streak`` iterations in a row is warned about, once per streak. The warning names
+      the classes of which a memory that the term may wait for has too few rows.
 
     Args:
         streak: Iterations in a row, at least 1.
@@ -42,16 +44,22 @@ class LossMonitorHook(Hook):
         broken = {k: v for k, v in losses.items() if not math.isfinite(v)}
         if broken:
             raise FloatingPointError(_describe_broken(runner, broken))
+        silent = []
         for name, value in losses.items():
             if name != 'loss' and not re.match(r'sup\d*\.', name):
                 self._zeros[name] = self._zeros.get(name, 0) + 1 if value == 0 else 0
                 if self._zeros[name] == self.streak:
-                    self._warn(runner, name)
+                    silent.append(name)
+        if silent:
+            self._warn(runner, silent)
 
-    def _warn(self, runner, name: str) -> None:
+    def _warn(self, runner, names: list[str]) -> None:
+        missing = describe_unready(runner)
+        why = f'{missing}, or ' if missing else ''
         runner.logger.warning(
-            f'{name} was exactly 0 in the last {self.streak} iterations (now '
-            f'{runner.iter + 1}): no unlabeled pixel teaches the student. Look at '
+            f'{", ".join(names)} {"was" if len(names) == 1 else "were"} exactly 0 in '
+            f'the last {self.streak} iterations (now {runner.iter + 1}): {why}no '
+            'unlabeled pixel teaches the student. Look at '
             f'{describe_settings(unwrap(runner.model))}; during a warm-up this is as '
             'it should be.'
         )

@@ -6,7 +6,7 @@ from mmseg.registry import HOOKS
 
 from ...utils.gather import gather_rows
 from ...utils.model import unwrap
-from .monitor import class_names
+from .classes import describe_unready
 from .pending import pending
 from .step_hook import StepHook
 
@@ -21,9 +21,11 @@ class MemoryHook(StepHook):
     enters the same rows in the same order and the banks stay equal. Where a process has
     nothing to enter it leaves tensors of 0 rows; it must not leave out the names.
 
-    After iteration ``warn_after`` it asks ``model.unready_classes()``, where there is
-    such a method, for the numbers of the classes with too few rows to learn from, and
-    warns of them.
+    After iteration ``warn_after``, and in short runs at their half, it asks
+    ``model.unready_classes()``, where there is such a method, for the numbers of the
+    classes with too few rows to learn from, and warns of them.
+
+    A model with an attribute ``num_labeled`` is told how many labeled images there are.
 
     Args:
         warn_after: Iterations, at least 1; None: never.
@@ -37,6 +39,7 @@ class MemoryHook(StepHook):
                 f'warn_after must be at least 1 or None, but got {warn_after}'
             )
         self.warn_after = warn_after
+        self._asked = False
 
     def before_train(self, runner) -> None:
         super().before_train(runner)
@@ -46,6 +49,8 @@ class MemoryHook(StepHook):
                 f'MemoryHook fills a memory, but {type(model).__name__} has no '
                 'update_memory()'
             )
+        if hasattr(model, 'num_labeled'):
+            model.num_labeled = len(runner.train_dataloader.dataset)
 
     def after_step(self, runner) -> None:
         parts = [left['memory'] for left in pending(runner) if 'memory' in left]
@@ -60,19 +65,18 @@ class MemoryHook(StepHook):
         self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
     ) -> None:
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
-        if runner.iter + 1 == self.warn_after:
+        if self.warn_after is None or self._asked:
+            return
+        if runner.iter + 1 >= min(self.warn_after, runner.max_iters // 2):
+            self._asked = True
             self._warn(runner)
 
     def _warn(self, runner) -> None:
-        model = unwrap(runner.model)
-        unready = model.unready_classes() if hasattr(model, 'unready_classes') else ()
-        if unready:
-            names = class_names(runner, model.num_classes)
-            listed = ', '.join(f'{names[k]!r} ({k})' for k in unready)
+        missing = describe_unready(runner)
+        if missing:
             runner.logger.warning(
-                f'after {runner.iter + 1} iterations the memory of '
-                f'{type(model).__name__} has too few rows of the classes {listed}; '
-                'losses that wait for them are 0. See docs/monitoring.md'
+                f'after {runner.iter + 1} iterations {missing}; losses that wait for '
+                'them are 0. See docs/monitoring.md'
             )
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...functional import PseudoLabelStats
 from ...utils.model import unwrap
+from .classes import class_names
 from .loss_monitor import describe_settings
 from .pending import pending
 
@@ -95,10 +96,3 @@ class PseudoLabelMonitorHook(Hook):
                 f'{describe_settings(unwrap(runner.model))}.'
             )
         self._starving = starving
-
-
-def class_names(runner, num_classes: int) -> list[str]:
-    """Of the labeled data set; numbers where it does not name them."""
-    meta = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
-    names = list(meta.get('classes') or ())
-    return names if len(names) == num_classes else [str(k) for k in range(num_classes)]

@@ -52,6 +52,18 @@ def test_warns_once_per_streak_and_names_loss_and_setting():
     assert len(runner.logger.warnings) == 2
 
 
+def test_terms_that_wait_for_a_memory_are_named_together():
+    runner = make_runner('waiting', unready_classes=lambda: [1], num_classes=2)
+    dataset = SimpleNamespace(metainfo=dict(classes=('road', 'sky')))
+    runner.train_dataloader = SimpleNamespace(dataset=dataset)
+    row = {'loss_hc0': 0, 'loss_lc0': 0, 'loss_ct0': 1, 'loss': 1}
+    feed(LossMonitorHook(streak=2), runner, [row] * 5)
+    assert len(runner.logger.warnings) == 1
+    text = runner.logger.warnings[0]
+    assert text.startswith('loss_hc0, loss_lc0 were exactly 0 in the last 2 iterations')
+    assert "the memory of Module has too few rows of the classes 'sky' (1)" in text
+
+
 def test_supervised_losses_the_sum_and_other_values_are_not_watched():
     runner = make_runner('watched')
     keys = ('loss', 'sup.decode.loss_ce', 'sup1.loss', 'mask_ratio', 'acc_seg')

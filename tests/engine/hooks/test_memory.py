@@ -132,17 +132,28 @@ def warnings_of(cfg, capsys):
     return model, [line for line in lines if 'too few rows' in line]
 
 
-@pytest.mark.parametrize(('after', 'times'), [(2, 1), (3, 1), (4, 0), (None, 0)])
-def test_classes_with_too_few_rows_are_named_once(data, tmp_path, capsys, after, times):
-    cfg = remembering(data, tmp_path / 'run', max_iters=3)
+@pytest.mark.parametrize(('after', 'told_after'), [(2, 2), (3, 3), (4, 3), (None, 0)])
+def test_classes_with_too_few_rows_are_named_once(
+    data, tmp_path, capsys, after, told_after
+):
+    """At the half of the run at the latest."""
+    cfg = remembering(data, tmp_path / 'run', max_iters=6)
     cfg.model.type = 'Unready'
     cfg.custom_hooks[1].warn_after = after
     model, told = warnings_of(cfg, capsys)
-    assert len(told) == times
-    if times:
-        assert f'after {after} iterations the memory of Unready' in told[0]
+    assert len(told) == (1 if told_after else 0)
+    if told:
+        assert f'after {told_after} iterations the memory of Unready' in told[0]
         assert "of the classes 'b' (1), 'c' (2);" in told[0]
-        assert model.asked_after == after
+        assert model.asked_after == told_after
+
+
+def test_the_model_is_told_the_number_of_labeled_images(data, tmp_path):
+    cfg = remembering(data, tmp_path / 'run', max_iters=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Remembering, 'num_labeled', None, raising=False)
+        model = train(cfg).model
+        assert model.num_labeled == 2
 
 
 def test_no_warning_without_such_classes(data, tmp_path, capsys):
