@@ -29,18 +29,20 @@ def high_loops(cells, bank, temperature, threshold, norm='all'):
     return total / len(bank)
 
 
-def low_loops(cells, peers, banks, temperature, threshold, direction=True, norm='all'):
+def low_loops(
+    cells, peers, banks, temperature, threshold, direction=True, norm='all', rule='own'
+):
     total = 0
     for c in range(len(banks[0])):
         mine = [pair for pair in zip(cells, peers, strict=True) if pair[0][1] == c]
         active = [
-            (cell[0], peer[0].detach())
+            (cell[0], peer[0].detach(), c if rule == 'own' else peer[1])
             for cell, peer in mine
             if cell[2] <= threshold and (cell[2] < peer[2] or not direction)
         ]
         terms = []
-        for feature, other in active:
-            others = negatives(feature, banks, c, temperature)
+        for feature, other, its in active:
+            others = negatives(feature, banks, its, temperature)
             if len(others):
                 positive = (feature @ other / temperature).exp()
                 terms.append(-(positive / (positive + others.exp().sum())).log())
@@ -147,8 +149,11 @@ class Reference:
             mask = classmix_masks(labels[0][partner], self.model.num_classes)
         return mix(mask, partner, images), [mix(mask, partner, one) for one in labels]
 
-    def cells(self, index, output, label, own, network='student'):
-        """Of one map; ``own``: the class is the argmax wherever there is a label."""
+    def cells(self, index, output, label, own, network='student', ignored=()):
+        """Of one map; ``own``: the class is the argmax wherever there is a label.
+
+        Labels that are 255 or ``ignored`` are none.
+        """
         model, found = self.model, []
         features = output.features
         if len(model.head_pairs):
@@ -163,10 +168,10 @@ class Reference:
                 for x in range(size[1]):
                     given = label[n, y * steps[0], x * steps[1]].item()
                     confidence, seen = probs[n, :, y, x].max(0)
-                    if own and given not in (255, model.ignore_index):
-                        given = seen.item()
-                    if given in (255, model.ignore_index):
+                    if given in (255, *ignored):
                         given = -1
+                    elif own:
+                        given = seen.item()
                     cell = features[n, :, y, x], given, confidence.item()
                     found.append((*cell, seen.item()))
         return found
@@ -176,7 +181,8 @@ class Reference:
         """The best cells of each class that the teacher predicts as labeled."""
         model = self.model
         output = model.adapter(model.pairs[index].teacher, labeled.inputs)
-        cells = self.cells(index, output, gt(labeled), False, 'teacher')
+        ignored = [model.ignore_index]
+        cells = self.cells(index, output, gt(labeled), False, 'teacher', ignored)
         scores = [confidence for _, _, confidence, _ in cells]
         if model.enqueue_select == 'random':
             scores = torch.rand(len(cells)).tolist()
@@ -198,7 +204,9 @@ class Reference:
         for i, (with_label, without) in enumerate(outputs):
             source = labels[self.teachers_of(i)[0]]
             rule = model.anchor_label
-            found = self.cells(i, with_label, gt(labeled), rule == 'self')
+            ignored = [model.ignore_index]
+            own = rule == 'self'
+            found = self.cells(i, with_label, gt(labeled), own, 'student', ignored)
             found += self.cells(i, without, source, rule != 'teacher')
             cells.append([cell[:3] for cell in found])
         if model.max_anchors is not None and model.max_anchors < len(cells[0]):
@@ -218,14 +226,9 @@ class Reference:
                     if i == j:
                         continue
                     both = ready[i] & ready[j]
-                    own = mine
-                    if model.lc_class == 'peer':
-                        own = [
-                            (one[0], other[1] if one[1] >= 0 else -1, one[2])
-                            for one, other in zip(mine, cells[j], strict=True)
-                        ]
-                    args = of(own, both), cells[j], [keys[i], keys[j]]
-                    terms.append(low_loops(*args, *settings, loss.direction, loss.norm))
+                    args = of(mine, both), cells[j], [keys[i], keys[j]]
+                    rules = loss.direction, loss.norm, model.lc_class
+                    terms.append(low_loops(*args, *settings, *rules))
                 losses[f'loss_lc{name}'] = model.lc_weight * self.reduced(terms)
         return losses
 

@@ -130,6 +130,7 @@ def main(folder):
         resumed=run(folder, 'stopped', resume='auto'),
         accumulated=run(folder, 'two', max_iters=2, train_cfg=dict(accumulation=2)),
         recomputed=run(folder, 'recomputed', max_iters=2, model=recomputed),
+        three=run(folder, 'three', max_iters=2, model=dict(num_pairs=3)),
     )
     torch.save(results, folder / f'results.{get_rank()}.pt')
 

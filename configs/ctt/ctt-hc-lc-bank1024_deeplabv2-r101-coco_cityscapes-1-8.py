@@ -1,3 +1,3 @@
 # Table 7: 1 024 features of each class in the bank.
 _base_ = './ctt-hc-lc_deeplabv2-r101-coco_cityscapes-1-8.py'
-model = dict(bank_size=1024, enqueue_number=1)
+model = dict(bank_size=1024)

@@ -1,6 +1,5 @@
 # CTT, DeepLabV2-R101 from COCO, 1/30 of Cityscapes, 100 labels: Table 1.
 _base_ = './ctt_deeplabv2-r101-coco_cityscapes-1-8.py'
-model = dict(enqueue_number=1)  # 100 / 128
 split = 'splits/1-30_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),

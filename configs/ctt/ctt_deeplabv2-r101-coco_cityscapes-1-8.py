@@ -10,7 +10,6 @@ model = dict(
     # That of Cityscapes, in BGR
     data_preprocessor=dict(mean=[72.39239876, 82.90891754, 73.15835921]),
     student=dict(decode_head=dict(num_classes=19)),
-    enqueue_number=2,  # 372 / 128
 )
 split = 'splits/1-8_0/'
 train_dataloader = dict(

@@ -1,6 +1,5 @@
 # CTT, DeepLabV2-R101 from COCO, 1/20 of VOC aug, 529 labels: Table 2.
 _base_ = './ctt_deeplabv2-r101-coco_voc-aug-1-8.py'
-model = dict(enqueue_number=4)  # 529 / 128
 split = 'splits/529_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),

@@ -1,6 +1,5 @@
 # CTT, DeepLabV2-R101 from COCO, 1/4 of VOC aug, 2 645 labels: Table 2.
 _base_ = './ctt_deeplabv2-r101-coco_voc-aug-1-8.py'
-model = dict(enqueue_number=20)  # 2645 / 128
 split = 'splits/1-4_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),

@@ -5,10 +5,7 @@ _base_ = [
     '../_base_/schedules/sgd-25e-5_80k.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    type='CTT',
-    enqueue_number=10,  # 1322 / 128
-)
+model = dict(type='CTT')
 split = 'splits/1322_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),

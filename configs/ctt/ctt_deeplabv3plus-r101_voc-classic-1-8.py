@@ -6,10 +6,7 @@ _base_ = [
     '../_base_/schedules/sgd-25e-5_80k.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    type='CTT',
-    enqueue_number=1,  # 183 / 128
-)
+model = dict(type='CTT')
 split = 'splits/classic-1-8/'
 train_dataloader = dict(
     labeled=dict(

@@ -12,7 +12,6 @@ model = dict(
     type='CTT',
     ct_weight=0.2,
     student=dict(decode_head=heads, auxiliary_head=heads),
-    enqueue_number=1,  # 24 / 128
     bank_ready='class',  # the thin classes are never predicted in 800 iterations
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})

@@ -93,20 +93,33 @@ class PeerContrastLoss(nn.Module):
         """Scalar; 0 without a confident anchor, a positive or a negative."""
         active = (anchors.confidence > self.threshold) & (anchors.group >= 0)
         places = _places(active)
-        features, group = anchors.features[places], _acting(anchors, active)[places]
+        features = anchors.features[places]
+        group = _acting(anchors.group, active)[places]
         negatives = self._negatives(features, group, [bank])
         own = bank.features.detach(), bank.filled
         terms = mean_over_own_keys(features, group, *own, negatives, self.temperature)
         return self._mean(terms, places, anchors, active)
 
-    def low_level(self, anchors: Anchors, peer: Anchors, banks: list[Keys]) -> Tensor:
-        """Scalar; 0 without an unsure anchor, or without a negative."""
+    def low_level(
+        self,
+        anchors: Anchors,
+        peer: Anchors,
+        banks: list[Keys],
+        not_against: Tensor | None = None,
+    ) -> Tensor:
+        """Scalar; 0 without an unsure anchor, or without a negative.
+
+        Args:
+            not_against: (A,) the class whose keys are no negatives of an anchor, -1:
+                all are; None: the anchor's own.
+        """
         active = (anchors.confidence <= self.threshold) & (anchors.group >= 0)
         if self.direction:
             active &= anchors.confidence < peer.confidence
         places = _places(active)
-        features, group = anchors.features[places], _acting(anchors, active)[places]
-        negatives = self._negatives(features, group, banks)
+        features = anchors.features[places]
+        group = anchors.group if not_against is None else not_against
+        negatives = self._negatives(features, _acting(group, active)[places], banks)
         others = peer.features.detach()[places]
         terms = info_nce(negatives, paired_logit(features, others, self.temperature))
         return self._mean(terms, places, anchors, active)
@@ -124,7 +137,9 @@ class PeerContrastLoss(nn.Module):
 
     def _mean(self, terms: Tensor, places, anchors: Anchors, active: Tensor) -> Tensor:
         """Over the classes and Z_c, of the terms of the anchors at ``places``."""
-        counted = anchors.group if self.norm == 'all' else _acting(anchors, active)
+        counted = (
+            anchors.group if self.norm == 'all' else _acting(anchors.group, active)
+        )
         share = class_shares(counted, self.num_classes, terms.dtype)
         return (terms * torch.where(active, share, 0)[places]).sum()
 
@@ -134,6 +149,6 @@ def _places(active: Tensor) -> Tensor | slice:
     return active.nonzero()[:, 0] if active.device.type in COMPACT else slice(None)
 
 
-def _acting(anchors: Anchors, active: Tensor) -> Tensor:
+def _acting(group: Tensor, active: Tensor) -> Tensor:
     """(A,) class, -1 for the others."""
-    return torch.where(active, anchors.group, -1)
+    return torch.where(active, group, -1)

@@ -1,6 +1,7 @@
 """CTT: pairs of student and teacher that teach each other."""
 
 import copy
+import math
 from itertools import combinations
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ...functional import (
     PseudoLabel,
+    PseudoLabelStats,
     classmix_masks,
     cutmix_masks,
     mix,
@@ -33,6 +35,7 @@ from .mean_teacher import warn_of_one_image, weak_and_strong
 
 TEACHING = ('cross', 'mutual', 'ensemble', 'dual')
 MIXES = (None, 'cutmix', 'classmix')
+ENQUEUE_RULES = ('ratio', 'inverse')
 
 
 class Pass(NamedTuple):
@@ -76,12 +79,14 @@ class CTT(SemiSegmentor):
         temperature: tau of the contrast.
         threshold: phi in [0, 1]: cells with confidence above it are at the high level.
         lc_direction: False lets unsure cells learn from less confident ones too.
-        lc_class: Of which class an unsure cell is, for its negatives and in the mean
-            over the classes: its ``'own'`` or the ``'peer'``'s.
+        lc_class: Negatives of an unsure cell are the keys of all classes but its
+            ``'own'``, or but the ``'peer'``'s. Its own is that of the mean over the
+            classes either way.
         norm: ``'all'`` or ``'masked'``, see :class:`PeerContrastLoss`.
         anchor_label: Class of a cell. ``'label'``: the label, where there is none the
             student's own argmax; ``'self'``: always that; ``'teacher'``: the label,
-            where there is none the pseudo label that the student learns from.
+            where there is none the pseudo label that the student learns from, of
+            several the first.
         normalize: Whether features are compared at unit length; a projector's always
             are.
         proj_channels: Width of a projector before the contrast; None: no projector.
@@ -89,7 +94,9 @@ class CTT(SemiSegmentor):
         bank_size: N, features of each class in the bank of a pair.
         bank_ready: The contrast begins when ``'all'`` queues are full, or ``'any'``;
             ``'class'``: for each class when its own is.
-        enqueue_number: k, features of a class that enter in a step.
+        enqueue_number: k, features of a class that enter in a step. ``'ratio'``: the
+            number of labeled images / N, ``'inverse'``: N / that number, rounded down
+            and at least 1.
         enqueue_select: Of those predicted as labeled the most confident, ``'top'``, or
             ``'random'`` ones.
         checkpointing: Compute the students' activations again in the backward pass
@@ -123,7 +130,7 @@ class CTT(SemiSegmentor):
         max_anchors: int | None = None,
         bank_size: int = 128,
         bank_ready: str = 'all',
-        enqueue_number: int = 1,
+        enqueue_number: int | str = 'ratio',
         enqueue_select: str = 'top',
         checkpointing: bool = False,
         load_heads: bool = False,
@@ -141,42 +148,38 @@ class CTT(SemiSegmentor):
             bank_ready=(bank_ready, ('all', 'any', 'class')),
             enqueue_select=(enqueue_select, ('top', 'random')),
         )
-        for name, value in dict(
+        _check_weights(
             sup_weight=sup_weight,
             ct_weight=ct_weight,
             hc_weight=hc_weight,
             lc_weight=lc_weight,
-        ).items():
-            if not value >= 0:
-                raise ValueError(f'{name} must be at least 0, but got {value}')
-        for name, value in dict(
-            enqueue_number=enqueue_number,
+        )
+        number = 1 if enqueue_number in ENQUEUE_RULES else enqueue_number
+        _check_integers(
+            bank_size=bank_size,
+            enqueue_number=number,
             max_anchors=1 if max_anchors is None else max_anchors,
-        ).items():
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f'{name} must be an integer >= 1, but got {value}')
-        if len(views) != 2:
-            raise ValueError(f'views must be (weak, strong), but got {views}')
+            proj_channels=1 if proj_channels is None else proj_channels,
+        )
+        if number > bank_size:
+            raise ValueError(
+                f'enqueue_number must be at most bank_size={bank_size}, '
+                f'but got {number}'
+            )
+        if proj_channels is not None and not normalize:
+            raise ValueError(
+                'normalize must be True with a projector, whose vectors have unit '
+                f'length, but got {normalize}'
+            )
+        if isinstance(views, str) or len(views) != 2:
+            raise ValueError(f'views must be (weak, strong), but got {views!r}')
         if ramp_up is not None:
             schedules.ramp_up(0, **ramp_up)
-        contrast = hc_weight > 0 or lc_weight > 0
         if feature is None:
             raise ValueError('feature must not be None: CTT compares features')
-        if teaching == 'mutual' and num_pairs < 2:
-            raise ValueError(
-                "teaching='mutual' needs num_pairs of at least 2: students label for "
-                f'each other, but got {num_pairs}'
-            )
-        if teaching == 'mutual' and contrast:
-            raise ValueError(
-                "teaching='mutual' has no teachers to fill the banks: set hc_weight=0 "
-                f'and lc_weight=0, but got {hc_weight} and {lc_weight}'
-            )
-        if teaching == 'mutual' and teacher is not None:
-            raise ValueError(
-                "teaching='mutual' has no teachers: teacher must be None, but got "
-                f'{teacher}'
-            )
+        contrast = hc_weight > 0 or lc_weight > 0
+        if teaching == 'mutual':
+            _check_mutual(num_pairs, teacher, hc_weight, lc_weight)
         if lc_weight > 0 and num_pairs == 1:
             raise ValueError(
                 'the low level needs a second student: with num_pairs=1 set '
@@ -206,6 +209,7 @@ class CTT(SemiSegmentor):
         self.max_anchors = max_anchors
         self.bank_ready = bank_ready
         self.enqueue_number = enqueue_number
+        self.num_labeled: int | None = None  # images, told by MemoryHook
         self.enqueue_select = enqueue_select
         self.checkpointing = checkpointing
         self.views = tuple(views)
@@ -232,6 +236,8 @@ class CTT(SemiSegmentor):
         self._check_distinct()
         self.pending = {}
         labeled = inputs['labeled']
+        if not self.learns_unlabeled:
+            return self.supervised_loss(labeled)
         weak, strong = weak_and_strong(inputs['unlabeled'], self.views)
         said = self.labels(weak, strong)
         images, said = self.mixed(strong, said)
@@ -248,10 +254,18 @@ class CTT(SemiSegmentor):
         for index, one in enumerate(passes if self.ct_weight else ()):
             taught = self.taught(one.unlabeled.logits, self.sources(index, said))
             losses[self._key('loss_ct', index)] = weight * taught
-        weights = pixel_weights(said[0])
-        self.pending['pseudo'] = pseudo_label_stats(said[0], weights, self.num_classes)
+        if self.reads_labels:
+            self.pending['pseudo'] = self._stats(said)
         if len(self.banks):
             losses.update(self.contrast(labeled, passes, said))
+        return losses
+
+    def supervised_loss(self, labeled: Batch) -> dict:
+        """All students' own losses."""
+        losses = {}
+        for index, pair in enumerate(self.pairs):
+            sup, _ = self._run(pair.student, self.adapter.loss, *labeled)
+            losses.update(self._named(sup, index))
         return losses
 
     def unsupervised_loss(self, inputs: dict) -> dict:
@@ -266,14 +280,27 @@ class CTT(SemiSegmentor):
 
     # Pseudo labels
 
+    @property
+    def learns_unlabeled(self) -> bool:
+        """Whether any loss sees the unlabeled images."""
+        return self.ct_weight > 0 or len(self.banks) > 0
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether pseudo labels are used, or a pass for them would be in vain."""
+        anchors = len(self.banks) > 0 and self.anchor_label == 'teacher'
+        return self.ct_weight > 0 or anchors or self.mix == 'classmix'
+
     @torch.no_grad()
     def labels(self, weak: Batch, strong: Batch) -> list[PseudoLabel] | None:
         """What each pair says; None where students read it in the passes they learn."""
+        valid = weak.valid & strong.valid
+        if not self.reads_labels:
+            return [_nothing_said(valid)] * len(self.pairs)
         if self.teaching == 'mutual' and self.mix is None and weak is strong:
             return None
         kind = 'student' if self.teaching == 'mutual' else 'teacher'
         outputs = [self.adapter(getattr(p, kind), weak.inputs) for p in self.pairs]
-        valid = weak.valid & strong.valid
         if self.teaching != 'ensemble':
             return [self._read(output, weak.inputs, valid) for output in outputs]
         probs = [self._upsampled(one.logits, weak.inputs).softmax(1) for one in outputs]
@@ -328,6 +355,14 @@ class CTT(SemiSegmentor):
         total = sum(terms)
         return total / len(terms) if self.ct_reduce == 'mean' else total
 
+    def _stats(self, said: list[PseudoLabel]) -> PseudoLabelStats:
+        """Sums over the pseudo labels of all pairs."""
+        stats = [
+            pseudo_label_stats(one, pixel_weights(one), self.num_classes)
+            for one in said
+        ]
+        return PseudoLabelStats(*map(sum, zip(*stats, strict=True)))
+
     # Contrast
 
     def contrast(
@@ -356,9 +391,10 @@ class CTT(SemiSegmentor):
             if self.lc_weight:
                 terms = [
                     self.contrast_loss.low_level(
-                        _where(self._of_class(mine, peer), ready[index] & ready[other]),
+                        _where(mine, ready[index] & ready[other]),
                         peer,
                         [keys[index], keys[other]],
+                        peer.group if self.lc_class == 'peer' else None,
                     )
                     for other, peer in enumerate(anchors)
                     if other != index
@@ -383,20 +419,19 @@ class CTT(SemiSegmentor):
     ) -> Anchors:
         """Cells of a student's maps of labeled, then of unlabeled images."""
         head = self.head_pairs[index].student if len(self.head_pairs) else None
-        label = torch.cat([s.gt_sem_seg.data for s in labeled.data_samples]).long()
+        label = self._label(labeled)
+        known = _within(label, self.num_classes) & (label != self.ignore_index)
         parts = []
-        for output, given, own in (
-            (one.labeled, label, self.anchor_label == 'self'),
-            (one.unlabeled, source.label, self.anchor_label != 'teacher'),
+        for output, given, there, own in (
+            (one.labeled, label, known, self.anchor_label == 'self'),
+            (one.unlabeled, source.label, source.valid, self.anchor_label != 'teacher'),
         ):
             features = self._embedded(head, output.features)
             size = features.shape[2:]
             with torch.no_grad():
-                given = F.interpolate(given[:, None].float(), size).long()[:, 0]
                 seen = self._seen(output, size)
-                known = (given >= 0) & (given < self.num_classes)
-                known &= given != self.ignore_index
-                group = torch.where(known, seen.label if own else given, -1)
+                group = seen.label if own else _resampled(given, size)
+                group = torch.where(_resampled(there, size), group, -1)
             parts.append((_rows(features), group.flatten(), seen.confidence.flatten()))
         return Anchors(*map(torch.cat, zip(*parts, strict=True)))
 
@@ -407,7 +442,12 @@ class CTT(SemiSegmentor):
 
     def _seen(self, output: SegmentorOutput, size) -> PseudoLabel:
         """Class and confidence of each cell of the features."""
-        return pseudo_label(resize_logits(output.logits, size, self.align_corners))
+        logits = resize_logits(output.logits.float(), size, self.align_corners)
+        return pseudo_label(logits)
+
+    def _label(self, labeled: Batch) -> Tensor:
+        """(N, H, W) int64."""
+        return torch.cat([s.gt_sem_seg.data for s in labeled.data_samples]).long()
 
     def _drawn(self, anchors: list[Anchors]) -> list[Anchors]:
         """The same cells of all students."""
@@ -418,11 +458,6 @@ class CTT(SemiSegmentor):
         index = index.to(anchors[0].group.device, non_blocking=True)
         return [Anchors(*(x[index] for x in one)) for one in anchors]
 
-    def _of_class(self, mine: Anchors, peer: Anchors) -> Anchors:
-        if self.lc_class == 'own':
-            return mine
-        return mine._replace(group=torch.where(mine.group >= 0, peer.group, -1))
-
     @torch.no_grad()
     def candidates(self, index: int, labeled: Batch) -> dict[str, Tensor]:
         """Features of well predicted labeled pixels, and their class, or -1."""
@@ -430,18 +465,32 @@ class CTT(SemiSegmentor):
         head = self.head_pairs[index].teacher if len(self.head_pairs) else None
         features = self._embedded(head, output.features)
         size = features.shape[2:]
-        label = torch.cat([s.gt_sem_seg.data for s in labeled.data_samples]).long()
-        label = F.interpolate(label[:, None].float(), size).long()[:, 0]
+        label = _resampled(self._label(labeled), size)
         seen = self._seen(output, size)
-        group = torch.where(seen.label == label, label, -1).flatten()
+        right = (seen.label == label) & (label != self.ignore_index)
+        group = torch.where(right, label, -1).flatten()
         score = seen.confidence.flatten()
         if self.enqueue_select == 'random':
             score = torch.rand(len(score)).to(score.device, non_blocking=True)
-        number = min(self.enqueue_number, self.banks[index].size)
-        place, group = select_per_group(group, self.num_classes, number, score)
+        number, classes = self.number_to_enqueue(), self.num_classes
+        place, group = select_per_group(group, classes, number, score)
         return dict(features=_rows(features)[place], group=group)
 
     # Memory
+
+    def number_to_enqueue(self) -> int:
+        """k, from the number of labeled images if it is a rule."""
+        if self.enqueue_number not in ENQUEUE_RULES:
+            return self.enqueue_number
+        labels, size = self.num_labeled, self.banks[0].size
+        if labels is None:
+            raise RuntimeError(
+                f'enqueue_number={self.enqueue_number!r} needs the number of labeled '
+                'images, which MemoryHook tells before training: without it set '
+                'enqueue_number to an integer'
+            )
+        number = labels // size if self.enqueue_number == 'ratio' else size // labels
+        return min(max(1, number), size)
 
     @property
     def has_memory(self) -> bool:
@@ -476,7 +525,7 @@ class CTT(SemiSegmentor):
         """Equal students would stay equal; they are compared once."""
         if self._distinct:
             return
-        students = [list(pair.student.parameters()) for pair in self.pairs]
+        students = [_taught(pair.student) for pair in self.pairs]
         for (i, one), (j, other) in combinations(enumerate(students), 2):
             if all(map(torch.equal, one, other)):
                 raise ValueError(
@@ -486,6 +535,27 @@ class CTT(SemiSegmentor):
                     'heads of all but the first student, not by init_cfg'
                 )
         self._distinct = True
+
+
+def _nothing_said(valid: Tensor) -> PseudoLabel:
+    """(N, H, W) valid, of which no label is known."""
+    return PseudoLabel(torch.where(valid, 0, 255), valid.float(), valid)
+
+
+def _taught(student: torch.nn.Module) -> list[Tensor]:
+    """The parameters of what students teach each other."""
+    named = student.named_parameters()
+    return [p for name, p in named if not name.startswith('auxiliary_head.')]
+
+
+def _within(label: Tensor, num_classes: int) -> Tensor:
+    return (label >= 0) & (label < num_classes)
+
+
+def _resampled(values: Tensor, size) -> Tensor:
+    """(N, H, W) of any type at another size, by the nearest."""
+    found = F.interpolate(values[:, None].float(), tuple(size))
+    return found[:, 0].to(values.dtype)
 
 
 def _where(anchors: Anchors, ready: Tensor) -> Anchors:
@@ -504,3 +574,38 @@ def _check_choices(**settings: tuple) -> None:
     for name, (value, choices) in settings.items():
         if value not in choices:
             raise ValueError(f'{name} must be in {choices}, but got {value!r}')
+
+
+def _check_weights(**settings: float) -> None:
+    for name, value in settings.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(f'{name} must be a number >= 0, but got {value}')
+
+
+def _check_integers(**settings: int) -> None:
+    for name, value in settings.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            rules = f', or in {ENQUEUE_RULES}' if name == 'enqueue_number' else ''
+            raise ValueError(
+                f'{name} must be an integer >= 1{rules}, but got {value!r}'
+            )
+
+
+def _check_mutual(
+    num_pairs: int, teacher: dict | None, hc_weight: float, lc_weight: float
+) -> None:
+    if num_pairs < 2:
+        raise ValueError(
+            "teaching='mutual' needs num_pairs of at least 2: students label for "
+            f'each other, but got {num_pairs}'
+        )
+    if hc_weight > 0 or lc_weight > 0:
+        raise ValueError(
+            "teaching='mutual' has no teachers to fill the banks: set hc_weight=0 "
+            f'and lc_weight=0, but got {hc_weight} and {lc_weight}'
+        )
+    if teacher is not None:
+        raise ValueError(
+            "teaching='mutual' has no teachers: teacher must be None, but got "
+            f'{teacher}'
+        )

@@ -38,7 +38,7 @@ def tiny_student(**settings):
 
 def make(student=None, **settings):
     """All networks differ; confidences are on both sides of phi."""
-    settings = {**dict(threshold=0.6, bank_size=3), **settings}
+    settings = {**dict(threshold=0.6, bank_size=3, enqueue_number=1), **settings}
     model = build(dict(type='CTT', student=student or tiny_student(), **settings))
     for seed, network in enumerate(model.networks.values()):
         mixed_up(network, seed)
@@ -125,6 +125,13 @@ SETTINGS = {
     'no pseudo labels': dict(ct_weight=0),
     'own classes': dict(anchor_label='self'),
     'classes of the teacher': dict(anchor_label='teacher'),
+    'classes of the first teacher': dict(anchor_label='teacher', num_pairs=3),
+    'classes of the own teacher': dict(anchor_label='teacher', teaching='dual'),
+    'classes of the teacher, no pseudo labels': dict(
+        anchor_label='teacher', ct_weight=0
+    ),
+    'classmix, no pseudo labels': dict(mix='classmix', ct_weight=0),
+    'cutmix, no pseudo labels': dict(mix='cutmix', ct_weight=0),
     'all are confident': dict(threshold=0),
     'none is confident': dict(threshold=1),
     'masked': dict(norm='masked'),
@@ -136,7 +143,7 @@ SETTINGS = {
     'drawn': dict(max_anchors=20),
     'any': dict(bank_ready='any', bank_size=4),
     'class': dict(bank_ready='class', bank_size=4),
-    'many enter': dict(enqueue_number=5),
+    'many enter': dict(enqueue_number=3),
     'random ones enter': dict(enqueue_number=2, enqueue_select='random'),
     'recomputed': dict(checkpointing=True),
 }
@@ -258,7 +265,7 @@ def test_unsupervised_losses_and_a_plain_batch():
     unsupervised = model.unsupervised_loss(inputs)
     assert {key[:7] for key in unsupervised} == {'loss_ct', 'loss_hc', 'loss_lc'}
     supervised = model(*inputs['labeled'], mode='loss')
-    assert all(key.startswith('sup.') for key in supervised)
+    assert {key.split('.')[0] for key in supervised} == {'sup0', 'sup1'}
 
 
 # Who learns from whom
@@ -330,6 +337,54 @@ def test_teachers_see_the_weak_view_and_students_the_strong_one():
         expected = (labeled, strong) if 'student' in name else (weak, labeled)
         assert len(images) == 2
         assert all(map(torch.equal, images, expected))
+
+
+def test_padding_of_either_view_teaches_nothing():
+    inputs = inputs_of(1)
+    weak, strong = (inputs['unlabeled'][view] for view in ('weak', 'strong'))
+    samples = copy.deepcopy(strong.data_samples)
+    inputs['unlabeled']['strong'] = strong._replace(data_samples=samples)
+    for row, view in enumerate((weak.data_samples, samples)):
+        for sample in view:
+            sample.valid_map.data = sample.valid_map.data.clone()
+            sample.valid_map.data[:, 4 * row : 4 * row + 4] = False
+    model = make()
+    reference = Reference(model)
+    fill(model, None, reference)
+    losses, (expected, _) = model.loss(inputs), reference.losses(inputs)
+    for key, value in losses.items():
+        assert_close(value, torch.as_tensor(expected[key]), rtol=1e-4, atol=1e-6)
+    assert groups_of(model, inputs)[1][:, :2].eq(-1).all()
+
+
+@pytest.mark.parametrize(
+    ('settings', 'students', 'teachers'),
+    [
+        (dict(), 2, 2),
+        (BASE, 2, 1),
+        (dict(ct_weight=0), 2, 1),
+        (dict(ct_weight=0, mix='cutmix'), 2, 1),
+        (dict(ct_weight=0, mix='classmix'), 2, 2),
+        (dict(ct_weight=0, anchor_label='teacher'), 2, 2),
+        (dict(ct_weight=0, **BASE), 1, 0),
+        (dict(ct_weight=0, mix='classmix', **BASE), 1, 0),
+        (dict(ct_weight=0, teaching='mutual', **BASE), 1, 0),
+    ],
+)
+def test_no_pass_is_in_vain(settings, students, teachers):
+    model, inputs, seen = fill(make(**settings)), inputs_of(1), []
+    for name, network in model.networks.items():
+        network.backbone.register_forward_hook(
+            lambda module, args, output, name=name: seen.append(name)
+        )
+    losses = model.loss(inputs)
+    assert [seen.count(f'student{i}') for i in (0, 1)] == [students] * 2
+    assert [seen.count(f'teacher{i}') for i in (0, 1)] == [teachers] * 2
+    assert ('pseudo' in model.pending) == (
+        settings.get('ct_weight', 1) > 0 or (students == teachers == 2)
+    )
+    if students == 1:
+        assert {key.split('.')[0] for key in losses} == {'sup0', 'sup1'}
 
 
 @pytest.mark.parametrize(
@@ -473,12 +528,18 @@ def test_padded_cells_and_those_without_label_take_no_part():
     assert torch.equal(unlabeled < 0, padded)
 
 
-def test_another_ignored_label():
-    """A head whose ignored label is a class: its pixels are no anchors."""
+@pytest.mark.parametrize('rule', ['label', 'teacher'])
+def test_another_ignored_label(rule):
+    """A head whose ignored label is a class: its pixels are no anchors.
+
+    In pseudo labels it is a class as any other.
+    """
     student = tiny_student(decode_head=dict(ignore_index=0))
     inputs = inputs_of(1)
     inputs['labeled'].data_samples[0].gt_sem_seg.data[:, :5] = 0
-    labeled, _ = groups_of(fill(make(student)), inputs)
+    labeled, unlabeled = groups_of(fill(make(student, anchor_label=rule)), inputs)
+    assert unlabeled[:, :, :3].ge(0).all()
+    assert unlabeled.eq(0).any()
     label = torch.cat([s.gt_sem_seg.data for s in inputs['labeled'].data_samples])
     label = label[:, ::4, ::4]
     assert torch.equal(labeled, torch.where(label == 0, -1, label))
@@ -518,14 +579,47 @@ def test_which_ones_enter(select):
     assert all(same) if select == 'top' else not all(same)
 
 
-def test_more_enter_than_there_is_room_for():
-    model = make(enqueue_number=1000)
-    for seed in range(2):
-        model.loss(inputs_of(seed, n=4))
-        rows = model.pending['memory']
-        assert all((rows['group0'] == c).sum() <= 3 for c in range(3))
-        model.update_memory(**rows)
-    assert model.banks[0].count.max() == 3
+@pytest.mark.parametrize(
+    ('rule', 'labels', 'number'),
+    [
+        ('ratio', 3, 1),
+        ('ratio', 24, 3),
+        ('ratio', 31, 3),
+        ('ratio', 9000, 8),
+        ('inverse', 1, 8),
+        ('inverse', 3, 2),
+        ('inverse', 100, 1),
+        (5, 100, 5),
+        (5, None, 5),
+    ],
+)
+def test_how_many_enter(rule, labels, number):
+    """Of N = 8: labels / N or N / labels, at least 1 and never more than N."""
+    model = make(bank_size=8, enqueue_number=rule)
+    model.num_labeled = labels
+    assert model.number_to_enqueue() == number
+    model.loss(inputs_of(n=4))
+    rows = model.pending['memory']
+    most = max((rows['group0'] == c).sum() for c in range(3))
+    assert most == min(number, most) and (most > 1) == (number > 1)
+
+
+@pytest.mark.parametrize('rule', ['ratio', 'inverse'])
+def test_a_rule_without_the_number_of_labels(rule):
+    with pytest.raises(RuntimeError, match=f"enqueue_number='{rule}' needs the number"):
+        make(enqueue_number=rule).loss(inputs_of())
+
+
+def test_pixels_with_an_ignored_class_do_not_enter():
+    """Though they are predicted as labeled."""
+    student = tiny_student(decode_head=dict(ignore_index=0))
+    model, labeled = make(student, enqueue_number=3), inputs_of(1)['labeled']
+    logits = model.adapter(model.pairs[0].teacher, labeled.inputs).logits.detach()
+    label = logits.argmax(1).repeat_interleave(4, 1).repeat_interleave(4, 2)
+    assert set(label.unique().tolist()) == {0, 1, 2}
+    for sample, one in zip(labeled.data_samples, label, strict=True):
+        sample.gt_sem_seg.data = one[None]
+    assert set(model.candidates(0, labeled)['group'].tolist()) == {-1, 1, 2}
 
 
 FULL = (3, 3, 3)
@@ -769,11 +863,15 @@ def test_recomputing_changes_nothing():
     first = fill(make(student, proj_channels=5, mix='cutmix'))
     results = []
     for checkpointing in (False, True):
-        model = copy.deepcopy(first)
+        model, passes = copy.deepcopy(first), []
         model.checkpointing = checkpointing
+        backbone = model.student.backbone
+        backbone.register_forward_hook(lambda *args, seen=passes: seen.append(1))
         torch.manual_seed(4)
         losses = model.loss(inputs_of(1, n=4))
+        assert len(passes) == 2
         total(losses).backward()
+        assert len(passes) == (4 if checkpointing else 2)
         found = {f'grad {k}': p.grad for k, p in model.named_parameters()}
         found.update(frozen_copy(model), next=torch.rand(1))
         results.append({**found, **{k: v.detach() for k, v in losses.items()}})
@@ -811,16 +909,17 @@ def test_memory_and_teachers_move_by_their_methods():
             assert (model.banks[0].features[c] == row).all(1).any()
 
 
-def test_statistics_of_pseudo_labels():
+def test_statistics_of_the_pseudo_labels_of_all_pairs():
     model, inputs = make(**BASE), inputs_of(1)
     model.loss(inputs)
     stats = model.pending['pseudo']
     valid = inputs['unlabeled']['weak'].valid
-    assert stats.total.sum() == stats.count.sum() == valid.sum()
+    assert stats.total.sum() == stats.count.sum() == 2 * valid.sum()
     weak = inputs['unlabeled']['weak'].inputs
-    logits = model.adapter.inference(model.pairs[0].teacher, weak)
-    expected = logits.argmax(1)[valid].bincount(minlength=3)
-    assert torch.equal(stats.total, expected)
+    said = [model.adapter.inference(pair.teacher, weak) for pair in model.pairs]
+    counts = [one.argmax(1)[valid].bincount(minlength=3) for one in said]
+    assert torch.equal(stats.total, sum(counts))
+    assert not torch.equal(*counts)
 
 
 def test_without_contrast_there_are_no_banks():
@@ -884,7 +983,8 @@ def test_no_host_sync(settings, monkeypatch):
 @pytest.mark.parametrize('name', ['deeplabv3plus', 'segformer', 'ocrnet'])
 def test_trains_on_other_heads(name):
     student = ConfigDict(copy.deepcopy(ZOO[name]))
-    model = build(dict(type='CTT', student=student, bank_size=1, bank_ready='any'))
+    settings = dict(bank_size=1, bank_ready='any', enqueue_number=1)
+    model = build(dict(type='CTT', student=student, **settings))
     optimizer = torch.optim.SGD(model.train().parameters(), 0.01)
     size = (32, 64)
     for seed in range(3):
@@ -914,10 +1014,10 @@ def test_trains_on_other_heads(name):
         (dict(anchor_label='peer'), "anchor_label must be in .* 'peer'"),
         (dict(bank_ready='none'), "bank_ready must be in .* 'none'"),
         (dict(enqueue_select='last'), "enqueue_select must be in .* 'last'"),
-        (dict(sup_weight=-1), 'sup_weight must be at least 0, but got -1'),
-        (dict(ct_weight=-0.1), 'ct_weight must be at least 0, but got -0.1'),
-        (dict(hc_weight=math.nan), 'hc_weight must be at least 0, but got nan'),
-        (dict(lc_weight=-1), 'lc_weight must be at least 0, but got -1'),
+        (dict(sup_weight=-1), 'sup_weight must be a number >= 0, but got -1'),
+        (dict(ct_weight=-0.1), 'ct_weight must be a number >= 0, but got -0.1'),
+        (dict(hc_weight=math.nan), 'hc_weight must be a number >= 0, but got nan'),
+        (dict(lc_weight=-1), 'lc_weight must be a number >= 0, but got -1'),
         (dict(num_pairs=0), 'num_pairs must be an integer >= 1, but got 0'),
         (dict(num_pairs=1.5), 'num_pairs must be an integer >= 1, but got 1.5'),
         (dict(num_pairs=1), 'with num_pairs=1 set lc_weight=0, but got 0.1'),
@@ -933,12 +1033,22 @@ def test_trains_on_other_heads(name):
         (dict(temperature=0), 'temperature must be > 0, but got 0'),
         (dict(threshold=1.5), r'threshold must be in \[0, 1\], but got 1.5'),
         (dict(norm='valid'), "norm must be in .* 'valid'"),
-        (dict(proj_channels=0), 'channels must be at least 1, but got 0'),
+        (dict(proj_channels=0), 'proj_channels must be an integer >= 1, but got 0'),
         (dict(max_anchors=0), 'max_anchors must be an integer >= 1, but got 0'),
         (dict(max_anchors=0.5), 'max_anchors must be an integer >= 1, but got 0.5'),
-        (dict(bank_size=0), 'size must be an integer >= 1, but got 0'),
-        (dict(enqueue_number=0), 'enqueue_number must be an integer >= 1, but got 0'),
+        (dict(bank_size=0), 'bank_size must be an integer >= 1, but got 0'),
+        (
+            dict(enqueue_number=0),
+            r"integer >= 1, or in \('ratio', 'inverse'\), but got 0",
+        ),
         (dict(enqueue_number=1.5), 'enqueue_number must be an integer >= 1'),
+        (dict(enqueue_number=True), 'enqueue_number must be an integer >= 1'),
+        (dict(enqueue_number='half'), r"or in \('ratio', 'inverse'\), but got 'half'"),
+        (dict(enqueue_number=129), 'must be at most bank_size=128, but got 129'),
+        (dict(bank_size=-3, **BASE), 'bank_size must be an integer >= 1, but got -3'),
+        (dict(hc_weight=math.inf), 'hc_weight must be a number >= 0, but got inf'),
+        (dict(proj_channels=4, normalize=False), 'normalize must be True with a proj'),
+        (dict(views='ab'), r"views must be \(weak, strong\), but got 'ab'"),
         (dict(views=('weak',)), r"views must be \(weak, strong\), but got \('weak',\)"),
         (dict(predict_with='student'), "predict_with of CTT must be in .* 'student'"),
     ],
