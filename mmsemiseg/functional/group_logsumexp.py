@@ -21,6 +21,7 @@ MASKED = -1e6  # added to the logit of a masked key; far below any logit
 ALIGNED = 8  # numbers in a row are a multiple of it: 16 bytes or more for every type
 ANCHORS_PER_CHUNK = 1024
 KEYS_PER_CHUNK = 8192
+WIDE = 1536  # from there on plain products are faster on a CPU than its kernel
 
 
 def group_logsumexp(
@@ -47,7 +48,7 @@ def group_logsumexp(
         num_groups: G.
         temperature: > 0.
         backend: ``'attention'``, the fused kernel, or ``'chunked'``, plain PyTorch;
-            None takes the kernel where there is one for the device.
+            None takes the kernel where there is one for the device and it is faster.
 
     Returns:
         (A,); -inf, with a gradient of 0, for an anchor without any key.
@@ -58,8 +59,11 @@ def group_logsumexp(
         if len(anchors) == 0 or len(keys) == 0:
             return anchors.sum(1) * 0 - torch.inf
         columns = _group_columns(anchor_group, key_group, num_groups)
-        backend = backend or _backend(anchors.device.type, anchors.dtype)
-        return _LogSumExp.apply(anchors / temperature, keys, *columns, backend)
+        if backend is None:
+            plain = anchors.device.type == 'cpu' and anchors.shape[1] >= WIDE
+            found = _backend(anchors.device.type, anchors.dtype)
+            backend = 'chunked' if plain else found
+        return _LogSumExp.apply(anchors, keys, *columns, temperature, backend)
 
 
 def _check(anchors, keys, anchor_group, key_group, num_groups, temperature) -> None:
@@ -100,11 +104,11 @@ def _group_columns(
     return anchor_columns, key_columns
 
 
-def _widened(rows: Tensor, columns: Tensor) -> Tensor:
+def _widened(rows: Tensor, columns: Tensor, divisor: float = 1.0) -> Tensor:
     """Both side by side, then zeros up to an aligned width, without other copies."""
     dim, width = rows.shape[1], rows.shape[1] + columns.shape[1]
     wide = rows.new_empty(len(rows), width + -width % ALIGNED)
-    wide[:, :dim] = rows
+    torch.div(rows, divisor, out=wide[:, :dim])
     wide[:, dim:width] = columns
     wide[:, width:].zero_()
     return wide
@@ -112,35 +116,37 @@ def _widened(rows: Tensor, columns: Tensor) -> Tensor:
 
 class _LogSumExp(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, anchors, keys, anchor_columns, key_columns, backend):
+    def forward(ctx, anchors, keys, anchor_columns, key_columns, temperature, backend):
         dim, width = anchors.shape[1], anchors.shape[1] + anchor_columns.shape[1]
-        query, key = _widened(anchors, anchor_columns), _widened(keys, key_columns)
+        query = _widened(anchors, anchor_columns, temperature)
+        key = _widened(keys, key_columns)
         query[:, dim:width] *= MASKED
         mean, lse = ATTENTION[backend](query, key)
         empty = lse < MASKED / 2
-        mean_key = mean[:, :dim].masked_fill(empty[:, None], 0)
-        ctx.backend = backend
-        saved = [mean_key]
+        mean.masked_fill_(empty[:, None], 0)
+        ctx.dim, ctx.temperature, ctx.backend = dim, temperature, backend
+        saved = [mean]
         if ctx.needs_input_grad[1]:
-            saved += [query, key, mean, lse, empty]
+            saved += [query, key, lse, empty]
         ctx.save_for_backward(*saved)
         return lse.masked_fill(empty, -torch.inf)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        mean_key, *saved = ctx.saved_tensors
-        grad_anchors = grad[:, None] * mean_key if ctx.needs_input_grad[0] else None
-        grad_keys = None
+        mean, *saved = ctx.saved_tensors
+        dim = ctx.dim
+        grad_anchors = grad_keys = None
+        if ctx.needs_input_grad[0]:
+            grad_anchors = mean[:, :dim] * (grad / ctx.temperature)[:, None]
         if saved:
-            query, key, mean, lse, empty = saved
-            dim = mean_key.shape[1]
+            query, key, lse, empty = saved
             # d LSE_i / d k_j = softmax_ij q_i, which is how values get their gradient
             weighted = query * grad.masked_fill(empty, 0)[:, None]
             weighted[:, dim:] = 0
             gradient = VALUE_GRADIENT[ctx.backend]
             grad_keys = gradient(weighted, query, key, mean, lse)[:, :dim]
-        return grad_anchors, grad_keys, None, None, None
+        return grad_anchors, grad_keys, None, None, None, None
 
 
 # Backends. Attention: (A, E), (K, E) -> softmax(q k') k (A, E) and its logsumexp (A,);
@@ -201,8 +207,9 @@ def _attention_value_gradient(grad, query, key, mean, lse) -> Tensor:
 
 def _chunked_attention(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
     """The same in plain PyTorch: a running maximum and sums, chunk by chunk."""
-    means, lses = [], []
-    for rows in query.split(ANCHORS_PER_CHUNK):
+    mean, lse = torch.empty_like(query), query.new_empty(len(query))
+    outputs = (x.split(ANCHORS_PER_CHUNK) for x in (query, mean, lse))
+    for rows, out, norm in zip(*outputs, strict=True):
         top = rows.new_full((len(rows), 1), -torch.inf)
         total, summed = torch.zeros_like(top), torch.zeros_like(rows)
         for part in key.split(KEYS_PER_CHUNK):
@@ -213,9 +220,9 @@ def _chunked_attention(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
             total = total * shrink + weights.sum(1, keepdim=True)
             summed = summed * shrink + weights @ part
             top = new_top
-        means.append(summed / total)
-        lses.append((top + total.log())[:, 0])
-    return torch.cat(means), torch.cat(lses)
+        torch.div(summed, total, out=out)
+        torch.add(top[:, 0], total[:, 0].log(), out=norm)
+    return mean, lse
 
 
 def _chunked_value_gradient(grad, query, key, mean, lse) -> Tensor:

@@ -95,26 +95,26 @@ def test_time_and_shares(overhead, data, tmp_path, capsys, model, passes):
     assert printed.count('| student ') == sum(p['network'] == 'student' for p in passes)
 
 
+CTT = 'configs/benchmark/ctt_deeplabv3plus-r50_synthetic-320.py'
 CMB = 'configs/benchmark/cmb_deeplabv3plus-r50_synthetic-320.py'
 
 
-@pytest.fixture
-def tiny_cmb(tmp_path):
+def tiny_benchmark(path, folder, **model):
     """The benchmark's config, with small images and a small network."""
-    text = (ROOT / CMB).read_text().replace('(320, 320)', '(64, 64)')
-    path = tmp_path / 'cmb.py'
+    text = (ROOT / path).read_text().replace('(320, 320)', '(64, 64)')
+    path = folder / 'benchmark.py'
     path.write_text(text.replace("'../_base_", f"'{ROOT}/configs/_base_"))
     cfg = Config.fromfile(path)
     cfg.synthetic.update(size=80, counts=dict(labeled=4, unlabeled=2))
     student = cfg.model.student
     student.backbone.update(depth=18, base_channels=8)
     student.decode_head.update(in_channels=64, c1_in_channels=8, channels=8)
-    cfg.model.update(bank_size=8, proj_hidden=8, proj_channels=8)
+    cfg.model.update(bank_size=8, **model)
     cfg.dump(path)
     return str(path)
 
 
-def test_the_step_of_cmb(overhead, tiny_cmb, tmp_path):
+def test_the_step_of_cmb(overhead, tmp_path):
     """All passes on augmented images but the teacher's first; what else is named."""
     kept = []
     original = overhead.BareStep.__init__
@@ -125,7 +125,8 @@ def test_the_step_of_cmb(overhead, tiny_cmb, tmp_path):
 
     with overhead.replaced(overhead.BareStep, '__init__', keep):
         options = ['--repeats', '1', '--warmup', '1', '--no-memory']
-        result = run(overhead, tiny_cmb, tmp_path, *options)
+        config = tiny_benchmark(CMB, tmp_path, proj_hidden=8, proj_channels=8)
+        result = run(overhead, config, tmp_path, *options)
     views = dict(
         network='student', kind='forward', shape=[4, 3, 64, 64], grad=True, mode='train'
     )
@@ -150,6 +151,33 @@ def test_the_step_of_cmb(overhead, tiny_cmb, tmp_path):
     assert not own & set(parts['bare'])
     assert all(name in vars(model) for name in ('weak_augment', 'strong_augment'))
     assert isinstance(model.weak_augment, overhead.BatchAugment)
+
+
+def test_the_step_of_ctt(overhead, tmp_path):
+    """Both pairs: two passes of each student and of each teacher, and full banks."""
+    kept = []
+    original = overhead.BareStep.__init__
+
+    def keep(self, model, *args):
+        kept.append(model)
+        original(self, model, *args)
+
+    with overhead.replaced(overhead.BareStep, '__init__', keep):
+        options = ['--repeats', '1', '--warmup', '1', '--no-memory']
+        result = run(overhead, tiny_benchmark(CTT, tmp_path), tmp_path, *options)
+    found = [(p['network'], p['kind'], p['grad']) for p in result['passes']]
+    expected = [
+        *[(f'teacher{i}', 'forward', False) for i in (0, 1)] * 2,
+        *[(f'student{i}', kind, True) for i in (0, 1) for kind in ('loss', 'forward')],
+    ]
+    assert sorted(found) == sorted(expected)
+    assert all(bank.count.eq(8).all() for bank in kept[0].banks)
+
+
+def test_full_banks_of_a_method_without(overhead, data, tmp_path):
+    path = tiny_config(data, tmp_path, full_banks=True)
+    with pytest.raises(ValueError, match='full_banks=True needs a memory bank, but'):
+        run(overhead, path, tmp_path, '--repeats', '1', '--no-memory')
 
 
 def recorded(overhead, data, tmp_path, check, **settings):

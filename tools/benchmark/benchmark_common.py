@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
@@ -16,6 +17,7 @@ from prettytable import PrettyTable
 
 import mmsemiseg  # noqa: F401  (registers the modules)
 from mmsemiseg.datasets.synthetic import write_synthetic
+from mmsemiseg.models.memories import ClassQueueBank
 from mmsemiseg.models.segmentors.base import SemiSegmentor
 from mmsemiseg.utils.launch import load_config
 from mmsemiseg.utils.model import unwrap
@@ -77,9 +79,24 @@ def run_steps(cfg: Config, make_step: Callable[[Runner], Callable]) -> Runner:
     if not isinstance(unwrap(runner.model), SemiSegmentor):
         kind = type(unwrap(runner.model)).__name__
         raise ValueError(f'the benchmark needs a SemiSegmentor, but model is a {kind}')
+    if cfg.get('full_banks'):
+        fill_banks(unwrap(runner.model))
     loop.run_iter = make_step(runner)
     runner.train()
     return runner
+
+
+def fill_banks(model: SemiSegmentor) -> None:
+    """Rows of unit length into every place of the queues of classes."""
+    banks = [m for m in model.modules() if isinstance(m, ClassQueueBank)]
+    if not banks:
+        raise ValueError(
+            f'full_banks=True needs a memory bank, but {type(model).__name__} has none'
+        )
+    for bank in banks:
+        rows = F.normalize(torch.randn_like(bank.features).flatten(0, 1), dim=1)
+        groups = torch.arange(bank.groups, device=rows.device)
+        bank.enqueue(rows, groups.repeat_interleave(bank.size))
 
 
 def surroundings(config: str | None, seed: int | None, device: str) -> dict:

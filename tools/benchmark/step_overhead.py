@@ -15,7 +15,8 @@ are timed in separate repeats, which the timers inside slow down a little. The p
 the memory is that of a process each for the full step, the bare step, and one that
 builds the same and does neither.
 
-A config with `synthetic=dict(counts=..., size=...)` gets generated images.
+A config with `synthetic=dict(counts=..., size=...)` gets generated images; with
+`full_banks=True` the queues of its memory banks are full of random rows at the start.
 
 examples:
   python tools/benchmark/step_overhead.py \\

@@ -268,7 +268,13 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         return self._predictor()._forward(inputs, data_samples)
 
     def _predictor(self) -> nn.Module:
-        return self.networks.get(self.predict_with, self.student)
+        networks = self.networks
+        if self.predict_with not in networks:
+            raise ValueError(
+                f'predict_with={self.predict_with!r} gives predictions alone: for '
+                f'features or raw logits it must be in {list(networks)}'
+            )
+        return networks[self.predict_with]
 
 
 def _of_head(key: str) -> bool:
