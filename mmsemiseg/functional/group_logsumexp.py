@@ -210,17 +210,21 @@ def _chunked_attention(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
     mean, lse = torch.empty_like(query), query.new_empty(len(query))
     outputs = (x.split(ANCHORS_PER_CHUNK) for x in (query, mean, lse))
     for rows, out, norm in zip(*outputs, strict=True):
-        top = rows.new_full((len(rows), 1), -torch.inf)
-        total, summed = torch.zeros_like(top), torch.zeros_like(rows)
+        top = total = None
         for part in key.split(KEYS_PER_CHUNK):
             logits = rows @ part.T
-            new_top = top.maximum(logits.amax(1, keepdim=True))
+            new_top = logits.amax(1, keepdim=True)
+            new_top = new_top if top is None else top.maximum(new_top)
             weights = logits.sub_(new_top).exp_()
-            shrink = (top - new_top).exp()
-            total = total * shrink + weights.sum(1, keepdim=True)
-            summed = summed * shrink + weights @ part
+            if top is None:
+                total = weights.sum(1, keepdim=True)
+                torch.mm(weights, part, out=out)
+            else:
+                shrink = (top - new_top).exp_()
+                total = total.mul_(shrink).add_(weights.sum(1, keepdim=True))
+                out.mul_(shrink).addmm_(weights, part)
             top = new_top
-        torch.div(summed, total, out=out)
+        out.div_(total)
         torch.add(top[:, 0], total[:, 0].log(), out=norm)
     return mean, lse
 

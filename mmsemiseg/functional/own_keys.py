@@ -5,104 +5,86 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .tiles import tiles_by_group
-
-TILE = 128
-NUMBERS_PER_CHUNK = 2**21  # of anchors, and of keys, that are copied at once
+LOGITS_PER_CHUNK = 2**22
 
 
 def mean_over_own_keys(
-    anchors: Tensor,
-    group: Tensor,
-    keys: Tensor,
-    filled: Tensor,
-    negatives: Tensor,
-    temperature: float,
+    anchors: Tensor, group: Tensor, keys: Tensor, filled: Tensor, temperature: float
 ) -> Tensor:
     r"""Mean over the keys of the anchor's class, each as the positive in turn.
 
     .. math:: \ell_i = \frac{1}{|Q_c|}\sum_{j \in Q_c}
-              \mathrm{softplus}(n_i - z_i \cdot k_j / \tau)
+              \mathrm{softplus}(n_i - z_i \cdot k_j / \tau), \qquad
+              n_i = \log\sum_{j \notin Q_c} e^{z_i \cdot k_j / \tau}
 
-    Only products with own keys are made: A x N numbers for A anchors of C classes with
-    N keys each; beside the inputs they are all that is kept for the backward pass. In
-    fp32 at least, also under autocast.
+    One product with all keys gives positives and negatives, one more the gradient,
+    which the forward pass computes as well: for a chunk of the anchors at once, so
+    memory is that of the anchors. In fp32 at least, also under autocast.
 
     Args:
         anchors: (A, D).
         group: (A,) int64; those outside of 0 to C - 1 have no key.
-        keys: (C, N, D).
+        keys: (C, N, D), no gradient reaches them.
         filled: (C, N) bool, where there is a key.
-        negatives: (A,) n, logsumexp over the negatives of each anchor.
         temperature: Tau > 0.
 
     Returns:
         (A,); 0 where there is no positive or no negative.
     """
     with torch.autocast(anchors.device.type, enabled=False):
-        anchors, keys = _at_least_float(anchors), _at_least_float(keys)
-        if len(anchors) == 0:
-            return anchors.sum(1)
-        negatives = negatives.to(anchors.dtype)
-        return _MeanOverOwnKeys.apply(
-            anchors, keys, negatives, group, filled, temperature
-        )
+        anchors = anchors if anchors.dtype == torch.float64 else anchors.float()
+        keys = keys.detach().to(anchors.dtype)
+        return _MeanOverOwnKeys.apply(anchors, group, keys, filled, temperature)
 
 
 class _MeanOverOwnKeys(torch.autograd.Function):
-    """Copies of anchors and keys in tiles exist for a chunk of the tiles at once."""
-
     @staticmethod
-    def forward(ctx, anchors, keys, negatives, group, filled, temperature):
-        tiles = tiles_by_group(group, len(keys), TILE)
-        # what no row is for goes to one behind the last
-        place = tiles.index.masked_fill(~tiles.filled, len(anchors))
-        share = 1 / filled.sum(1).clamp(min=1).to(anchors.dtype)
-        means = anchors.new_zeros(len(anchors) + 1)
-        slopes = anchors.new_empty(*tiles.index.shape, keys.shape[1])
-        for part in _chunks(slopes, keys):
-            index, of = tiles.index[part], tiles.group[part]
-            logits = torch.bmm(anchors[index], keys[of].mT).div_(temperature)
-            own = filled[of][:, None] & tiles.filled[part][..., None]
-            gap = (negatives[index][..., None] - logits).masked_fill_(~own, -torch.inf)
-            terms = F.softplus(gap).sum(2) * share[of][:, None]
-            means.index_copy_(0, place[part].flatten(), terms.flatten())
-            slopes[part] = gap.sigmoid_() * share[of][:, None, None]
-        ctx.temperature = temperature
-        needed = anchors if ctx.needs_input_grad[1] else None
-        ctx.save_for_backward(needed, keys, slopes, place, tiles.index, tiles.group)
-        return means[:-1]
+    def forward(ctx, anchors, group, keys, filled, temperature):
+        keys = keys.masked_fill(~filled[..., None], 0).div_(temperature)
+        means = anchors.new_empty(len(anchors))
+        slopes = torch.empty_like(anchors) if ctx.needs_input_grad[0] else None
+        size = max(LOGITS_PER_CHUNK // filled.numel(), 1)
+        for start in range(0, len(anchors), size):
+            part = slice(start, start + size)
+            chunk = _Chunk(anchors[part], group[part], keys, filled)
+            means[part] = chunk.means()
+            if slopes is not None:
+                torch.mm(chunk.weights(), keys.flatten(0, 1), out=slopes[part])
+        ctx.save_for_backward(slopes)
+        return means
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        anchors, keys, slopes, place, index, group = ctx.saved_tensors
-        slopes = slopes * grad[index][..., None]
-        of_anchors, of_keys, of_negatives = ctx.needs_input_grad[:3]
-        grad_anchors = keys.new_zeros(len(grad) + 1, keys.shape[2])
-        grad_keys = torch.zeros_like(keys) if of_keys else None
-        grad_negatives = None
-        for part in _chunks(slopes, keys):
-            slope = slopes[part] / -ctx.temperature
-            if of_anchors:
-                rows = torch.bmm(slope, keys[group[part]]).flatten(0, 1)
-                grad_anchors.index_copy_(0, place[part].flatten(), rows)
-            if of_keys:
-                rows = torch.bmm(slope.mT, anchors[index[part]])
-                grad_keys.index_add_(0, group[part], rows)
-        if of_negatives:
-            grad_negatives = grad.new_zeros(len(grad) + 1)
-            grad_negatives.index_copy_(0, place.flatten(), slopes.sum(2).flatten())
-            grad_negatives = grad_negatives[:-1]
-        return grad_anchors[:-1], grad_keys, grad_negatives, None, None, None
+        (slopes,) = ctx.saved_tensors
+        return grad[:, None] * slopes, None, None, None, None
 
 
-def _chunks(slopes: Tensor, keys: Tensor) -> list[slice]:
-    """Of the tiles."""
-    number, rows, _ = slopes.shape
-    size = max(NUMBERS_PER_CHUNK // (max(rows, keys.shape[1]) * keys.shape[2]), 1)
-    return [slice(start, start + size) for start in range(0, number, size)]
+class _Chunk:
+    """Some anchors; keys are divided by the temperature."""
 
+    def __init__(self, anchors, group, keys, filled) -> None:
+        classes, size, _ = keys.shape
+        known = (group >= 0) & (group < classes)
+        own = group.where(known, 0)
+        self.columns = own[:, None] * size + torch.arange(size, device=own.device)
+        logits = anchors @ keys.flatten(0, 1).T
+        positives = logits.gather(1, self.columns)
+        logits.masked_fill_(~filled.flatten(), -torch.inf)
+        self.negatives = logits.scatter_(1, self.columns, -torch.inf)
+        lse = logits.logsumexp(1, keepdim=True)
+        some = lse > -torch.inf
+        self.lse = lse.masked_fill(~some, 0)
+        there = filled[own] & some & known[:, None]
+        self.gap = (self.lse - positives).masked_fill_(~there, -torch.inf)
+        self.share = 1 / filled.sum(1).clamp(min=1)[own, None].to(logits.dtype)
 
-def _at_least_float(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
+    def means(self) -> Tensor:
+        return (F.softplus(self.gap) * self.share).sum(1)
+
+    def weights(self) -> Tensor:
+        """(n, C * N): the gradient of the means to the anchors is a sum of keys."""
+        slopes = self.gap.sigmoid() * self.share
+        shares = self.negatives.sub_(self.lse).exp_()
+        shares.mul_(slopes.sum(1, keepdim=True))
+        return shares.scatter_(1, self.columns, -slopes)

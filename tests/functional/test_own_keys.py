@@ -4,25 +4,38 @@ import pytest
 import torch
 from no_sync import NoHostSync
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmsemiseg.functional import mean_over_own_keys, mean_over_positives, own_keys
+from mmsemiseg.functional import (
+    group_logsumexp,
+    mean_over_own_keys,
+    mean_over_positives,
+    own_keys,
+)
 
 
-def loops(anchors, group, keys, filled, negatives, temperature):
+def loops(anchors, group, keys, filled, temperature):
     """One anchor and one key after the other; every exponential is written out."""
     means = []
-    for i in range(len(anchors)):
+    for anchor, own in zip(anchors, group.tolist(), strict=True):
+        logits = [
+            [anchor @ key / temperature for key in queue[there]]
+            for queue, there in zip(keys, filled, strict=True)
+        ]
+        others = [
+            one.exp() for k, queue in enumerate(logits) if k != own for one in queue
+        ]
         terms = []
-        if 0 <= group[i] < len(keys) and negatives[i] > -math.inf:
-            for j in filled[group[i]].nonzero()[:, 0]:
-                positive = (anchors[i] @ keys[group[i], j] / temperature).exp()
-                terms.append(-(positive / (positive + negatives[i].exp())).log())
-        means.append(sum(terms) / max(len(terms), 1) + anchors[i].sum() * 0)
+        if 0 <= own < len(keys) and others:
+            for logit in logits[own]:
+                positive = logit.exp()
+                terms.append(-(positive / (positive + sum(others))).log())
+        means.append(sum(terms) / max(len(terms), 1) + anchor.sum() * 0)
     return torch.stack(means) if means else anchors.sum(1)
 
 
 def random_case(seed, dtype=torch.float64):
-    """Groups of no class, queues with holes and empty ones, anchors of no negative."""
+    """Groups of no class, queues with holes and empty ones, one class alone."""
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(*shape):
@@ -34,36 +47,27 @@ def random_case(seed, dtype=torch.float64):
     group[group > classes] = 255
     filled = uniform(classes, size) < 0.7
     filled[seed % classes] &= seed % 3 > 0
-    negatives = 4 * uniform(n) - 2
-    negatives[uniform(n) < 0.2] = -math.inf
     anchors, keys = uniform(n, dim) - 0.5, uniform(classes, size, dim) - 0.5
-    return anchors, group, keys, filled, negatives, 0.1 + uniform(1).item()
+    return anchors, group, keys, filled, 0.1 + uniform(1).item()
 
 
-def with_gradients(function, args, wanted=(0, 2, 4)):
-    args = list(args)
-    inputs = []
-    for index in wanted:
-        args[index] = args[index].clone().requires_grad_()
-        inputs.append(args[index])
-    result = function(*args)
+def with_gradient(function, args):
+    anchors = args[0].clone().requires_grad_()
+    result = function(anchors, *args[1:])
     weights = torch.arange(1.0, len(result) + 1, dtype=result.dtype)
-    grads = torch.autograd.grad(
-        (result * weights).sum(), inputs, allow_unused=True, materialize_grads=True
-    )
-    return result, *grads
+    return result, *torch.autograd.grad((result * weights).sum(), anchors)
 
 
-@pytest.fixture(params=[1, 3, 256])
-def tile(request, monkeypatch):
-    monkeypatch.setattr(own_keys, 'TILE', request.param)
+@pytest.fixture(params=[1, 40, 2**22])
+def chunk(request, monkeypatch):
+    monkeypatch.setattr(own_keys, 'LOGITS_PER_CHUNK', request.param)
 
 
 @pytest.mark.parametrize('seed', range(30))
-def test_equals_loops_with_all_gradients(seed, tile):
+def test_equals_loops_with_the_gradient(seed, chunk):
     case = random_case(seed)
-    expected = with_gradients(loops, case)
-    got = with_gradients(mean_over_own_keys, case)
+    expected = with_gradient(loops, case)
+    got = with_gradient(mean_over_own_keys, case)
     for mine, theirs in zip(got, expected, strict=True):
         assert_close(mine, theirs, atol=1e-10, rtol=1e-8)
 
@@ -78,44 +82,48 @@ def test_the_cases_are_not_empty():
 
 
 @pytest.mark.parametrize('seed', range(10))
-def test_equals_the_form_with_all_products(seed):
+def test_equals_the_form_of_two_steps(seed):
     """That one knows no anchors whose number is no class but has keys."""
-    anchors, group, keys, filled, negatives, temperature = random_case(seed)
+    anchors, group, keys, filled, temperature = random_case(seed)
     known = (group >= 0) & (group < len(keys))
     group = torch.where(known, group, -1)
-    classes = torch.arange(len(keys))[:, None]
+    flat, classes = keys.flatten(0, 1), torch.arange(len(keys))[:, None]
     key_group = torch.where(filled, classes, -2).flatten()
-    expected = mean_over_positives(
-        anchors, keys.flatten(0, 1), group, key_group, negatives, temperature
-    )
-    got = mean_over_own_keys(anchors, group, keys, filled, negatives, temperature)
+    args = anchors, flat, group, key_group
+    negatives = group_logsumexp(*args, len(keys), temperature)
+    expected = mean_over_positives(*args, negatives, temperature)
+    got = mean_over_own_keys(anchors, group, keys, filled, temperature)
     assert_close(got, expected)
 
 
 def test_gradcheck():
-    anchors, group, keys, filled, negatives, temperature = random_case(14)
-    negatives = negatives.clamp(min=-3)
-    inputs = [x.requires_grad_() for x in (anchors, keys, negatives)]
+    anchors, *rest = random_case(14)
 
-    def mean(anchors, keys, negatives):
-        return mean_over_own_keys(anchors, group, keys, filled, negatives, temperature)
+    def mean(anchors):
+        return mean_over_own_keys(anchors, *rest)
 
-    assert mean(*inputs).count_nonzero() > 3
-    assert torch.autograd.gradcheck(mean, inputs)
+    assert mean(anchors).count_nonzero() > 3
+    assert torch.autograd.gradcheck(mean, anchors.requires_grad_())
+
+
+def test_no_gradient_reaches_the_keys():
+    anchors, group, keys, filled, temperature = random_case(14)
+    got = mean_over_own_keys(anchors, group, keys.requires_grad_(), filled, temperature)
+    assert not got.requires_grad
 
 
 def test_by_hand():
-    """One positive logit of 2 and of 0, negatives of 1: mean of two softpluses."""
+    """Positive logits of 2 and of 0, negatives of 0 and 2 each for the other class."""
     got = mean_over_own_keys(
         torch.tensor([[1.0, 0.0], [0.0, 1.0]]),
         torch.tensor([1, 0]),
-        torch.tensor([[[9.0, 9], [9, 9]], [[1, 0], [0, 5]]]),
-        torch.tensor([[False, False], [True, True]]),
-        torch.tensor([1.0, 1.0]),
+        torch.tensor([[[0.0, 1], [9, 9]], [[1, 0], [0, 5]]]),
+        torch.tensor([[True, False], [True, True]]),
         0.5,
     )
-    expected = (math.log1p(math.exp(-1)) + math.log1p(math.exp(1))) / 2
-    assert_close(got, torch.tensor([expected, 0]))
+    first = (math.log1p(math.exp(-2)) + math.log1p(math.exp(0))) / 2
+    second = math.log1p((math.exp(0) + math.exp(10)) / math.exp(2))
+    assert_close(got, torch.tensor([first, second]))
 
 
 # Nothing there
@@ -126,10 +134,12 @@ def test_without_any_it_is_zero_and_attached(case):
     n = 0 if case == 'rows' else 5
     anchors = torch.randn(n, 3, requires_grad=True)
     group = torch.full((n,), 255) if case == 'class' else torch.arange(n) % 2
-    negatives = torch.full((n,), -math.inf) if case == 'negatives' else torch.zeros(n)
     filled = torch.full((2, 4), case != 'keys')
+    if case == 'negatives':
+        group.zero_()
+        filled[1] = False
     keys = torch.randn(2, 4, 3)
-    got = mean_over_own_keys(anchors, group, keys, filled, negatives, 0.5)
+    got = mean_over_own_keys(anchors, group, keys, filled, 0.5)
     assert got.shape == (n,)
     assert got.eq(0).all()
     (grad,) = torch.autograd.grad(got.sum(), anchors)
@@ -137,17 +147,16 @@ def test_without_any_it_is_zero_and_attached(case):
 
 
 def test_what_lies_in_empty_places_does_not_matter():
-    anchors, group, keys, filled, negatives, temperature = random_case(14)
+    anchors, group, keys, filled, temperature = random_case(14)
     assert not filled.all()
-    expected = mean_over_own_keys(anchors, group, keys, filled, negatives, temperature)
+    expected = mean_over_own_keys(anchors, group, keys, filled, temperature)
     for content in (1e9, math.nan):
         other = keys.masked_fill(~filled[..., None], content)
-        args = anchors.clone().requires_grad_(), group, other, filled, negatives
-        got = mean_over_own_keys(*args, temperature)
+        rows = anchors.clone().requires_grad_()
+        got = mean_over_own_keys(rows, group, other, filled, temperature)
         assert torch.equal(got, expected)
         got.sum().backward()
-        if content == 1e9:
-            assert args[0].grad.isfinite().all()
+        assert rows.grad.isfinite().all()
 
 
 # Precision, device
@@ -158,36 +167,46 @@ def test_logits_far_apart_stay_exact():
     anchors = torch.tensor([[1.0], [1.0]], requires_grad=True)
     keys = torch.tensor([[[1.0]], [[-1.0]]])
     filled = torch.ones(2, 1, dtype=torch.bool)
-    negatives = torch.tensor([-200.0, 200.0])
-    got = mean_over_own_keys(
-        anchors, torch.tensor([0, 1]), keys, filled, negatives, 0.005
-    )
+    got = mean_over_own_keys(anchors, torch.tensor([0, 1]), keys, filled, 0.005)
     assert got.tolist() == [0, 400]
     got.sum().backward()
-    assert anchors.grad.flatten().tolist() == [0, 200]
+    assert anchors.grad.flatten().tolist() == [0, 400]
 
 
 @pytest.mark.parametrize('half', [torch.bfloat16, torch.float16])
 def test_fp32_for_halves_and_under_autocast(half):
-    anchors, group, keys, filled, negatives, _ = random_case(14, torch.float32)
-    expected = mean_over_own_keys(anchors, group, keys, filled, negatives, 0.1)
+    anchors, group, keys, filled, _ = random_case(14, torch.float32)
+    expected = mean_over_own_keys(anchors, group, keys, filled, 0.1)
     with torch.autocast('cpu', torch.bfloat16):
-        got = mean_over_own_keys(anchors, group, keys, filled, negatives, 0.1)
+        got = mean_over_own_keys(anchors, group, keys, filled, 0.1)
     assert got.dtype == torch.float32
     assert torch.equal(got, expected)
     rows = anchors.to(half)
-    got = mean_over_own_keys(rows, group, keys, filled, negatives, 0.1)
-    expected = mean_over_own_keys(rows.float(), group, keys, filled, negatives, 0.1)
+    got = mean_over_own_keys(rows, group, keys, filled, 0.1)
+    expected = mean_over_own_keys(rows.float(), group, keys, filled, 0.1)
     assert got.dtype == torch.float32
     assert torch.equal(got, expected)
 
 
-def test_waits_for_no_device_and_makes_own_products_alone():
-    anchors, group, keys, filled, negatives, _ = random_case(14)
-    anchors.requires_grad_()
-    with NoHostSync() as seen:
-        mean_over_own_keys(
-            anchors, group, keys, filled, negatives, 0.1
-        ).sum().backward()
-    assert 'bmm' in seen.ops
-    assert 'mm' not in seen.ops
+class Largest(TorchDispatchMode):
+    """Numbers of the largest result."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self.numbers = max(self.numbers, result.numel())
+        return result
+
+
+def test_waits_for_no_device_and_makes_no_matrix(monkeypatch):
+    monkeypatch.setattr(own_keys, 'LOGITS_PER_CHUNK', 2000)
+    generator = torch.Generator().manual_seed(0)
+    anchors = torch.randn(500, 8, generator=generator, requires_grad=True)
+    keys = torch.randn(5, 20, 8, generator=generator)
+    group = torch.randint(5, (500,), generator=generator)
+    with NoHostSync(), Largest() as largest:
+        filled = torch.ones(5, 20, dtype=torch.bool)
+        mean_over_own_keys(anchors, group, keys, filled, 0.1).sum().backward()
+    assert largest.numbers == anchors.numel()  # 500 x 100 is larger

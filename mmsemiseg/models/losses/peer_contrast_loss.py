@@ -95,9 +95,7 @@ class PeerContrastLoss(nn.Module):
         places = _places(active)
         features = anchors.features[places]
         group = _acting(anchors.group, active)[places]
-        negatives = self._negatives(features, group, [bank])
-        own = bank.features.detach(), bank.filled
-        terms = mean_over_own_keys(features, group, *own, negatives, self.temperature)
+        terms = mean_over_own_keys(features, group, *bank, self.temperature)
         return self._mean(terms, places, anchors, active)
 
     def low_level(
