@@ -74,10 +74,10 @@ def test_grid(tool, tmp_path, capsys, in_process):
         assert list(case['seconds']) == list(case['memory']) == list(tool.FORMS)
         for passes in case['seconds'].values():
             assert [len(values) for values in passes.values()] == [3, 3]
-        assert case['ratio'] == case['median']['materialised'] / case['median']['ours']
+        assert case['ratio'] == case['median']['matrix'] / case['median']['ours']
         low, high = case['ratio_range']
         assert 0 < low <= high
-    assert in_process == 8 * ['inputs', 'ours', 'materialised']
+    assert in_process == 8 * ['inputs', 'ours', 'matrix']
     printed = capsys.readouterr().out
     assert printed.count('60 x 35 x 8 / 7 | high ') == 2 * (2 + 1 + 2)
     assert printed.count('60 x 70 x 8 / 7 | low ') == 2 * (2 + 1 + 2)
@@ -92,15 +92,15 @@ def test_the_printed_targets(tool):
         classes=4,
         level='low',
         active=0.25,
-        seconds=dict(ours=seconds, materialised=seconds),
-        median=dict(ours=0.003, materialised=0.003),
+        seconds=dict(ours=seconds, matrix=seconds),
+        median=dict(ours=0.003, matrix=0.003),
         ratio=1.0,
         ratio_range=[0.9, 1.25],
         target=1.0,
         memory_target=0.5,
-        memory=dict(ours=40.0, materialised=80.0),
+        memory=dict(ours=40.0, matrix=80.0),
     )
-    other = dict(case, ratio=0.99, memory=dict(ours=41.0, materialised=80.0))
+    other = dict(case, ratio=0.99, memory=dict(ours=41.0, matrix=80.0))
     text = tool.report(dict(about=dict(seed=0), cases=[case, other]))
     rows = [
         [cell.strip() for cell in line.split('|')[4:-1]]
@@ -114,17 +114,15 @@ def test_the_printed_targets(tool):
     ]
     assert rows[6:] == [
         ['ours', '40', '0.500', '0.5', 'yes'],
-        ['materialised', '80', '1.000', '', ''],
+        ['matrix', '80', '1.000', '', ''],
         ['ours', '41', '0.512', '0.5', 'no'],
-        ['materialised', '80', '1.000', '', ''],
+        ['matrix', '80', '1.000', '', ''],
     ]
 
 
 @pytest.mark.parametrize('level', ['high', 'low'])
 def test_a_form_with_other_values_is_an_error(tool, monkeypatch, level):
-    monkeypatch.setitem(
-        tool.FORMS, 'ours', lambda *args: tool.materialised(*args) * 1.1
-    )
+    monkeypatch.setitem(tool.FORMS, 'ours', lambda *args: tool.matrix(*args) * 1.1)
     with pytest.raises(ValueError, match='the forms differ in value by 0.1'):
         tool.main([*SIZES, '--levels', level, '--no-memory'])
 
@@ -137,10 +135,10 @@ def test_memory_of_a_form(tool):
     command += ['--device', 'cpu', '--measure']
     peaks = {
         form: float(tool.last_line([*command, form]))
-        for form in ('inputs', 'ours', 'materialised')
+        for form in ('inputs', 'ours', 'matrix')
     }
     assert peaks['ours'] - peaks['inputs'] < 60
-    assert peaks['materialised'] - peaks['inputs'] > 120
+    assert peaks['matrix'] - peaks['inputs'] > 120
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ Keys of other classes are the negatives. The mean is over the anchors of each cl
 then over the classes. The forms, of the same inputs:
 
 - ours: mmsemiseg.models.losses.PeerContrastLoss;
-- materialised: the logits of all anchors and all keys at once, masked, logsumexp,
+- matrix: the logits of all anchors and all keys at once, masked, logsumexp,
   softplus (high: of all keys, then those of the own class alone count), autograd.
 
 --active is the share of anchors that a level is for: at the high level the confident
@@ -61,7 +61,7 @@ from benchmark_process import child_command, last_line, use_device  # noqa: E402
 LEVELS = ('high', 'low')
 SIZES = ('8192,128,256,19', '33600,128,256,21', '8192,128,2048,19')
 TARGET = 1.0  # times faster
-MEMORY_TARGET = 0.5  # of the extra memory of the materialised form
+MEMORY_TARGET = 0.5  # of the extra memory of the matrix form
 TOLERANCE = 1e-3  # of the norm
 TEMPERATURE = 0.5
 SURE, PEER, UNSURE = 1.0, 0.75, 0.5  # confidences
@@ -151,7 +151,7 @@ def ours(case: Case, inputs: Inputs, anchors: Anchors) -> Tensor:
     return loss.low_level(anchors, inputs.peer, inputs.banks)
 
 
-def materialised(case: Case, inputs: Inputs, anchors: Anchors) -> Tensor:
+def matrix(case: Case, inputs: Inputs, anchors: Anchors) -> Tensor:
     features, group, confidence = anchors
     parts = zip(*(bank.flat() for bank in inputs.banks), strict=True)
     keys, key_group = map(torch.cat, parts)
@@ -170,7 +170,7 @@ def materialised(case: Case, inputs: Inputs, anchors: Anchors) -> Tensor:
     return (active * terms / count[group]).sum() / case.classes
 
 
-FORMS: dict[str, Callable[..., Tensor]] = dict(ours=ours, materialised=materialised)
+FORMS: dict[str, Callable[..., Tensor]] = dict(ours=ours, matrix=matrix)
 
 
 def run_form(form: str, case: Case, inputs: Inputs) -> dict:
@@ -190,7 +190,7 @@ def measure(case: Case, args, device: str) -> dict:
     result = dict(
         **case._asdict(),
         seconds=seconds,
-        **times_faster(seconds, 'ours', 'materialised'),
+        **times_faster(seconds, 'ours', 'matrix'),
         target=TARGET,
         memory_target=MEMORY_TARGET,
     )
@@ -234,7 +234,7 @@ def peak_of_form(form: str, case: Case, device: str) -> float:
 def report(result: dict) -> str:
     columns = HEAD, _names, result['cases']
     parts = [surroundings_text(result['about']), time_table(*columns)]
-    parts += [ratio_table(*columns), memory_table(*columns, 'materialised')]
+    parts += [ratio_table(*columns), memory_table(*columns, 'matrix')]
     return '\n\n'.join(filter(None, parts))
 
 
