@@ -40,16 +40,15 @@ def mean_over_own_keys(
 class _MeanOverOwnKeys(torch.autograd.Function):
     @staticmethod
     def forward(ctx, anchors, group, keys, filled, temperature):
-        keys = keys.masked_fill(~filled[..., None], 0).div_(temperature)
+        keys = keys.masked_fill(~filled[..., None], 0).div_(temperature).flatten(0, 1)
         means = anchors.new_empty(len(anchors))
         slopes = torch.empty_like(anchors) if ctx.needs_input_grad[0] else None
-        size = max(LOGITS_PER_CHUNK // filled.numel(), 1)
+        size = max(LOGITS_PER_CHUNK // len(keys), 1)
         for start in range(0, len(anchors), size):
             part = slice(start, start + size)
-            chunk = _Chunk(anchors[part], group[part], keys, filled)
-            means[part] = chunk.means()
+            means[part], weights = _chunk(anchors[part], group[part], keys, filled)
             if slopes is not None:
-                torch.mm(chunk.weights(), keys.flatten(0, 1), out=slopes[part])
+                torch.mm(weights, keys, out=slopes[part])
         ctx.save_for_backward(slopes)
         return means
 
@@ -60,31 +59,28 @@ class _MeanOverOwnKeys(torch.autograd.Function):
         return grad[:, None] * slopes, None, None, None, None
 
 
-class _Chunk:
-    """Some anchors; keys are divided by the temperature."""
+def _chunk(anchors, group, keys, filled) -> tuple[Tensor, Tensor]:
+    """Of (n, D) anchors and (C * N, D) keys, which are 0 where there is none.
 
-    def __init__(self, anchors, group, keys, filled) -> None:
-        classes, size, _ = keys.shape
-        known = (group >= 0) & (group < classes)
-        own = group.where(known, 0)
-        self.columns = own[:, None] * size + torch.arange(size, device=own.device)
-        logits = anchors @ keys.flatten(0, 1).T
-        positives = logits.gather(1, self.columns)
-        logits.masked_fill_(~filled.flatten(), -torch.inf)
-        self.negatives = logits.scatter_(1, self.columns, -torch.inf)
-        lse = logits.logsumexp(1, keepdim=True)
-        some = lse > -torch.inf
-        self.lse = lse.masked_fill(~some, 0)
-        there = filled[own] & some & known[:, None]
-        self.gap = (self.lse - positives).masked_fill_(~there, -torch.inf)
-        self.share = 1 / filled.sum(1).clamp(min=1)[own, None].to(logits.dtype)
-
-    def means(self) -> Tensor:
-        return (F.softplus(self.gap) * self.share).sum(1)
-
-    def weights(self) -> Tensor:
-        """(n, C * N): the gradient of the means to the anchors is a sum of keys."""
-        slopes = self.gap.sigmoid() * self.share
-        shares = self.negatives.sub_(self.lse).exp_()
-        shares.mul_(slopes.sum(1, keepdim=True))
-        return shares.scatter_(1, self.columns, -slopes)
+    Returns:
+        (n,) means, and (n, C * N) weights: their gradients are these sums of keys.
+    """
+    classes, size = filled.shape
+    known = (group >= 0) & (group < classes)
+    own = group.where(known, 0)
+    columns = own[:, None] * size + torch.arange(size, device=own.device)
+    absent = torch.zeros_like(keys[:, 0]).masked_fill_(~filled.flatten(), -torch.inf)
+    logits = torch.addmm(absent, anchors, keys.T)
+    positives = logits.gather(1, columns)
+    top = logits.scatter_(1, columns, -torch.inf).amax(1, keepdim=True)
+    some = top > -torch.inf
+    top = top.masked_fill_(~some, 0)
+    weights = logits.sub_(top).exp_()  # of the negatives
+    total = weights.sum(1, keepdim=True).masked_fill_(~some, 1)
+    there = filled[own] & some & known[:, None]
+    gap = (top + total.log() - positives).masked_fill_(~there, -torch.inf)
+    share = 1 / filled.sum(1).clamp(min=1)[own, None].to(gap.dtype)
+    means = (F.softplus(gap) * share).sum(1)
+    slopes = gap.sigmoid_().mul_(share)
+    weights.mul_(slopes.sum(1, keepdim=True) / total)
+    return means, weights.scatter_(1, columns, -slopes)
