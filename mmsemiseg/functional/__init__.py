@@ -1,8 +1,10 @@
 """Pure functions on tensors: no registry, no module, no configuration."""
 
 from .cam import cam_masks, normalised_cam
+from .cells import at_cells, to_group, to_rows
 from .class_attention import class_attention
 from .class_balance import balance_weights, class_counts, label_weights
+from .compact import may_leave_out
 from .contrast import (
     class_mean,
     class_shares,
@@ -36,6 +38,7 @@ __all__ = [
     'PseudoLabel',
     'PseudoLabelStats',
     'Tiles',
+    'at_cells',
     'balance_weights',
     'cam_masks',
     'class_attention',
@@ -53,6 +56,7 @@ __all__ = [
     'logsumexp_without',
     'masked_mean',
     'matching_cells',
+    'may_leave_out',
     'mean_over_own_keys',
     'mean_over_positives',
     'mix',
@@ -69,5 +73,7 @@ __all__ = [
     'sampled_logsumexp',
     'select_per_group',
     'tiles_by_group',
+    'to_group',
+    'to_rows',
     'weighted_cosine',
 ]

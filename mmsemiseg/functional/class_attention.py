@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-COMPACT = ('cpu',)  # devices where it costs nothing to know where rows are
+from .compact import may_leave_out
 
 
 def class_attention(
@@ -122,7 +122,7 @@ class _Attention(torch.autograd.Function):
 
 def _clear_(rows: Tensor, empty: Tensor) -> None:
     """Zeros where (L, T) empty; only these are written if it waits for no device."""
-    if rows.device.type in COMPACT:
+    if may_leave_out(rows):
         rows.flatten(0, 1).index_fill_(0, empty.flatten().nonzero()[:, 0], 0)
     else:
         rows.masked_fill_(empty[..., None], 0)

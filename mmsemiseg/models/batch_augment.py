@@ -4,7 +4,6 @@ All random numbers come from torch's CPU generator. What they decide is known on
 host, so nothing waits for the device, and only the chosen images are computed.
 """
 
-import math
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +16,7 @@ from torch import Tensor
 from ..functional import classmix_masks, mix, partners
 from ..functional.augment import color_jitter, gaussian_blur, scale_crop
 from ..functional.pseudo_label import IGNORE_INDEX
+from ..utils.settings import check_numbers, check_ranges
 from .data_preprocessor import Batch
 
 LABEL_MAPS = ('gt_sem_seg', 'gt_edge_map')
@@ -89,10 +89,9 @@ class BatchAugment:
         self.strengths = dict(
             zip(COLORS, (brightness, contrast, saturation, hue), strict=True)
         )
-        for name, value in {**probs, **self.strengths}.items():
-            _check_number(name, value, 0.5 if name == 'hue' else 1)
-        _check_range('scale_range', scale_range)
-        _check_range('blur_sigma', blur_sigma)
+        check_numbers(1, **{**probs, **self.strengths})
+        check_numbers(0.5, hue=hue)
+        check_ranges(scale_range=scale_range, blur_sigma=blur_sigma)
         if blur_axis_sigmas is not None and (
             len(blur_axis_sigmas) != 2 or not min(blur_axis_sigmas) > 0
         ):
@@ -315,15 +314,3 @@ def _check_maps(images: Tensor, maps: dict, fills: dict) -> None:
             )
         if name not in fills and name != 'valid':
             raise ValueError(f'fills must have a value for the map {name!r}')
-
-
-def _check_number(name: str, value: float, high: float) -> None:
-    if not 0 <= value <= high:
-        raise ValueError(f'{name} must be in [0, {high}], but got {value}')
-
-
-def _check_range(name: str, value: tuple) -> None:
-    if len(value) != 2 or not 0 < value[0] <= value[1] < math.inf:
-        raise ValueError(
-            f'{name} must be (low, high) with 0 < low <= high, but got {value}'
-        )

@@ -21,6 +21,12 @@ class Batch(NamedTuple):
         """(N, H, W) bool, False on padding."""
         return torch.cat([sample.valid_map.data for sample in self.data_samples])
 
+    @property
+    def labels(self) -> Tensor:
+        """(N, H, W) int64."""
+        labels = [sample.gt_sem_seg.data for sample in self.data_samples]
+        return torch.cat(labels).long()
+
 
 @MODELS.register_module()
 class SemiDataPreProcessor(SegDataPreProcessor):

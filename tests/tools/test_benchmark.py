@@ -172,6 +172,9 @@ def test_the_step_of_ctt(overhead, tmp_path):
     ]
     assert sorted(found) == sorted(expected)
     assert all(bank.count.eq(8).all() for bank in kept[0].banks)
+    levels = {f'{level} level of the contrast' for level in ('high', 'low')}
+    assert levels <= set(result['parts']['full'])
+    assert not levels & set(result['parts']['bare'])
 
 
 def test_full_banks_of_a_method_without(overhead, data, tmp_path):

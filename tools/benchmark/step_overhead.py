@@ -45,6 +45,7 @@ from torch import Tensor, nn
 from mmsemiseg.models.adapter import SegmentorAdapter
 from mmsemiseg.models.batch_augment import BatchAugment
 from mmsemiseg.models.heads import ClassAttention, MLPHead
+from mmsemiseg.models.losses import PeerContrastLoss
 from mmsemiseg.models.segmentors.base import SemiSegmentor
 from mmsemiseg.utils.model import unwrap
 
@@ -290,6 +291,9 @@ def _places(runner: Runner) -> Iterator[tuple]:
     for name, child in model.named_children():
         if name not in ('pairs', 'data_preprocessor'):
             yield child, 'forward', f'{name} ({type(child).__name__})'
+        if isinstance(child, PeerContrastLoss):
+            yield child, 'high_level', 'high level of the contrast'
+            yield child, 'low_level', 'low level of the contrast'
     yield from _heads(model)
     for name, value in list(vars(model).items()):
         if isinstance(value, BatchAugment):

@@ -8,11 +8,12 @@ from ...functional import (
     group_logsumexp,
     info_nce,
     logsumexp_without,
+    may_leave_out,
     paired_logit,
 )
+from ...utils.settings import check_choices, check_numbers
 
 NORMS = ('selected', 'overlap')
-COMPACT = ('cpu',)  # devices where it costs nothing to know how many are selected
 
 
 @MODELS.register_module()
@@ -48,10 +49,8 @@ class DirectionalContrastLoss(nn.Module):
         super().__init__()
         if not temperature > 0:
             raise ValueError(f'temperature must be > 0, but got {temperature}')
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise ValueError(f'threshold must be in [0, 1] or None, got {threshold}')
-        if norm not in NORMS:
-            raise ValueError(f'norm must be in {NORMS}, but got {norm!r}')
+        check_numbers(1, threshold=0 if threshold is None else threshold)
+        check_choices(norm=(norm, NORMS))
         self.num_classes = num_classes
         self.temperature = temperature
         self.threshold = threshold
@@ -96,7 +95,7 @@ class DirectionalContrastLoss(nn.Module):
         share = number / overlap.sum().clamp(min=1)
         weight = self._weight(overlap, number)
         rows = (anchors, positives.detach(), label, weight, selected)
-        if anchors.device.type in COMPACT:
+        if may_leave_out(anchors):
             rows = [row[selected] for row in rows]
             places = places and [place[selected] for place in places]
         anchors, positives, label, weight, selected = rows

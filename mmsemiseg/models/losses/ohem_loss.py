@@ -8,6 +8,8 @@ from mmseg.models.losses.utils import get_class_weight
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...utils.settings import check_integers
+
 
 @MODELS.register_module()
 class OHEMLoss(nn.Module):
@@ -58,8 +60,7 @@ class OHEMLoss(nn.Module):
         super().__init__()
         if not 0 < threshold <= 1:
             raise ValueError(f'threshold must be in (0, 1], but got {threshold}')
-        if not isinstance(min_kept, int) or min_kept < 0:
-            raise ValueError(f'min_kept must be an integer >= 0, but got {min_kept}')
+        check_integers(0, min_kept=min_kept)
         if ohem_norm not in ('kept', 'all'):
             raise ValueError(
                 f"ohem_norm must be 'kept' or 'all', but got {ohem_norm!r}"

@@ -10,11 +10,12 @@ from ...functional import (
     class_shares,
     group_logsumexp,
     info_nce,
+    may_leave_out,
     mean_over_own_keys,
     paired_logit,
 )
+from ...utils.settings import check_choices, check_numbers
 
-COMPACT = ('cpu',)  # devices where it costs nothing to know how many are active
 NORMS = ('all', 'masked')
 
 
@@ -31,6 +32,7 @@ class Keys(NamedTuple):
 
     features: Tensor  # (C, N, D)
     filled: Tensor  # (C, N) bool
+    ready: Tensor | None = None  # (C,) bool, classes that are contrasted; None: all
 
     def flat(self) -> tuple[Tensor, Tensor]:
         """(C * N, D) and their class (C * N,), -1 where there is no key."""
@@ -79,10 +81,8 @@ class PeerContrastLoss(nn.Module):
         super().__init__()
         if not temperature > 0:
             raise ValueError(f'temperature must be > 0, but got {temperature}')
-        if not 0 <= threshold <= 1:
-            raise ValueError(f'threshold must be in [0, 1], but got {threshold}')
-        if norm not in NORMS:
-            raise ValueError(f'norm must be in {NORMS}, but got {norm!r}')
+        check_numbers(1, threshold=threshold)
+        check_choices(norm=(norm, NORMS))
         self.num_classes = num_classes
         self.temperature = temperature
         self.threshold = threshold
@@ -91,11 +91,14 @@ class PeerContrastLoss(nn.Module):
 
     def high_level(self, anchors: Anchors, bank: Keys) -> Tensor:
         """Scalar; 0 without a confident anchor, a positive or a negative."""
+        anchors = _of_ready(anchors, [bank])
         active = (anchors.confidence > self.threshold) & (anchors.group >= 0)
         places = _places(active)
         features = anchors.features[places]
         group = _acting(anchors.group, active)[places]
-        terms = mean_over_own_keys(features, group, *bank, self.temperature)
+        terms = mean_over_own_keys(
+            features, group, bank.features, bank.filled, self.temperature
+        )
         return self._mean(terms, places, anchors, active)
 
     def low_level(
@@ -111,6 +114,7 @@ class PeerContrastLoss(nn.Module):
             not_against: (A,) the class whose keys are no negatives of an anchor, -1:
                 all are; None: the anchor's own.
         """
+        anchors = _of_ready(anchors, banks)
         active = (anchors.confidence <= self.threshold) & (anchors.group >= 0)
         if self.direction:
             active &= anchors.confidence < peer.confidence
@@ -142,9 +146,18 @@ class PeerContrastLoss(nn.Module):
         return (terms * torch.where(active, share, 0)[places]).sum()
 
 
+def _of_ready(anchors: Anchors, banks: list[Keys]) -> Anchors:
+    """Without those whose class some bank is not ready for."""
+    group = anchors.group
+    for bank in banks:
+        if bank.ready is not None:
+            group = _acting(group, bank.ready[anchors.group.clamp(min=0)])
+    return anchors._replace(group=group)
+
+
 def _places(active: Tensor) -> Tensor | slice:
     """The active anchors where that does not wait for the device, else all."""
-    return active.nonzero()[:, 0] if active.device.type in COMPACT else slice(None)
+    return active.nonzero()[:, 0] if may_leave_out(active) else slice(None)
 
 
 def _acting(group: Tensor, active: Tensor) -> Tensor:

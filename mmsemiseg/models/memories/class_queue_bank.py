@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ...functional.group_select import rank_in_group, select_per_group
+from ...utils.settings import check_integers
 
 SELECT = ('first', 'top', 'lowest', 'random')
 
@@ -41,9 +42,7 @@ class ClassQueueBank(nn.Module):
 
     def __init__(self, groups: int, size: int, dim: int, seed: int = 0):
         super().__init__()
-        for name, value in (('groups', groups), ('size', size), ('dim', dim)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f'{name} must be an integer >= 1, but got {value}')
+        check_integers(1, groups=groups, size=size, dim=dim)
         if not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ValueError(f'seed must be an integer in [0, 2^32), but got {seed}')
         self.groups = groups

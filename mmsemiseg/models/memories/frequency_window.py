@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from ...utils.settings import check_integers
+
 
 class FrequencyWindow(nn.Module):
     """The class counts of the last ``length`` batches; a new one replaces the oldest.
@@ -33,9 +35,7 @@ class FrequencyWindow(nn.Module):
 
     def __init__(self, length: int, num_classes: int):
         super().__init__()
-        for name, value in (('length', length), ('num_classes', num_classes)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f'{name} must be an integer >= 1, but got {value}')
+        check_integers(1, length=length, num_classes=num_classes)
         self.length = length
         self.num_classes = num_classes
         counts = torch.zeros(length, num_classes, dtype=torch.int64)

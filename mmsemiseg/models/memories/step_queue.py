@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from ...utils.settings import check_integers
+
 
 class StepQueue(nn.Module):
     """The last ``size`` rows, whatever their labels; a new row replaces the oldest.
@@ -33,9 +35,7 @@ class StepQueue(nn.Module):
 
     def __init__(self, size: int, dim: int):
         super().__init__()
-        for name, value in (('size', size), ('dim', dim)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f'{name} must be an integer >= 1, but got {value}')
+        check_integers(1, size=size, dim=dim)
         self.size = size
         self.dim = dim
         self.register_buffer('features', torch.zeros(size, dim))

@@ -9,6 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ...functional import masked_mean, pseudo_label
+from ...utils.settings import check_choices, check_integers, check_numbers
 from ..adapter import resize_logits
 from ..data_preprocessor import Batch
 from ..heads import ProjectionHead, unit_length
@@ -264,21 +265,16 @@ def _l2(first: Crops, second: Crops, index: Tensor, found: Tensor) -> Tensor:
 def _check_settings(
     loss, feature, views, unsup_weight, start_iter, pool, num_negatives, bank_steps
 ) -> None:
-    if loss not in LOSSES:
-        raise ValueError(f'loss must be in {LOSSES}, but got {loss!r}')
+    check_choices(loss=(loss, LOSSES))
     if feature is None:
         raise ValueError('feature must not be None: CAC compares features')
     if isinstance(views, str) or len(views) != 2 or views[0] == views[1]:
         raise ValueError(f'views must be two different names, but got {views!r}')
-    for name, value, least in (
-        ('pool', pool, 1),
-        ('num_negatives', 1 if num_negatives is None else num_negatives, 1),
-        ('bank_steps', bank_steps, 0),
-        ('unsup_weight', unsup_weight, 0),
-        ('start_iter', start_iter, 0),
-    ):
-        if not value >= least:
-            raise ValueError(f'{name} must be at least {least}, but got {value}')
+    check_integers(
+        1, pool=pool, num_negatives=1 if num_negatives is None else num_negatives
+    )
+    check_integers(0, bank_steps=bank_steps, start_iter=start_iter)
+    check_numbers(unsup_weight=unsup_weight)
     if bank_steps and num_negatives is None:
         raise ValueError(
             f'bank_steps={bank_steps} needs num_negatives, the number of cells that a '

@@ -10,6 +10,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...functional import masked_mean, ramp_up
+from ...utils.settings import check_numbers
 from ..adapter import SegmentorAdapter, SegmentorOutput, resize_logits
 from ..data_preprocessor import Batch
 from .cac import CAC
@@ -128,7 +129,7 @@ def _masks(batch: Batch) -> Tensor:
             f'CACWeak needs masks of weakly labeled images, but {missing[0]} comes '
             'without: see LabeledOverlapCrops and tools/cam_masks.py'
         )
-    return torch.cat([s.gt_sem_seg.data for s in batch.data_samples]).long()
+    return batch.labels
 
 
 def _check_settings(stream, weight, ramp, dropout) -> None:
@@ -137,8 +138,7 @@ def _check_settings(stream, weight, ramp, dropout) -> None:
             "weak_stream must be the name of a stream other than 'labeled', "
             f'but got {stream!r}'
         )
-    if not weight >= 0:
-        raise ValueError(f'weak_weight must be at least 0, but got {weight}')
+    check_numbers(weak_weight=weight)
     if ramp is not None:
         unknown = set(ramp) - {'kind', 'length'}
         if unknown or 'length' not in ramp:

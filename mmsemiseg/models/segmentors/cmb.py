@@ -6,26 +6,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
-import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from ...functional import (
     PseudoLabel,
+    at_cells,
     balance_weights,
     class_counts,
     entropy_loss,
     label_weights,
+    may_leave_out,
     pixel_weights,
     pseudo_label,
     pseudo_label_loss,
     pseudo_label_stats,
     schedules,
     select_per_group,
+    to_group,
+    to_rows,
     weighted_cosine,
 )
 from ...functional.entropy import NORMS as ENTROPY_NORMS
 from ...functional.pseudo_label import IGNORE_INDEX
+from ...utils.settings import check_choices, check_integers, check_numbers
 from ..adapter import resize_logits
 from ..batch_augment import BatchAugment, augment_labeled
 from ..data_preprocessor import Batch
@@ -34,7 +38,6 @@ from ..losses import balanced
 from ..memories import ClassQueueBank, FrequencyWindow
 from .base import SemiSegmentor
 
-COMPACT = ('cpu',)  # devices where it costs nothing to know how many rows count
 RANKS = dict(highest='top', lowest='lowest', random='random')
 
 
@@ -133,7 +136,7 @@ class CMB(SemiSegmentor):
         predict_with: str = 'student',
         data_preprocessor: dict | None = None,
     ) -> None:
-        _check_choices(
+        check_choices(
             entropy_norm=(entropy_norm, ENTROPY_NORMS),
             selector_input=(selector_input, ('raw', 'unit_keys')),
             bank_from=(bank_from, ('teacher', 'student')),
@@ -141,25 +144,25 @@ class CMB(SemiSegmentor):
             rank_selector=(rank_selector, ('projection', 'prediction')),
             enqueue_per=(enqueue_per, ('batch', 'image')),
         )
-        _check_integers(
-            num_augments=(num_augments, 1),
-            bank_size=(bank_size, 2),
-            enqueue_number=(enqueue_number, 1),
-            bank_start=(bank_start, 0),
-            contrast_start=(contrast_start, 0),
-            mix_start=(mix_start, 0),
-            proj_hidden=(proj_hidden, 1),
-            proj_channels=(proj_channels, 1),
+        check_integers(
+            1,
+            num_augments=num_augments,
+            enqueue_number=enqueue_number,
+            proj_hidden=proj_hidden,
+            proj_channels=proj_channels,
         )
-        _check_numbers(
-            sup_weight=(sup_weight, math.inf),
-            pseudo_weight=(pseudo_weight, math.inf),
-            entropy_weight=(entropy_weight, math.inf),
-            contrast_weight=(contrast_weight, math.inf),
-            confidence_power=(confidence_power, math.inf),
-            quality_threshold=(quality_threshold, 1),
-            source_ratio=(source_ratio, 1),
+        check_integers(2, bank_size=bank_size)
+        check_integers(
+            0, bank_start=bank_start, contrast_start=contrast_start, mix_start=mix_start
         )
+        check_numbers(
+            sup_weight=sup_weight,
+            pseudo_weight=pseudo_weight,
+            entropy_weight=entropy_weight,
+            contrast_weight=contrast_weight,
+            confidence_power=confidence_power,
+        )
+        check_numbers(1, quality_threshold=quality_threshold, source_ratio=source_ratio)
         if feature is None:
             raise ValueError('feature must not be None: CMB compares features')
         if not attention and bank_rank != 'random':
@@ -233,8 +236,8 @@ class CMB(SemiSegmentor):
         return tuple(name for name, is_used in used.items() if is_used)
 
     def _make_windows(self, labels: int, pseudo: int, start: int = 2000) -> None:
-        settings = dict(labels=(labels, 1), pseudo=(pseudo, 1), start=(start, 0))
-        _check_integers(**settings)
+        check_integers(1, labels=labels, pseudo=pseudo)
+        check_integers(0, start=start)
         with balanced(self.student, None):  # says so if the heads cannot
             self.balance_start = start
         self.label_window = FrequencyWindow(labels, self.num_classes)
@@ -259,7 +262,7 @@ class CMB(SemiSegmentor):
         losses.update(self.unlabeled_losses(output.logits, pseudo, class_weights))
         if self.bank is not None:
             new = self.candidates(labeled)
-            cells = (features, _labels(learned)), (output.features, pseudo.label)
+            cells = (features, learned.labels), (output.features, pseudo.label)
             losses['loss_contrast'] = self.contrast(cells, new)
             counts.update(new)
         if counts:
@@ -373,10 +376,8 @@ class CMB(SemiSegmentor):
 
         It is that of the nearest pixel.
         """
-        label = F.interpolate(label[:, None].float(), features.shape[2:]).long()
-        unknown = (label == self.ignore_index) | (label >= self.num_classes)
-        rows = features.permute(0, 2, 3, 1).flatten(0, 2)
-        return rows, label.masked_fill(unknown, -1).flatten()
+        group = to_group(label, self.num_classes, self.ignore_index)
+        return to_rows(features), at_cells(group, features.shape[2:]).flatten()
 
     @torch.no_grad()
     def candidates(self, labeled: Batch) -> dict[str, Tensor]:
@@ -387,7 +388,7 @@ class CMB(SemiSegmentor):
         network = getattr(self.pairs[0], self.bank_from)
         head = getattr(self.head_pairs[0], self.bank_from)
         output = self.adapter(network, labeled.inputs)
-        rows, group = self.cells(output.features, _labels(labeled))
+        rows, group = self.cells(output.features, labeled.labels)
         if self.quality_filter:
             logits = resize_logits(
                 output.logits.float(), output.features.shape[2:], self.align_corners
@@ -438,7 +439,7 @@ class CMB(SemiSegmentor):
         """Pixels of each class in this batch, (1, C) each; none without balance."""
         if self.label_window is None:
             return {}
-        labels = dict(label_counts=_labels(labeled), pseudo_counts=pseudo.label)
+        labels = dict(label_counts=labeled.labels, pseudo_counts=pseudo.label)
         return {
             name: class_counts(label, self.num_classes, self.ignore_index)[None]
             for name, label in labels.items()
@@ -492,11 +493,6 @@ def _one_view(unlabeled: 'dict | Batch') -> Batch:
     )
 
 
-def _labels(batch: Batch) -> Tensor:
-    """(N, H, W) int64."""
-    return torch.cat([sample.gt_sem_seg.data for sample in batch.data_samples]).long()
-
-
 def _compact(rows: Tensor, group: Tensor, *others: Tensor) -> tuple[tuple, Tensor]:
     """Rows of no class are left out where that does not wait for the device.
 
@@ -504,7 +500,7 @@ def _compact(rows: Tensor, group: Tensor, *others: Tensor) -> tuple[tuple, Tenso
         The rows, groups, ..., and a mask of those that count, None if all do.
     """
     counts = group >= 0
-    if counts.device.type not in COMPACT or not counts.any():
+    if not may_leave_out(counts) or not counts.any():
         return (rows, group, *others), counts
     if not counts.all():
         rows, group, *others = (x[counts] for x in (rows, group, *others))
@@ -523,21 +519,3 @@ def _named(setting: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         raise type(error)(f'{setting}: {error}') from error
-
-
-def _check_choices(**settings: tuple) -> None:
-    for name, (value, choices) in settings.items():
-        if value not in choices:
-            raise ValueError(f'{name} must be in {choices}, but got {value!r}')
-
-
-def _check_integers(**settings: tuple) -> None:
-    for name, (value, low) in settings.items():
-        if not isinstance(value, int) or value < low:
-            raise ValueError(f'{name} must be an integer >= {low}, but got {value!r}')
-
-
-def _check_numbers(**settings: tuple) -> None:
-    for name, (value, high) in settings.items():
-        if not isinstance(value, (int, float)) or not 0 <= value <= high:
-            raise ValueError(f'{name} must be in [0, {high}], but got {value!r}')

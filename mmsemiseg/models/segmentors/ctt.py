@@ -1,18 +1,17 @@
 """CTT: pairs of student and teacher that teach each other."""
 
 import copy
-import math
 from itertools import combinations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from ...functional import (
     PseudoLabel,
     PseudoLabelStats,
+    at_cells,
     classmix_masks,
     cutmix_masks,
     mix,
@@ -23,7 +22,10 @@ from ...functional import (
     pseudo_label_stats,
     schedules,
     select_per_group,
+    to_group,
+    to_rows,
 )
+from ...utils.settings import check_choices, check_integers, check_numbers
 from ..adapter import SegmentorOutput, resize_logits
 from ..checkpointing import recomputed
 from ..data_preprocessor import Batch
@@ -139,7 +141,7 @@ class CTT(SemiSegmentor):
         predict_with: str | None = None,
         data_preprocessor: dict | None = None,
     ) -> None:
-        _check_choices(
+        check_choices(
             teaching=(teaching, TEACHING),
             mix=(mix, MIXES),
             ct_reduce=(ct_reduce, ('mean', 'sum')),
@@ -148,24 +150,18 @@ class CTT(SemiSegmentor):
             bank_ready=(bank_ready, ('all', 'any', 'class')),
             enqueue_select=(enqueue_select, ('top', 'random')),
         )
-        _check_weights(
+        check_numbers(
             sup_weight=sup_weight,
             ct_weight=ct_weight,
             hc_weight=hc_weight,
             lc_weight=lc_weight,
         )
-        number = 1 if enqueue_number in ENQUEUE_RULES else enqueue_number
-        _check_integers(
+        check_integers(
+            1,
             bank_size=bank_size,
-            enqueue_number=number,
             max_anchors=1 if max_anchors is None else max_anchors,
             proj_channels=1 if proj_channels is None else proj_channels,
         )
-        if number > bank_size:
-            raise ValueError(
-                f'enqueue_number must be at most bank_size={bank_size}, '
-                f'but got {number}'
-            )
         if proj_channels is not None and not normalize:
             raise ValueError(
                 'normalize must be True with a projector, whose vectors have unit '
@@ -175,6 +171,8 @@ class CTT(SemiSegmentor):
             raise ValueError(f'views must be (weak, strong), but got {views!r}')
         if ramp_up is not None:
             schedules.ramp_up(0, **ramp_up)
+        if enqueue_number not in ENQUEUE_RULES:
+            _check_enqueue_number(enqueue_number, bank_size)
         if feature is None:
             raise ValueError('feature must not be None: CTT compares features')
         contrast = hc_weight > 0 or lc_weight > 0
@@ -375,7 +373,7 @@ class CTT(SemiSegmentor):
             for index, new in enumerate(rows)
             for name, value in new.items()
         }
-        keys, ready = zip(*map(self._keys, self.banks, rows), strict=True)
+        keys = [self._keys(*both) for both in zip(self.banks, rows, strict=True)]
         anchors = [
             self.anchors(index, labeled, one, self.sources(index, said)[0])
             for index, one in enumerate(passes)
@@ -384,14 +382,12 @@ class CTT(SemiSegmentor):
         losses = {}
         for index, mine in enumerate(anchors):
             if self.hc_weight:
-                high = self.contrast_loss.high_level(
-                    _where(mine, ready[index]), keys[index]
-                )
+                high = self.contrast_loss.high_level(mine, keys[index])
                 losses[self._key('loss_hc', index)] = self.hc_weight * high
             if self.lc_weight:
                 terms = [
                     self.contrast_loss.low_level(
-                        _where(mine, ready[index] & ready[other]),
+                        mine,
                         peer,
                         [keys[index], keys[other]],
                         peer.group if self.lc_class == 'peer' else None,
@@ -404,35 +400,36 @@ class CTT(SemiSegmentor):
                 )
         return losses
 
-    def _keys(self, bank: ClassQueueBank, new: dict) -> tuple[Keys, Tensor]:
-        """The bank with this step's rows, and (C,) which classes take part."""
+    def _keys(self, bank: ClassQueueBank, new: dict) -> Keys:
+        """The bank with this step's rows."""
         bank = copy.deepcopy(bank)
         bank.enqueue(**new)
-        full = bank.ready('each')
         if self.bank_ready == 'class':
-            return Keys(bank.features, bank.filled() & full[:, None]), full
-        begun = full.all() if self.bank_ready == 'all' else full.any()
-        return Keys(bank.features, bank.filled()), begun.expand_as(full)
+            full = bank.ready('each')
+            return Keys(bank.features, bank.filled() & full[:, None], full)
+        begun = bank.ready(self.bank_ready).expand(self.num_classes)
+        return Keys(bank.features, bank.filled(), begun)
 
     def anchors(
         self, index: int, labeled: Batch, one: Pass, source: PseudoLabel
     ) -> Anchors:
         """Cells of a student's maps of labeled, then of unlabeled images."""
         head = self.head_pairs[index].student if len(self.head_pairs) else None
-        label = self._label(labeled)
-        known = _within(label, self.num_classes) & (label != self.ignore_index)
+        label = to_group(labeled.labels, self.num_classes, self.ignore_index)
         parts = []
         for output, given, there, own in (
-            (one.labeled, label, known, self.anchor_label == 'self'),
+            (one.labeled, label, label >= 0, self.anchor_label == 'self'),
             (one.unlabeled, source.label, source.valid, self.anchor_label != 'teacher'),
         ):
             features = self._embedded(head, output.features)
             size = features.shape[2:]
             with torch.no_grad():
                 seen = self._seen(output, size)
-                group = seen.label if own else _resampled(given, size)
-                group = torch.where(_resampled(there, size), group, -1)
-            parts.append((_rows(features), group.flatten(), seen.confidence.flatten()))
+                group = seen.label if own else at_cells(given, size)
+                group = torch.where(at_cells(there, size), group, -1)
+            parts.append(
+                (to_rows(features), group.flatten(), seen.confidence.flatten())
+            )
         return Anchors(*map(torch.cat, zip(*parts, strict=True)))
 
     def _embedded(self, head: torch.nn.Module | None, features: Tensor) -> Tensor:
@@ -444,10 +441,6 @@ class CTT(SemiSegmentor):
         """Class and confidence of each cell of the features."""
         logits = resize_logits(output.logits.float(), size, self.align_corners)
         return pseudo_label(logits)
-
-    def _label(self, labeled: Batch) -> Tensor:
-        """(N, H, W) int64."""
-        return torch.cat([s.gt_sem_seg.data for s in labeled.data_samples]).long()
 
     def _drawn(self, anchors: list[Anchors]) -> list[Anchors]:
         """The same cells of all students."""
@@ -465,16 +458,16 @@ class CTT(SemiSegmentor):
         head = self.head_pairs[index].teacher if len(self.head_pairs) else None
         features = self._embedded(head, output.features)
         size = features.shape[2:]
-        label = _resampled(self._label(labeled), size)
+        label = to_group(labeled.labels, self.num_classes, self.ignore_index)
+        label = at_cells(label, size)
         seen = self._seen(output, size)
-        right = (seen.label == label) & (label != self.ignore_index)
-        group = torch.where(right, label, -1).flatten()
+        group = torch.where(seen.label == label, label, -1).flatten()
         score = seen.confidence.flatten()
         if self.enqueue_select == 'random':
             score = torch.rand(len(score)).to(score.device, non_blocking=True)
         number, classes = self.number_to_enqueue(), self.num_classes
         place, group = select_per_group(group, classes, number, score)
-        return dict(features=_rows(features)[place], group=group)
+        return dict(features=to_rows(features)[place], group=group)
 
     # Memory
 
@@ -548,47 +541,16 @@ def _taught(student: torch.nn.Module) -> list[Tensor]:
     return [p for name, p in named if not name.startswith('auxiliary_head.')]
 
 
-def _within(label: Tensor, num_classes: int) -> Tensor:
-    return (label >= 0) & (label < num_classes)
-
-
-def _resampled(values: Tensor, size) -> Tensor:
-    """(N, H, W) of any type at another size, by the nearest."""
-    found = F.interpolate(values[:, None].float(), tuple(size))
-    return found[:, 0].to(values.dtype)
-
-
-def _where(anchors: Anchors, ready: Tensor) -> Anchors:
-    """Without the anchors of classes that do not take part yet."""
-    known = anchors.group >= 0
-    kept = known & ready[anchors.group.clamp(min=0)]
-    return anchors._replace(group=torch.where(kept, anchors.group, -1))
-
-
-def _rows(features: Tensor) -> Tensor:
-    """(N, D, h, w) -> (N * h * w, D)."""
-    return features.permute(0, 2, 3, 1).flatten(0, 2)
-
-
-def _check_choices(**settings: tuple) -> None:
-    for name, (value, choices) in settings.items():
-        if value not in choices:
-            raise ValueError(f'{name} must be in {choices}, but got {value!r}')
-
-
-def _check_weights(**settings: float) -> None:
-    for name, value in settings.items():
-        if not 0 <= value < math.inf:
-            raise ValueError(f'{name} must be a number >= 0, but got {value}')
-
-
-def _check_integers(**settings: int) -> None:
-    for name, value in settings.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            rules = f', or in {ENQUEUE_RULES}' if name == 'enqueue_number' else ''
-            raise ValueError(
-                f'{name} must be an integer >= 1{rules}, but got {value!r}'
-            )
+def _check_enqueue_number(number: int, size: int) -> None:
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise ValueError(
+            f'enqueue_number must be an integer >= 1, or in {ENQUEUE_RULES}, '
+            f'but got {number!r}'
+        )
+    if number > size:
+        raise ValueError(
+            f'enqueue_number must be at most bank_size={size}, but got {number}'
+        )
 
 
 def _check_mutual(

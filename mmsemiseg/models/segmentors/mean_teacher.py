@@ -1,6 +1,5 @@
 """Mean teacher with pseudo labels, CutMix or ClassMix."""
 
-import math
 import warnings
 
 import torch
@@ -20,6 +19,7 @@ from ...functional import (
     pseudo_label_stats,
     schedules,
 )
+from ...utils.settings import check_choices, check_numbers, check_ranges
 from ..adapter import resize_logits
 from ..data_preprocessor import Batch
 from .base import SemiSegmentor
@@ -89,14 +89,15 @@ class MeanTeacher(SemiSegmentor):
             or ('teacher' if self.with_teacher else 'student'),
             data_preprocessor=data_preprocessor,
         )
-        _check_choice('mix', mix, MIXES)
-        _check_choice('norm', norm, NORMS)
-        _check_number('threshold', 0 if threshold is None else threshold, 1)
-        _check_number('share_threshold', share_threshold or 0, 1)
-        _check_number('confidence_power', confidence_power or 0)
-        _check_number('unsup_weight', unsup_weight)
-        _check_range('cutmix_area', cutmix_area, 1)
-        _check_range('cutmix_aspect', cutmix_aspect)
+        check_choices(mix=(mix, MIXES), norm=(norm, NORMS))
+        check_numbers(
+            1,
+            threshold=0 if threshold is None else threshold,
+            share_threshold=share_threshold or 0,
+        )
+        check_numbers(confidence_power=confidence_power or 0, unsup_weight=unsup_weight)
+        check_ranges(1, cutmix_area=cutmix_area)
+        check_ranges(cutmix_aspect=cutmix_aspect)
         if not temperature > 0:
             raise ValueError(f'temperature must be > 0, but got {temperature}')
         if len(views) != 2:
@@ -192,21 +193,3 @@ def warn_of_one_image(name: str) -> None:
         'image is never mixed with itself',
         stacklevel=2,
     )
-
-
-def _check_choice(name: str, value, choices: tuple) -> None:
-    if value not in choices:
-        raise ValueError(f'{name} must be in {choices}, but got {value!r}')
-
-
-def _check_number(name: str, value: float, high: float = math.inf) -> None:
-    if not 0 <= value <= high:
-        raise ValueError(f'{name} must be in [0, {high}], but got {value}')
-
-
-def _check_range(name: str, value: tuple, high: float = math.inf) -> None:
-    if len(value) != 2 or not 0 < value[0] <= value[1] <= high:
-        raise ValueError(
-            f'{name} must be (low, high) with 0 < low <= high <= {high}, '
-            f'but got {value}'
-        )

@@ -6,7 +6,8 @@ from mmseg.registry import MODELS
 from no_sync import NoHostSync
 from torch.testing import assert_close
 
-from mmsemiseg.models.losses import DirectionalContrastLoss, directional_contrast_loss
+from mmsemiseg.functional import compact
+from mmsemiseg.models.losses import DirectionalContrastLoss
 
 
 def unit(rows):
@@ -142,7 +143,7 @@ def reference(
 def form(request, monkeypatch):
     """Rows that are not selected are left out on a CPU, kept elsewhere."""
     if not request.param:
-        monkeypatch.setattr(directional_contrast_loss, 'COMPACT', ())
+        monkeypatch.setattr(compact, 'DEVICES', ())
     return request.param
 
 
@@ -301,7 +302,7 @@ def test_fp32_under_autocast(form, excluding):
 @pytest.mark.parametrize('negative_filter', [True, False])
 @pytest.mark.parametrize('excluding', [False, True])
 def test_the_dense_form_waits_for_no_device(monkeypatch, excluding, negative_filter):
-    monkeypatch.setattr(directional_contrast_loss, 'COMPACT', ())
+    monkeypatch.setattr(compact, 'DEVICES', ())
     args, places = case(dtype=torch.float32)
     args[0].requires_grad_()
     loss = DirectionalContrastLoss(4, negative_filter=negative_filter)

@@ -9,8 +9,9 @@ from mmseg.registry import MODELS
 from no_sync import NoHostSync
 from torch.testing import assert_close
 
+from mmsemiseg.functional import compact
 from mmsemiseg.models import PeerContrastLoss
-from mmsemiseg.models.losses import Anchors, Keys, peer_contrast_loss
+from mmsemiseg.models.losses import Anchors, Keys
 
 TAU = 0.5
 
@@ -38,7 +39,7 @@ PEER_BANK = keys([[[0.6, 0.8], [1, 0]], [[-0.8, 0.6], [0, 1]], [[0.6, -0.8], [-1
 def form(request, monkeypatch):
     """Cells that are not active are left out on a CPU, kept elsewhere."""
     if not request.param:
-        monkeypatch.setattr(peer_contrast_loss, 'COMPACT', ())
+        monkeypatch.setattr(compact, 'DEVICES', ())
     return request.param
 
 
@@ -302,9 +303,26 @@ def test_an_absent_class_counts_in_the_mean_over_classes(form):
     """Class 2 has no cells; with it the mean is over 3 classes."""
     loss = PeerContrastLoss(3, TAU)
     wide = torch.zeros(1, 2, 2), torch.zeros(1, 2, dtype=torch.bool)
-    bank = Keys(*(torch.cat(pair) for pair in zip(BANK, wide, strict=True)))
+    bank = Keys(*(torch.cat(pair) for pair in zip(BANK[:2], wide, strict=True)))
     four = PeerContrastLoss(4, TAU).high_level(MINE, bank)
     assert_close(4 * four, 3 * loss.high_level(MINE, BANK))
+
+
+@pytest.mark.parametrize('norm', ['all', 'masked'])
+def test_a_class_is_contrasted_when_all_of_the_banks_are_ready(form, norm):
+    """Until then its cells do not count at all, as if they were of no class."""
+    classes, mine, peer, (bank, other) = random_case(7)
+    loss = PeerContrastLoss(classes, TAU, 0.5, norm=norm)
+    classes = torch.arange(classes)
+    without = mine._replace(group=torch.where(mine.group == 1, -1, mine.group))
+    ready, not_yet = (b._replace(ready=classes != 1) for b in (bank, other))
+    every = other._replace(ready=classes >= 0)
+    assert_close(loss.high_level(mine, ready), loss.high_level(without, bank))
+    expected = loss.low_level(without, peer, [bank, other])
+    for banks in ([ready, every], [bank, not_yet], [ready, not_yet]):
+        assert_close(loss.low_level(mine, peer, banks), expected)
+    assert loss.high_level(mine, bank) != loss.high_level(without, bank)
+    assert loss.low_level(mine, peer, [bank, every]) != expected
 
 
 def test_what_lies_in_empty_places_does_not_matter(form):
@@ -337,7 +355,7 @@ def test_fp32_under_autocast(form):
 
 
 def test_waits_for_no_device(monkeypatch):
-    monkeypatch.setattr(peer_contrast_loss, 'COMPACT', ())
+    monkeypatch.setattr(compact, 'DEVICES', ())
     classes, mine, peer, banks = random_case(6, dtype=torch.float32)
     mine = learning(mine)
     loss = PeerContrastLoss(classes, threshold=0.5)

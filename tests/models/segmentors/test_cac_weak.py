@@ -269,7 +269,7 @@ def test_no_masks():
     [
         (dict(weak_stream='labeled'), "weak_stream must be .*'labeled'"),
         (dict(weak_stream=''), 'weak_stream must be'),
-        (dict(weak_weight=-0.1), 'weak_weight must be at least 0, but got -0.1'),
+        (dict(weak_weight=-0.1), 'weak_weight must be a number >= 0, but got -0.1'),
         (dict(weak_ramp=dict(kind='exp')), 'weak_ramp must be None or dict'),
         (dict(weak_ramp=dict(length=5, power=2)), 'weak_ramp must be None or dict'),
         (dict(weak_ramp=dict(kind='up', length=5)), 'ramp-up kind'),

@@ -1,7 +1,6 @@
 """CMB: against its equations written with loops, its memory, gradients, settings."""
 
 import copy
-from importlib import import_module
 
 import pytest
 import torch
@@ -12,10 +11,9 @@ from no_sync import NoHostSync
 from torch.testing import assert_close
 from zoo import ZOO
 
-from mmsemiseg.functional import PseudoLabel
+from mmsemiseg.functional import PseudoLabel, compact
 from mmsemiseg.models import CMB
 from mmsemiseg.models.losses import balanced
-from mmsemiseg.models.segmentors import cmb
 
 SIZE = (32, 32)  # 8 x 8 cells
 BALANCE = dict(labels=2, pseudo=3, start=3)
@@ -106,8 +104,8 @@ def at(monkeypatch):
 @pytest.fixture(params=['masked', 'compact'])
 def device(request, monkeypatch):
     """Rows of no class are masked, as on a GPU, or left out, as on a CPU."""
-    compact = ('cpu',) if request.param == 'compact' else ()
-    monkeypatch.setattr(cmb, 'COMPACT', compact)
+    devices = ('cpu',) if request.param == 'compact' else ()
+    monkeypatch.setattr(compact, 'DEVICES', devices)
 
 
 def gradients(loss, tensors):
@@ -840,9 +838,7 @@ def test_bf16_autocast(name, at):
 @pytest.mark.parametrize('name', ['default', 'paper', 'official', 'base', 'balanced'])
 def test_no_host_sync(name, at, monkeypatch):
     """After the networks: what enters the bank, the contrast, the class weights."""
-    attention = import_module('mmsemiseg.functional.class_attention')
-    for module in (cmb, attention):
-        monkeypatch.setattr(module, 'COMPACT', ())
+    monkeypatch.setattr(compact, 'DEVICES', ())
     model = filled(make(**SETTINGS[name]), at)
     inputs = streams(9)
     pseudo = model.label(inputs['unlabeled'])

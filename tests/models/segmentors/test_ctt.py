@@ -15,9 +15,8 @@ from no_sync import NoHostSync
 from torch.testing import assert_close
 from zoo import ZOO
 
-from mmsemiseg.functional import PseudoLabel
+from mmsemiseg.functional import PseudoLabel, compact
 from mmsemiseg.models.adapter import SegmentorOutput
-from mmsemiseg.models.losses import peer_contrast_loss
 from mmsemiseg.models.segmentors.ctt import Pass
 
 SIZE = (16, 16)  # 4 x 4 cells
@@ -957,7 +956,7 @@ def test_bf16_autocast(settings):
 )
 def test_no_host_sync(settings, monkeypatch):
     """After the networks: pseudo labels, what enters the banks, the contrast."""
-    monkeypatch.setattr(peer_contrast_loss, 'COMPACT', ())
+    monkeypatch.setattr(compact, 'DEVICES', ())
     model, inputs = fill(make(**settings)), inputs_of(1)
     weak, strong = (inputs['unlabeled'][view] for view in model.views)
     passes = [

@@ -1,0 +1,59 @@
+"""Settings are checked when a thing is made; errors name setting, rule and value."""
+
+import math
+from collections.abc import Collection
+
+
+def check_choices(**settings: tuple[object, Collection]) -> None:
+    """Each is one of those that are listed.
+
+    >>> check_choices(norm=('sum', ('all', 'kept')))
+    Traceback (most recent call last):
+    ValueError: norm must be in ('all', 'kept'), but got 'sum'
+    """
+    for name, (value, choices) in settings.items():
+        if value not in choices:
+            raise ValueError(f'{name} must be in {choices}, but got {value!r}')
+
+
+def check_integers(least: int, /, **settings: int) -> None:
+    """Each is an integer and no less than ``least``.
+
+    >>> check_integers(1, bank_size=0)
+    Traceback (most recent call last):
+    ValueError: bank_size must be an integer >= 1, but got 0
+    """
+    for name, value in settings.items():
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or value < least:
+            raise ValueError(f'{name} must be an integer >= {least}, but got {value!r}')
+
+
+def check_numbers(most: float = math.inf, /, **settings: float) -> None:
+    """Each is a finite number from 0 to ``most``.
+
+    >>> check_numbers(1, threshold=75)
+    Traceback (most recent call last):
+    ValueError: threshold must be in [0, 1], but got 75
+    """
+    rule = 'a number >= 0' if most == math.inf else f'in [0, {most}]'
+    for name, value in settings.items():
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not 0 <= value <= most or value == math.inf:
+            raise ValueError(f'{name} must be {rule}, but got {value!r}')
+
+
+def check_ranges(most: float = math.inf, /, **settings: tuple[float, float]) -> None:
+    """Each is (low, high), finite and above 0, no more than ``most``.
+
+    >>> check_ranges(scale_range=(2, 1))
+    Traceback (most recent call last):
+    ValueError: scale_range must be (low, high) with 0 < low <= high, but got (2, 1)
+    """
+    rule = '0 < low <= high' + ('' if most == math.inf else f' <= {most}')
+    for name, value in settings.items():
+        pair = isinstance(value, (tuple, list)) and len(value) == 2
+        if not pair or not 0 < value[0] <= value[1] <= most or value[1] == math.inf:
+            raise ValueError(
+                f'{name} must be (low, high) with {rule}, but got {value!r}'
+            )
