@@ -20,6 +20,7 @@ from mmsemiseg.utils.model import unwrap
 
 ITERS, STOP = 4, 3
 SIZE = 4  # of a queue
+ENTER = 3  # of a class in a step
 PARTS = ('hc0', 'hc1', 'lc0', 'lc1')
 
 
@@ -38,7 +39,7 @@ def config(data, work_dir, max_iters=ITERS, model=None, **settings):
         max_anchors=100,
         bank_size=SIZE,
         bank_ready='class',
-        enqueue_number=3,
+        enqueue_number=ENTER,
         enqueue_select='random',
     )
     ctt.update(model or {})

@@ -100,6 +100,28 @@ def test_sizes_and_numbers(tool, tmp_path):
     assert products(tool, result, 'teacher') == (4 * sum(convolutions((48, 64))), 0)
 
 
+def test_ctt(tool, tmp_path):
+    """A cell meets the keys of its bank at the high level, of both at the low one."""
+    found = {}
+    for name, threshold in (('high', 0), ('low', 1)):
+        model = dict(
+            type='CTT',
+            student=tiny_run.tiny_student(),
+            threshold=threshold,
+            lc_direction=False,
+            bank_size=4,
+        )
+        cfg = plain(tmp_path, model)
+        result = run(tool, cfg, tmp_path, '--size', '32', '32')
+        names = 'student0', 'student1', 'teacher0', 'teacher1'
+        assert result['images'] == dict.fromkeys(names, 2 + 3)
+        found[name] = products(tool, result, 'distance')
+    cells, dim, keys = 5 * 8 * 8, 8, 3 * 4
+    # logits and, in the forward pass already, the gradient; of two students
+    assert found['high'] == (2 * 2 * 2 * cells * dim * keys, 0)
+    assert found['low'][0] > 1.5 * found['high'][0]
+
+
 def test_twice_the_same(tool, tmp_path):
     cfg = plain(tmp_path)
     one, two = (run(tool, cfg, tmp_path, '--size', '32', '32') for _ in range(2))

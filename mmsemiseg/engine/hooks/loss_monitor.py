@@ -74,7 +74,8 @@ def _as_floats(values: list) -> list[float]:
 
 def describe_settings(model) -> str:
     """Name the settings that keep pixels out, with the values found on the model."""
-    names = ('threshold', 'unsup_weight', 'ramp_up')
+    names = ('threshold', 'ramp_up')
+    names += tuple(name for name in vars(model) if name.endswith('_weight'))
     found = [f'{n}={getattr(model, n)!r}' for n in names if hasattr(model, n)]
     named = ', '.join(found) or 'its threshold and loss weight'
     return f'the settings of {type(model).__name__}: {named}'

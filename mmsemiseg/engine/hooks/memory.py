@@ -4,6 +4,7 @@ import torch
 from mmengine.dist import all_gather, get_world_size
 from mmseg.registry import HOOKS
 
+from ...datasets.checks import leaf_datasets
 from ...utils.gather import gather_rows
 from ...utils.model import unwrap
 from .classes import describe_unready
@@ -25,7 +26,8 @@ class MemoryHook(StepHook):
     ``model.unready_classes()``, where there is such a method, for the numbers of the
     classes with too few rows to learn from, and warns of them.
 
-    A model with an attribute ``num_labeled`` is told how many labeled images there are.
+    A model with an attribute ``num_labeled`` is told how many labeled images there are,
+    each counted once where a data set is repeated.
 
     Args:
         warn_after: Iterations, at least 1; None: never.
@@ -50,7 +52,8 @@ class MemoryHook(StepHook):
                 'update_memory()'
             )
         if hasattr(model, 'num_labeled'):
-            model.num_labeled = len(runner.train_dataloader.dataset)
+            leaves = leaf_datasets(runner.train_dataloader.dataset)
+            model.num_labeled = sum(map(len, leaves))
 
     def after_step(self, runner) -> None:
         parts = [left['memory'] for left in pending(runner) if 'memory' in left]

@@ -27,6 +27,7 @@ class SafeCheckpointHook(CheckpointHook):
     """
 
     def before_train(self, runner) -> None:
+        self._check_save_best(runner)
         if runner.iter == 0:
             self._set_earlier_run_aside(runner)
         super().before_train(runner)
@@ -45,6 +46,18 @@ class SafeCheckpointHook(CheckpointHook):
             pointer = osp.join(escape(runner.work_dir), 'last_checkpoint.part')
             for part in glob(parts) + glob(pointer):
                 remove(part)
+
+    def _check_save_best(self, runner) -> None:
+        """Metrics of an unknown network would be missed at the first validation."""
+        networks = getattr(runner.val_loop, 'networks', None)
+        for key in (self.save_best or ()) if networks else ():
+            network, named, _ = key.partition('/')
+            if key != 'auto' and not (named and network in networks):
+                raise ValueError(
+                    'save_best of SafeCheckpointHook must be a metric of a validated '
+                    f'network, such as {networks[0]}/mIoU, of {networks}, '
+                    f'but got {key!r}'
+                )
 
     def _set_earlier_run_aside(self, runner) -> None:
         barrier()  # until all processes have loaded what may lie there

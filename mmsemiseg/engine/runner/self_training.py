@@ -77,7 +77,7 @@ class SelfTrainingRunner:
         shutil.rmtree(os.path.dirname(self.index), ignore_errors=True)
 
     def _train_teacher(self) -> None:
-        runner = self._runner('teacher', self.cfg)  # connects the processes, too
+        runner = self._runner('teacher', self._teacher_cfg())  # connects processes, too
         if not self.resume:
             if is_main_process():
                 self._forget()
@@ -121,6 +121,23 @@ class SelfTrainingRunner:
             seed=runner.seed,
         )
 
+    def _teacher_cfg(self) -> Config:
+        """A scaled learning rate is told the images of both streams, as for a student.
+
+        Of these this stage has the labeled ones.
+        """
+        cfg = copy.deepcopy(self.cfg)
+        scale = cfg.get('auto_scale_lr')
+        if scale and 'base_batch_size' in scale:
+            labeled = cfg.train_dataloader.labeled.batch_size
+            images = labeled + self._pseudo_batch_size()
+            scale.base_batch_size = scale.base_batch_size * labeled / images
+        return cfg
+
+    def _pseudo_batch_size(self) -> int:
+        labeled = self.cfg.train_dataloader.labeled
+        return self.settings.get('batch_size', labeled.batch_size)
+
     def _student_cfg(self, index: str) -> Config:
         cfg = copy.deepcopy(self.cfg)
         labeled = cfg.train_dataloader.labeled
@@ -128,7 +145,7 @@ class SelfTrainingRunner:
         strong = list(self.settings.get('strong') or ())
         pipeline = [*pipeline[:-1], *strong, pipeline[-1]]
         cfg.train_dataloader.pseudo = dict(
-            batch_size=self.settings.get('batch_size', labeled.batch_size),
+            batch_size=self._pseudo_batch_size(),
             num_workers=self.settings.get('num_workers', 0),
             dataset=dict(
                 type='PseudoMaskDataset',

@@ -96,9 +96,9 @@ class CTT(SemiSegmentor):
         bank_size: N, features of each class in the bank of a pair.
         bank_ready: The contrast begins when ``'all'`` queues are full, or ``'any'``;
             ``'class'``: for each class when its own is.
-        enqueue_number: k, features of a class that enter in a step. ``'ratio'``: the
-            number of labeled images / N, ``'inverse'``: N / that number, rounded down
-            and at least 1.
+        enqueue_number: k, features of a class that enter in a step, of all batches
+            and processes. ``'ratio'``: the number of labeled images / N,
+            ``'inverse'``: N / that number, rounded down and at least 1.
         enqueue_select: Of those predicted as labeled the most confident, ``'top'``, or
             ``'random'`` ones.
         checkpointing: Compute the students' activations again in the backward pass
@@ -183,6 +183,7 @@ class CTT(SemiSegmentor):
                 'the low level needs a second student: with num_pairs=1 set '
                 f'lc_weight=0, but got {lc_weight}'
             )
+        _check_levels(threshold, hc_weight, lc_weight)
         first = 'student' if num_pairs == 1 else 'student0'
         super().__init__(
             student,
@@ -212,6 +213,7 @@ class CTT(SemiSegmentor):
         self.checkpointing = checkpointing
         self.views = tuple(views)
         self.banks = torch.nn.ModuleList()
+        self.threshold = threshold
         self.contrast_loss = PeerContrastLoss(
             self.num_classes, temperature, threshold, lc_direction, norm
         )
@@ -403,7 +405,7 @@ class CTT(SemiSegmentor):
     def _keys(self, bank: ClassQueueBank, new: dict) -> Keys:
         """The bank with this step's rows."""
         bank = copy.deepcopy(bank)
-        bank.enqueue(**new)
+        self._enter(bank, **new)
         if self.bank_ready == 'class':
             full = bank.ready('each')
             return Keys(bank.features, bank.filled() & full[:, None], full)
@@ -453,7 +455,7 @@ class CTT(SemiSegmentor):
 
     @torch.no_grad()
     def candidates(self, index: int, labeled: Batch) -> dict[str, Tensor]:
-        """Features of well predicted labeled pixels, and their class, or -1."""
+        """Features of well predicted labeled pixels, their class, or -1, and score."""
         output = self.adapter(self.pairs[index].teacher, labeled.inputs)
         head = self.head_pairs[index].teacher if len(self.head_pairs) else None
         features = self._embedded(head, output.features)
@@ -467,7 +469,8 @@ class CTT(SemiSegmentor):
             score = torch.rand(len(score)).to(score.device, non_blocking=True)
         number, classes = self.number_to_enqueue(), self.num_classes
         place, group = select_per_group(group, classes, number, score)
-        return dict(features=to_rows(features)[place], group=group)
+        rows = to_rows(features)[place]
+        return dict(features=rows, group=group, score=score[place])
 
     # Memory
 
@@ -501,7 +504,14 @@ class CTT(SemiSegmentor):
     def update_memory(self, **rows: Tensor) -> None:
         """Keep what the batches of a step left; :class:`MemoryHook` calls it."""
         for index, bank in enumerate(self.banks):
-            bank.enqueue(rows[f'features{index}'], rows[f'group{index}'])
+            names = 'features', 'group', 'score'
+            self._enter(bank, **{name: rows[f'{name}{index}'] for name in names})
+
+    def _enter(
+        self, bank: ClassQueueBank, features: Tensor, group: Tensor, score: Tensor
+    ) -> None:
+        """The k best of a class, however many batches they are from."""
+        bank.enqueue(features, group, score, self.number_to_enqueue(), 'top')
 
     def _key(self, name: str, index: int) -> str:
         return f'{name}{index}' if len(self.pairs) > 1 else name
@@ -525,7 +535,8 @@ class CTT(SemiSegmentor):
                     f'students {i} and {j} start with equal parameters, so they cannot '
                     'teach each other: their heads must be initialised at random. Give '
                     'the weights of a whole network by load_from, which leaves out the '
-                    'heads of all but the first student, not by init_cfg'
+                    'heads (with load_heads=True those of all but the first student), '
+                    'not by init_cfg'
                 )
         self._distinct = True
 
@@ -550,6 +561,20 @@ def _check_enqueue_number(number: int, size: int) -> None:
     if number > size:
         raise ValueError(
             f'enqueue_number must be at most bank_size={size}, but got {number}'
+        )
+
+
+def _check_levels(threshold: float, hc_weight: float, lc_weight: float) -> None:
+    """The one level that is weighted needs cells."""
+    if hc_weight > 0 and lc_weight == 0 and threshold >= 1:
+        raise ValueError(
+            'with lc_weight=0 threshold must be below 1, or no cell is contrasted: '
+            f'the high level has those above it, but got {threshold}'
+        )
+    if lc_weight > 0 and hc_weight == 0 and threshold <= 0:
+        raise ValueError(
+            'with hc_weight=0 threshold must be above 0, or no cell is contrasted: '
+            f'the low level has those up to it, but got {threshold}'
         )
 
 

@@ -36,6 +36,7 @@ class Run:
             self.message_hub.load_state_dict(copy.deepcopy(hub))
         self.epoch, self.iter = 0, start
         self.train_loop = SimpleNamespace(stop_training=False)
+        self.val_loop = None
         self.max_iters = 100
         self.seen = {}  # file name -> what was there while it was written
         self.fail_at = None
@@ -50,6 +51,20 @@ class Run:
 
     def saved_hub(self, name):
         return read_checkpoint(os.path.join(self.work_dir, name))['message_hub']
+
+
+@pytest.mark.parametrize('key', ['student/mIoU', 'mIoU', 'teacher2/mIoU', '/mIoU'])
+def test_save_best_of_an_unknown_network(key, tmp_path):
+    """Before training, not at the first validation."""
+    run = Run(tmp_path / 'run')
+    run.val_loop = SimpleNamespace(networks=['student0', 'teacher0'])
+    with pytest.raises(ValueError, match=f'such as student0/mIoU, .* got {key!r}'):
+        SafeCheckpointHook(save_best=[key], rule='greater').before_train(run)
+    for known in ('student0/mIoU', 'teacher0/IoU.road'):
+        SafeCheckpointHook(save_best=known, rule='greater').before_train(run)
+    SafeCheckpointHook(save_best='auto', rule='greater').before_train(run)
+    run.val_loop = SimpleNamespace()  # mmengine's own, with metrics of one model
+    SafeCheckpointHook(save_best=key, rule='greater').before_train(run)
 
 
 def files(folder):

@@ -176,6 +176,26 @@ def test_second_stage_starts_anew_on_both_streams(data, seen, tmp_path):
     assert sample.gt_sem_seg.data.shape[1:] == (32, 40)
 
 
+def test_a_scaled_learning_rate_counts_the_images_of_each_stage(data, tmp_path):
+    """The base counts both streams; at twice the base both have twice the rate."""
+    scale = dict(enable=True, base_batch_size=1.5)
+    cfg = self_training(data, tmp_path / 'a')
+    cfg.auto_scale_lr = scale
+    runner = build(cfg)
+    rates = []
+    for stage, part in (
+        ('teacher', runner._teacher_cfg()),
+        ('student', runner._student_cfg('index.txt')),
+    ):
+        labeled = part.train_dataloader.labeled.batch_size
+        images = labeled if stage == 'teacher' else labeled + 1
+        rates.append(images / part.auto_scale_lr.base_batch_size)
+    assert rates == [2, 2]
+    assert runner.cfg.auto_scale_lr == scale
+    cfg.pop('auto_scale_lr')
+    assert 'auto_scale_lr' not in build(cfg)._teacher_cfg()
+
+
 def test_each_stage_has_its_own_visualizer(data, whole):
     cfg = self_training(data, whole[0])
     cfg.visualizer = dict(

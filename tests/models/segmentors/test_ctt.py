@@ -17,6 +17,7 @@ from zoo import ZOO
 
 from mmsemiseg.functional import PseudoLabel, compact
 from mmsemiseg.models.adapter import SegmentorOutput
+from mmsemiseg.models.data_preprocessor import Batch
 from mmsemiseg.models.segmentors.ctt import Pass
 
 SIZE = (16, 16)  # 4 x 4 cells
@@ -609,15 +610,60 @@ def test_a_rule_without_the_number_of_labels(rule):
         make(enqueue_number=rule).loss(inputs_of())
 
 
-def test_pixels_with_an_ignored_class_do_not_enter():
-    """Though they are predicted as labeled."""
-    student = tiny_student(decode_head=dict(ignore_index=0))
-    model, labeled = make(student, enqueue_number=3), inputs_of(1)['labeled']
+def labeled_as_predicted(model, labeled):
+    """By the first teacher, with all classes."""
     logits = model.adapter(model.pairs[0].teacher, labeled.inputs).logits.detach()
     label = logits.argmax(1).repeat_interleave(4, 1).repeat_interleave(4, 2)
     assert set(label.unique().tolist()) == {0, 1, 2}
     for sample, one in zip(labeled.data_samples, label, strict=True):
         sample.gt_sem_seg.data = one[None]
+    return labeled
+
+
+@pytest.mark.parametrize('select', ['top', 'random'])
+def test_of_several_batches_the_best_enter(select):
+    """k of a class in a step, as if they were one batch; -1 is not entered."""
+    model = make(bank_size=8, enqueue_number=2, enqueue_select=select)
+    dim = model.banks[0].dim
+    rows = torch.arange(6.0)[:, None].expand(6, dim)
+    group = torch.tensor([0, 0, 1, -1, 0, 1])
+    score = torch.tensor([0.5, 0.9, 0.7, 1.0, 0.6, 0.8])
+    parts = dict(features=rows, group=group, score=score)
+    both = {f'{name}{i}': part for name, part in parts.items() for i in (0, 1)}
+    model.update_memory(**both)
+    for bank in model.banks:
+        assert bank.count.tolist() == [2, 2, 0]
+        assert bank.features[0, :2, 0].tolist() == [1, 4]
+        assert bank.features[1, :2, 0].tolist() == [2, 5]
+
+
+def test_halves_of_a_batch_enter_what_the_whole_does():
+    """As with accumulation, and with several processes."""
+    model = make(bank_size=8, enqueue_number=2)
+    labeled = labeled_as_predicted(model, inputs_of(1, n=4)['labeled'])
+    halves = [
+        Batch(labeled.inputs[part], labeled.data_samples[part])
+        for part in (slice(2), slice(2, 4))
+    ]
+    whole, banks = model.candidates(0, labeled), []
+    parts = [model.candidates(0, half) for half in halves]
+    for new in (whole, {k: torch.cat([part[k] for part in parts]) for k in whole}):
+        model.banks[0].count.zero_()
+        model.banks[0].pointer.zero_()
+        model.update_memory(
+            **{f'{name}{i}': part for name, part in new.items() for i in (0, 1)}
+        )
+        banks.append(copy.deepcopy(model.banks[0]))
+    assert banks[0].count.tolist() == banks[1].count.tolist() == [2, 2, 2]
+    assert_close(banks[0].features, banks[1].features)
+    assert sum((part['group'] >= 0).sum() for part in parts) > banks[0].count.sum()
+
+
+def test_pixels_with_an_ignored_class_do_not_enter():
+    """Though they are predicted as labeled."""
+    student = tiny_student(decode_head=dict(ignore_index=0))
+    model = make(student, enqueue_number=3)
+    labeled = labeled_as_predicted(model, inputs_of(1)['labeled'])
     assert set(model.candidates(0, labeled)['group'].tolist()) == {-1, 1, 2}
 
 
@@ -885,7 +931,8 @@ def test_memory_and_teachers_move_by_their_methods():
     model = fill(make(proj_channels=5))
     model.loss(inputs_of(1))
     rows = model.pending['memory']
-    assert set(rows) == {'features0', 'group0', 'features1', 'group1'}
+    names = ('features', 'group', 'score')
+    assert set(rows) == {f'{name}{index}' for name in names for index in (0, 1)}
     before = frozen_copy(model)
     model.update_memory(**rows)
     model.update_teacher(0.5)
@@ -1031,6 +1078,14 @@ def test_trains_on_other_heads(name):
         (dict(feature='stage0'), "feature must be 'pre_cls'"),
         (dict(temperature=0), 'temperature must be > 0, but got 0'),
         (dict(threshold=1.5), r'threshold must be in \[0, 1\], but got 1.5'),
+        (
+            dict(threshold=1, lc_weight=0),
+            'with lc_weight=0 threshold must be below 1, .* but got 1',
+        ),
+        (
+            dict(threshold=0, hc_weight=0),
+            'with hc_weight=0 threshold must be above 0, .* but got 0',
+        ),
         (dict(norm='valid'), "norm must be in .* 'valid'"),
         (dict(proj_channels=0), 'proj_channels must be an integer >= 1, but got 0'),
         (dict(max_anchors=0), 'max_anchors must be an integer >= 1, but got 0'),

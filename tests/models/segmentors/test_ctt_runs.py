@@ -5,6 +5,7 @@ from collections import deque
 import pytest
 import torch
 from ctt_run import (
+    ENTER,
     ITERS,
     PARTS,
     SIZE,
@@ -28,15 +29,21 @@ def data(tmp_path_factory):
 
 
 def check_banks(state, steps):
-    """Each queue has the last rows of its class; a step is a list of batches."""
+    """Each queue has the last rows of its class, of each step the best ones.
+
+    A step is a list of batches.
+    """
     for pair in range(sum(key.endswith('.pointer') for key in state)):
         queues = [deque(maxlen=SIZE) for _ in range(3)]
         for batches in steps:
-            for rows in batches:
-                parts = rows[f'features{pair}'], rows[f'group{pair}']
-                for row, group in zip(*parts, strict=True):
-                    if group >= 0:
-                        queues[group].append(row)
+            names = (f'{name}{pair}' for name in ('features', 'group', 'score'))
+            rows, group, score = (
+                torch.cat([b[name] for b in batches]) for name in names
+            )
+            for c, entered in enumerate(queues):
+                own = (group == c).nonzero()[:, 0].tolist()
+                best = sorted(own, key=lambda i: -score[i])[:ENTER]
+                entered.extend(rows[i] for i in sorted(best))
         assert sum(map(len, queues)) > SIZE
         for group, expected in enumerate(queues):
             assert state[f'banks.{pair}.count'][group] == len(expected)
@@ -81,6 +88,17 @@ def test_classes_that_hold_the_contrast_back_are_named(data, tmp_path, capsys):
     assert left['losses'] == [[0] * 4] * 2
     told = 'after 1 iterations the memory of CTT has too few rows of the classes '
     assert capsys.readouterr().out.count(f"{told}'a' (0), 'b' (1), 'c' (2);") == 1
+
+
+def test_repeated_labeled_images_count_once(data, tmp_path):
+    """For k = labels / N."""
+    cfg = config(
+        data, tmp_path / 'run', max_iters=1, model=dict(enqueue_number='ratio')
+    )
+    labeled = cfg.train_dataloader.labeled
+    labeled.dataset = dict(type='RepeatDataset', dataset=labeled.dataset, times=50)
+    model = train(cfg).model
+    assert (model.num_labeled, model.number_to_enqueue()) == (5, 1)
 
 
 # Checkpoints, export, validation
