@@ -214,6 +214,20 @@ def test_bank(tool, runs, name, dim):
     assert torch.bincount(both.group).tolist() == [4, 4, 4]
 
 
+def test_drawn_points_keep_their_class(tool):
+    """The parts of a point are drawn together, also where some are left out."""
+
+    def points(n, image):
+        group = torch.arange(n) % 3
+        features = torch.stack([torch.arange(n), group], 1).float()
+        return tool.Points(features, group, torch.full((n,), image))
+
+    both = tool.with_bank(points(40, 5), points(30, -1), 20, 0)
+    assert both.features[:, 1].equal(both.group.float())
+    assert both.image.tolist() == [5] * 10 + [-1] * 10
+    assert len(both.features[:10].unique(dim=0)) == 10
+
+
 def test_the_bank_s_space_is_the_method_s(tool, runs):
     """Cells go through the head of the network's own pair, and of its own kind."""
     for name, head_of in {

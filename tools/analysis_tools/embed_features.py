@@ -250,11 +250,11 @@ def bank_of(network: Network) -> Points:
 def with_bank(points: Points, bank: Points, number: int, seed: int) -> Points:
     """``number`` at most, half of them the bank's."""
     rng = np.random.default_rng(seed)
-    parts = [
-        [part[draw_evenly(one.group, number // 2, rng)] for part in one]
-        for one in (points, bank)
-    ]
-    return Points(*map(torch.cat, zip(*parts, strict=True)))
+    halves = []
+    for one in (points, bank):
+        chosen = draw_evenly(one.group, number // 2, rng)
+        halves.append([part[chosen] for part in one])
+    return Points(*map(torch.cat, zip(*halves, strict=True)))
 
 
 def affinity(points: Points, neighbours: int = NEIGHBOURS) -> Affinity:
@@ -318,7 +318,7 @@ def _legend(figure, found: dict, colours: np.ndarray, names: list[str]) -> None:
         star = dict(color='white', markeredgecolor='black', marker='*', markersize=8)
         dots.append(('vector of the bank', star))
     handles = [Line2D([], [], linestyle='', label=text, **dot) for text, dot in dots]
-    columns = min(len(handles), 4 * len(found))
+    columns = min(len(handles), 3 * len(found))
     figure.legend(handles=handles, loc='outside lower center', ncol=columns, fontsize=7)
 
 
