@@ -4,7 +4,7 @@ from .cam import cam_masks, normalised_cam
 from .cells import at_cells, to_group, to_rows
 from .class_attention import class_attention
 from .class_balance import balance_weights, class_counts, label_weights
-from .compact import may_leave_out
+from .compact import may_leave_out, picked, places_of
 from .contrast import (
     class_mean,
     class_shares,
@@ -64,7 +64,9 @@ __all__ = [
     'normalised_cam',
     'paired_logit',
     'partners',
+    'picked',
     'pixel_weights',
+    'places_of',
     'pseudo_label',
     'pseudo_label_loss',
     'pseudo_label_stats',

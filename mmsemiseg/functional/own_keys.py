@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-LOGITS_PER_CHUNK = 2**22
+LOGITS_PER_CHUNK = 2**21
 
 
 def mean_over_own_keys(

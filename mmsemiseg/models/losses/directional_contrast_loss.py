@@ -8,8 +8,9 @@ from ...functional import (
     group_logsumexp,
     info_nce,
     logsumexp_without,
-    may_leave_out,
     paired_logit,
+    picked,
+    places_of,
 )
 from ...utils.settings import check_choices, check_numbers
 
@@ -95,9 +96,9 @@ class DirectionalContrastLoss(nn.Module):
         share = number / overlap.sum().clamp(min=1)
         weight = self._weight(overlap, number)
         rows = (anchors, positives.detach(), label, weight, selected)
-        if may_leave_out(anchors):
-            rows = [row[selected] for row in rows]
-            places = places and [place[selected] for place in places]
+        kept = places_of(selected)
+        rows = [picked(row, kept) for row in rows]
+        places = places and [picked(place, kept) for place in places]
         anchors, positives, label, weight, selected = rows
         positive = paired_logit(anchors, positives, self.temperature)
         losses = self._losses(anchors, positive, label, keys, key_label, places)

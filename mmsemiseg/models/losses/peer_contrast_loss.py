@@ -10,9 +10,10 @@ from ...functional import (
     class_shares,
     group_logsumexp,
     info_nce,
-    may_leave_out,
     mean_over_own_keys,
     paired_logit,
+    picked,
+    places_of,
 )
 from ...utils.settings import check_choices, check_numbers
 
@@ -93,9 +94,9 @@ class PeerContrastLoss(nn.Module):
         """Scalar; 0 without a confident anchor, a positive or a negative."""
         anchors = _of_ready(anchors, [bank])
         active = (anchors.confidence > self.threshold) & (anchors.group >= 0)
-        places = _places(active)
-        features = anchors.features[places]
-        group = _acting(anchors.group, active)[places]
+        places = places_of(active)
+        features = picked(anchors.features, places)
+        group = picked(_acting(anchors.group, active), places)
         terms = mean_over_own_keys(
             features, group, bank.features, bank.filled, self.temperature
         )
@@ -118,11 +119,12 @@ class PeerContrastLoss(nn.Module):
         active = (anchors.confidence <= self.threshold) & (anchors.group >= 0)
         if self.direction:
             active &= anchors.confidence < peer.confidence
-        places = _places(active)
-        features = anchors.features[places]
+        places = places_of(active)
+        features = picked(anchors.features, places)
         group = anchors.group if not_against is None else not_against
-        negatives = self._negatives(features, _acting(group, active)[places], banks)
-        others = peer.features.detach()[places]
+        group = picked(_acting(group, active), places)
+        negatives = self._negatives(features, group, banks)
+        others = picked(peer.features.detach(), places)
         terms = info_nce(negatives, paired_logit(features, others, self.temperature))
         return self._mean(terms, places, anchors, active)
 
@@ -143,7 +145,7 @@ class PeerContrastLoss(nn.Module):
             anchors.group if self.norm == 'all' else _acting(anchors.group, active)
         )
         share = class_shares(counted, self.num_classes, terms.dtype)
-        return (terms * torch.where(active, share, 0)[places]).sum()
+        return (terms * picked(torch.where(active, share, 0), places)).sum()
 
 
 def _of_ready(anchors: Anchors, banks: list[Keys]) -> Anchors:
@@ -153,11 +155,6 @@ def _of_ready(anchors: Anchors, banks: list[Keys]) -> Anchors:
         if bank.ready is not None:
             group = _acting(group, bank.ready[anchors.group.clamp(min=0)])
     return anchors._replace(group=group)
-
-
-def _places(active: Tensor) -> Tensor | slice:
-    """The active anchors where that does not wait for the device, else all."""
-    return active.nonzero()[:, 0] if may_leave_out(active) else slice(None)
 
 
 def _acting(group: Tensor, active: Tensor) -> Tensor:

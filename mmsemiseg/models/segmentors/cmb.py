@@ -17,7 +17,9 @@ from ...functional import (
     entropy_loss,
     label_weights,
     may_leave_out,
+    picked,
     pixel_weights,
+    places_of,
     pseudo_label,
     pseudo_label_loss,
     pseudo_label_stats,
@@ -503,7 +505,8 @@ def _compact(rows: Tensor, group: Tensor, *others: Tensor) -> tuple[tuple, Tenso
     if not may_leave_out(counts) or not counts.any():
         return (rows, group, *others), counts
     if not counts.all():
-        rows, group, *others = (x[counts] for x in (rows, group, *others))
+        places = places_of(counts)
+        rows, group, *others = (picked(x, places) for x in (rows, group, *others))
     return (rows, group, *others), None
 
 

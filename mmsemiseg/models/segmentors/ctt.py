@@ -423,21 +423,21 @@ class CTT(SemiSegmentor):
             (one.labeled, label, label >= 0, self.anchor_label == 'self'),
             (one.unlabeled, source.label, source.valid, self.anchor_label != 'teacher'),
         ):
-            features = self._embedded(head, output.features)
-            size = features.shape[2:]
+            size = output.features.shape[2:]
             with torch.no_grad():
                 seen = self._seen(output, size)
                 group = seen.label if own else at_cells(given, size)
                 group = torch.where(at_cells(there, size), group, -1)
-            parts.append(
-                (to_rows(features), group.flatten(), seen.confidence.flatten())
-            )
+            rows = self._embedded(head, output.features)
+            parts.append((rows, group.flatten(), seen.confidence.flatten()))
         return Anchors(*map(torch.cat, zip(*parts, strict=True)))
 
     def _embedded(self, head: torch.nn.Module | None, features: Tensor) -> Tensor:
+        """(N, D, h, w) -> what is compared, (N * h * w, D')."""
         if head is not None:
-            return head(features)
-        return unit_length(features) if self.normalize else features.float()
+            return to_rows(head(features))
+        rows = to_rows(features)
+        return unit_length(rows) if self.normalize else rows.float()
 
     def _seen(self, output: SegmentorOutput, size) -> PseudoLabel:
         """Class and confidence of each cell of the features."""
@@ -458,8 +458,7 @@ class CTT(SemiSegmentor):
         """Features of well predicted labeled pixels, their class, or -1, and score."""
         output = self.adapter(self.pairs[index].teacher, labeled.inputs)
         head = self.head_pairs[index].teacher if len(self.head_pairs) else None
-        features = self._embedded(head, output.features)
-        size = features.shape[2:]
+        size = output.features.shape[2:]
         label = to_group(labeled.labels, self.num_classes, self.ignore_index)
         label = at_cells(label, size)
         seen = self._seen(output, size)
@@ -469,8 +468,8 @@ class CTT(SemiSegmentor):
             score = torch.rand(len(score)).to(score.device, non_blocking=True)
         number, classes = self.number_to_enqueue(), self.num_classes
         place, group = select_per_group(group, classes, number, score)
-        rows = to_rows(features)[place]
-        return dict(features=rows, group=group, score=score[place])
+        rows = self._embedded(head, output.features)
+        return dict(features=rows[place], group=group, score=score[place])
 
     # Memory
 
