@@ -102,10 +102,7 @@ CMB = 'configs/benchmark/cmb_deeplabv3plus-r50_synthetic-320.py'
 def tiny_benchmark(path, folder, **model):
     """The benchmark's config, with small images and a small network."""
     cfg = Config.fromfile(ROOT / path)
-    for stream in cfg.train_dataloader.values():
-        for transform in stream.dataset.pipeline:
-            if transform.type == 'RandomCrop':
-                transform.crop_size = (64, 64)
+    tiny_run.shrink(cfg.train_dataloader)
     cfg.synthetic.update(size=80, counts=dict(labeled=4, unlabeled=2))
     student = cfg.model.student
     student.backbone.update(depth=18, base_channels=8)

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import tiny_run
 import torch
 from mmengine.config import Config
 from torch.testing import assert_close
@@ -201,16 +202,13 @@ TINY = [
 @pytest.fixture
 def tiny_cac(tmp_path):
     """The benchmark's config, with small images and a small network."""
-    text = (ROOT / CAC).read_text().replace('(320, 320)', '(64, 64)')
-    text = text.replace("'../_base_", f"'{ROOT}/configs/_base_")
-    text = text.replace('scale=(400, 400)', 'scale=(80, 80)')
-    path = tmp_path / 'cac.py'
-    path.write_text(text)
-    cfg = Config.fromfile(path)
+    cfg = Config.fromfile(ROOT / CAC)
+    tiny_run.shrink(cfg.train_dataloader)
     options = [option.split('=') for option in TINY]
     cfg.merge_from_dict({key: int(value) for key, value in options})
     for loader in cfg.train_dataloader.values():
         loader.batch_size = 2
+    path = tmp_path / 'cac.py'
     cfg.dump(path)
     return str(path)
 
