@@ -12,7 +12,7 @@ def may_leave_out(rows: Tensor) -> bool:
 
 
 def places_of(counted: Tensor) -> Tensor | None:
-    """Where (n,) bool is True; None: nowhere else may be left out.
+    """Where (n,) bool is True; None: all rows have to stay, masked.
 
     >>> places_of(torch.tensor([True, False, True])).tolist()
     [0, 2]
