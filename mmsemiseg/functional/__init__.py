@@ -1,7 +1,7 @@
 """Pure functions on tensors: no registry, no module, no configuration."""
 
 from .cam import cam_masks, normalised_cam
-from .cells import at_cells, to_group, to_rows
+from .cells import at_cells, logits_at_cells, to_group, to_rows
 from .class_attention import class_attention
 from .class_balance import balance_weights, class_counts, label_weights
 from .compact import may_leave_out, picked, places_of
@@ -53,6 +53,7 @@ __all__ = [
     'info_nce',
     'keep_mask',
     'label_weights',
+    'logits_at_cells',
     'logsumexp_without',
     'masked_mean',
     'matching_cells',

@@ -16,6 +16,49 @@ def at_cells(values: Tensor, size: tuple[int, int]) -> Tensor:
     return found[:, 0].to(values.dtype)
 
 
+def logits_at_cells(
+    logits: Tensor,
+    pixels: tuple[int, int],
+    size: tuple[int, int],
+    align_corners: bool = False,
+) -> Tensor:
+    """Logits of the pixels that :func:`at_cells` takes, for labels of the same pixels.
+
+    Equal to enlarging the logits to the image, bilinearly, and then taking the nearest
+    pixel of each cell; but nothing as large as the image is computed.
+
+    Args:
+        logits: (N, C, h', w') of any float type.
+        pixels: (H, W) of the image.
+        size: (h, w), the cells.
+        align_corners: Of the enlarging, as the head that gave the logits has it.
+
+    Returns:
+        (N, C, h, w), float32 at least.
+
+    >>> logits = torch.tensor([[[[0.0, 4.0]]]])
+    >>> F.interpolate(logits, (1, 4), mode='bilinear').flatten().tolist()
+    [0.0, 1.0, 3.0, 4.0]
+    >>> logits_at_cells(logits, (1, 4), (1, 2)).flatten().tolist()  # pixels 0 and 2
+    [0.0, 3.0]
+    """
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    for dim in (2, 3):
+        length = logits.shape[dim]
+        place = torch.arange(length, dtype=logits.dtype, device=logits.device)
+        places = _along(place, pixels[dim - 2], 'linear', align_corners)
+        pixel = torch.arange(len(places), dtype=logits.dtype, device=logits.device)
+        place = places[_along(pixel, size[dim - 2], 'nearest').long()]
+        before = place.long().clamp(max=length - 1)
+        after = (before + 1).clamp(max=length - 1)
+        share = (place - before).unflatten(0, (-1,) + (1,) * (3 - dim))
+        logits = torch.lerp(
+            logits.index_select(dim, before), logits.index_select(dim, after), share
+        )
+    return logits
+
+
 def to_group(label: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     """Labels, -1 instead of those that are ignored or of no class.
 
@@ -24,3 +67,11 @@ def to_group(label: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     """
     known = (label >= 0) & (label < num_classes) & (label != ignore_index)
     return torch.where(known, label, -1)
+
+
+def _along(values: Tensor, length: int, mode: str, align_corners=None) -> Tensor:
+    """(n,) -> (length,), as PyTorch resizes images along one of their sides."""
+    values = F.interpolate(
+        values[None, None], length, mode=mode, align_corners=align_corners
+    )
+    return values[0, 0]
