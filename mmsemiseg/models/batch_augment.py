@@ -284,11 +284,11 @@ def _to_rgb(images: Tensor, preprocessor) -> Tensor:
     if preprocessor._enable_normalize:
         images = images * preprocessor.std + preprocessor.mean
     images = (images / 255).clamp(0, 1)
-    return images if preprocessor._channel_conversion else images.flip(1)
+    return images if preprocessor.swaps_channels else images.flip(1)
 
 
 def _from_rgb(images: Tensor, preprocessor) -> Tensor:
-    images = images if preprocessor._channel_conversion else images.flip(1)
+    images = images if preprocessor.swaps_channels else images.flip(1)
     images = images * 255
     if preprocessor._enable_normalize:
         images = (images - preprocessor.mean) / preprocessor.std

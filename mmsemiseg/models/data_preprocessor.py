@@ -62,6 +62,8 @@ class SemiDataPreProcessor(SegDataPreProcessor):
             rgb_to_bgr=rgb_to_bgr,
             test_cfg=test_cfg,
         )
+        # The base keeps it too, under a name that its releases do not agree on
+        self.swaps_channels = bool(bgr_to_rgb or rgb_to_bgr)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         if not training:
@@ -85,7 +87,7 @@ class SemiDataPreProcessor(SegDataPreProcessor):
         return Batch(torch.stack(images), list(data['data_samples']))
 
     def _normalise(self, image: Tensor) -> Tensor:
-        if self._channel_conversion and image.size(0) == 3:
+        if self.swaps_channels and image.size(0) == 3:
             image = image[[2, 1, 0]]
         image = image.float()
         return (image - self.mean) / self.std if self._enable_normalize else image
