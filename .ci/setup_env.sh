@@ -146,7 +146,7 @@ base() {
     install_torch
     pip install -q -c "$PINS" pip setuptools wheel
     install_mmcv_without_ops
-    install runtime mm
+    install runtime mm augment
     install_self
 }
 

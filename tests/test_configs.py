@@ -3,6 +3,7 @@
 import re
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,12 +12,20 @@ import yaml
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import init_default_scope
+from mmengine.optim import OptimWrapper
+from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from mmseg.registry import HOOKS, LOOPS, MODELS, RUNNERS, TRANSFORMS
 from mmseg.structures import SegDataSample
 from PIL import Image
+from torch.optim import SGD
 
 from mmsemiseg.datasets import StreamDataset
+from mmsemiseg.engine.runner.schedules import (
+    describe_schedules,
+    describe_starts,
+    is_warm_up,
+    named_schedulers,
+)
 
 ROOT = Path(__file__).resolve().parents[1] / 'configs'
 PATHS = sorted(p for p in ROOT.rglob('*.py') if '_base_' not in p.parts)
@@ -57,6 +66,15 @@ def test_config(path):
     for pipeline in found:
         assert len(Compose(pipeline).transforms) > 1
 
+    total = cfg.train_cfg.max_iters
+    assert list(describe_starts(SimpleNamespace(model=model), total)) == []
+    found = schedulers(cfg, total)
+    assert (found[0].end if is_warm_up(found[0]) else 0, total) in DECAYS.values()
+    assert [s.end for s in found if not is_warm_up(s)] == [total]
+    for length in (total, 3 * total):  # they follow a run of any length
+        named = named_schedulers(schedulers(cfg, length))
+        assert list(describe_schedules(named, length)) == []
+
     assert RUNNERS.get(cfg.runner_type) is not None
     assert LOOPS.get(cfg.train_cfg.type) is not None
     hooks = [HOOKS.build(dict(hook)) for hook in cfg.get('custom_hooks', [])]
@@ -67,6 +85,47 @@ def test_config(path):
     if cfg.runner_type == 'SelfTrainingRunner':
         cfg.work_dir = 'unused'
         RUNNERS.build(cfg)
+
+
+# Schedule -> iterations of the warm-up, and of the run; then poly 0.9 down to 0
+DECAYS = {
+    'adamw_800': (100, 800),
+    'quickstart': (50, 1200),
+    'quickstart_800': (50, 800),
+    'sgd-1e-1_92560': (0, 92560),
+    'sgd-1e-2_92560': (0, 92560),
+    'sgd-25e-5_80k': (0, 80000),
+    'sgd-2e-4_150k': (0, 150000),
+    'sgd-4e-4_150k': (0, 150000),
+}
+
+
+def schedulers(cfg, max_iters):
+    """As the runner builds them, for a run of this length."""
+    wrapper = OptimWrapper(SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0))
+    args = dict(optimizer=wrapper)
+    settings = [dict(dict(end=max_iters), **one) for one in cfg.param_scheduler]
+    return [PARAM_SCHEDULERS.build(one, default_args=args) for one in settings]
+
+
+@pytest.mark.parametrize('name', DECAYS)
+def test_schedule(name):
+    warm_up, total = DECAYS[name]
+    cfg = Config.fromfile(ROOT / f'_base_/schedules/{name}.py')
+    *first, last = cfg.param_scheduler
+    assert [(s.type, s.end) for s in first] == [('LinearLR', warm_up)] * bool(warm_up)
+    assert cfg.train_cfg.max_iters == total
+    decay = schedulers(cfg, total)[-1]
+    assert (decay.begin, decay.end, decay.power, decay.eta_min) == (
+        warm_up,
+        total,
+        0.9,
+        0,
+    )
+
+
+def test_every_schedule_is_known():
+    assert {p.stem for p in (ROOT / '_base_/schedules').glob('*.py')} == set(DECAYS)
 
 
 CAC = [path for path in PATHS if path.stem.startswith('cac')]

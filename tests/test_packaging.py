@@ -52,6 +52,31 @@ def test_imports_of_the_package_are_declared():
     assert not undeclared
 
 
+def test_make_env_installs_what_any_method_imports():
+    script = (ROOT / '.ci' / 'setup_env.sh').read_text(encoding='utf-8')
+    (installed,) = re.findall(
+        r'^base\(\) {.*?^    install (.*?)$.*?^}', script, re.M | re.S
+    )
+    declared = {
+        IMPORT_NAMES.get(name, name)
+        for requirements in installed.split()
+        for name in names(requirements)
+    }
+    nodes = [
+        node
+        for path in (ROOT / 'mmsemiseg').rglob('*.py')
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+    ]
+    imported = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
+    imported |= {
+        n.module for n in nodes if isinstance(n, ast.ImportFrom) and not n.level
+    }
+    imported = {name.split('.')[0] for name in imported}
+    assert 'kornia' in imported
+    allowed = declared | sys.stdlib_module_names | WITH_MM | {'mmsemiseg'}
+    assert imported - allowed == set()
+
+
 def test_tested_set_names_every_requirement():
     pinned = names('constraints')
     for requirements in ('runtime', 'mm', 'augment', 'rc2l', 'viz', 'tests'):

@@ -301,7 +301,8 @@ def _require_kornia() -> None:
         import kornia.filters  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            'jitter_prob and blur_prob above 0 need kornia: pip install kornia'
+            'jitter_prob and blur_prob above 0 need kornia, which cannot be imported '
+            f'({error}): pip install kornia, the extra `augment` of mmsemiseg'
         ) from error
 
 

@@ -62,6 +62,7 @@ def load_config(path, cfg_options=None, work_dir=None, dump_as='config.py'):
     """
     cfg = Config.fromfile(existing_file(path, 'config'))
     if cfg_options:
+        _check_max_iters(cfg, cfg_options)
         cfg.merge_from_dict(cfg_options)
     name = cfg.get('experiment_name') or Path(path).stem
     if work_dir is not None:
@@ -73,6 +74,15 @@ def load_config(path, cfg_options=None, work_dir=None, dump_as='config.py'):
         cfg.default_scope = 'mmseg'
     object.__setattr__(cfg, '_filename', dump_as)
     return cfg
+
+
+def _check_max_iters(cfg, cfg_options):
+    """A variable of a config file is read while the file is; later nothing reads it."""
+    if 'max_iters' in cfg_options and 'train_cfg' in cfg:
+        raise ValueError(
+            f'--cfg-options max_iters={cfg_options["max_iters"]} changes nothing: the '
+            'length of the run is train_cfg.max_iters'
+        )
 
 
 def student_configs(model):

@@ -36,6 +36,13 @@ def test_dumped_config_keeps_name_and_folder(tmp_path):
     assert again.filename == 'test_config.py'
 
 
+def test_a_length_that_nothing_reads_is_an_error(tmp_path):
+    path = write_config(tmp_path, 'max_iters = 9\ntrain_cfg = dict(max_iters=9)\n')
+    assert launch.load_config(path, {'train_cfg.max_iters': 5}).train_cfg.max_iters == 5
+    with pytest.raises(ValueError, match='max_iters=5 changes .* train_cfg.max_iters'):
+        launch.load_config(path, {'max_iters': 5})
+
+
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='config: there is no file .*gone.py'):
         launch.load_config(tmp_path / 'gone.py')

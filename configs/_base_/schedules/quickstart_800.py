@@ -1,11 +1,10 @@
 # The same in 800 iterations: AdamW 2e-3, 50 warm-up steps, then poly 0.9.
-max_iters = 800
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='AdamW', lr=2e-3, weight_decay=1e-2)
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(type='PolyLR', eta_min=0, power=0.9, by_epoch=False, begin=50, end=max_iters),
+    dict(type='PolyLR', eta_min=0, power=0.9, by_epoch=False, begin=50),
 ]
-train_cfg = dict(type='SemiTrainLoop', max_iters=max_iters, val_interval=400)
+train_cfg = dict(type='SemiTrainLoop', max_iters=800, val_interval=400)
 auto_scale_lr = dict(enable=False, base_batch_size=16)

@@ -29,6 +29,7 @@ from .checkpoint import (
 )
 from .processes import ddp_settings, init_processes
 from .run_state import restore, run_state
+from .schedules import fitted_schedules, with_ends
 
 
 @RUNNERS.register_module()
@@ -108,6 +109,10 @@ class SemiRunner(Runner):
             super().scale_lr(optim_wrapper, auto_scale_lr)
         finally:
             self._train_dataloader = loaders
+
+    def build_param_scheduler(self, scheduler):
+        """As mmengine's; one that begins after the end of the run does nothing."""
+        return super().build_param_scheduler(with_ends(scheduler, self.max_iters))
 
     # Checkpoints
 
@@ -198,9 +203,10 @@ class SemiRunner(Runner):
 
         self.load_checkpoint = load_all  # which mmengine's resume() calls
         try:
-            super().resume(
-                filename, resume_optimizer, resume_param_scheduler, map_location
-            )
+            with fitted_schedules(self):
+                super().resume(
+                    filename, resume_optimizer, resume_param_scheduler, map_location
+                )
         finally:
             del self.load_checkpoint
         if hasattr(self.train_loop, 'streams'):

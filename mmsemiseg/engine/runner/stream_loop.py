@@ -18,6 +18,7 @@ from ...utils.random_state import random_state, set_random_state
 from ..hooks.mean_teacher import MeanTeacherHook
 from ..hooks.memory import MemoryHook
 from .runner import SemiRunner
+from .schedules import warn_of_lengths
 
 LABELED = 'labeled'
 
@@ -104,6 +105,7 @@ class SemiTrainLoop(IterBasedTrainLoop):
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
         self._check_hooks()
+        warn_of_lengths(self.runner)
         self._log_streams()
         self._set_accumulation()
         self._go_on()
