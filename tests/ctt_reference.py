@@ -122,6 +122,8 @@ class Reference:
         everyone = range(len(self.model.pairs))
         if self.model.teaching == 'ensemble':
             return [0]
+        if self.model.teaching == 'own':
+            return [index]
         if self.model.teaching == 'dual' or len(everyone) == 1:
             return list(everyone)
         return [j for j in everyone if j != index]
@@ -161,13 +163,15 @@ class Reference:
         elif model.normalize:
             features = features / features.norm(dim=1, keepdim=True).clamp(min=1e-12)
         size = features.shape[2:]
-        probs = resized(output.logits.detach(), size, model).softmax(1)
+        read = label.shape[1:] if model.read_at == 'pixel' else size
+        probs = resized(output.logits.detach(), read, model).softmax(1)
         steps = [big // small for big, small in zip(label.shape[1:], size, strict=True)]
+        far = steps if model.read_at == 'pixel' else (1, 1)
         for n in range(len(features)):
             for y in range(size[0]):
                 for x in range(size[1]):
                     given = label[n, y * steps[0], x * steps[1]].item()
-                    confidence, seen = probs[n, :, y, x].max(0)
+                    confidence, seen = probs[n, :, y * far[0], x * far[1]].max(0)
                     if given in (255, *ignored):
                         given = -1
                     elif own:
@@ -200,6 +204,8 @@ class Reference:
             for vector, group in rows:
                 bank[group].append(vector)
         keys, ready = zip(*map(self.usable, banks), strict=True)
+        if model.levels_begin == 'together':
+            ready = [set.intersection(*ready)] * len(banks)
         cells = []
         for i, (with_label, without) in enumerate(outputs):
             source = labels[self.teachers_of(i)[0]]

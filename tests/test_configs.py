@@ -47,6 +47,18 @@ def heads(student):
         yield from head if isinstance(head, list) else [head]
 
 
+def pad_colours(part):
+    """Colours that transforms of images fill in, BGR."""
+    if isinstance(part, dict):
+        value = part.get('pad_val')
+        if value is not None:
+            yield value['img'] if isinstance(value, dict) else value
+        part = list(part.values())
+    for value in part:
+        if isinstance(value, (dict, list)):
+            yield from pad_colours(value)
+
+
 @pytest.mark.parametrize('path', PATHS, ids=lambda p: p.stem)
 def test_config(path):
     cfg = Config.fromfile(path)
@@ -74,6 +86,11 @@ def test_config(path):
     for length in (total, 3 * total):  # they follow a run of any length
         named = named_schedulers(schedulers(cfg, length))
         assert list(describe_schedules(named, length)) == []
+
+    preprocessor = cfg.model.data_preprocessor
+    mean = preprocessor.mean[:: -1 if preprocessor.bgr_to_rgb else 1]
+    for colour in pad_colours([loader.dataset for loader in loaders]):
+        assert colour == pytest.approx(mean, abs=1.5)
 
     assert RUNNERS.get(cfg.runner_type) is not None
     assert LOOPS.get(cfg.train_cfg.type) is not None
@@ -261,6 +278,26 @@ def test_bank_and_batches_of_ctt_fit_the_split(path):
         assert f'splits/{folder}/' in lists
     if cfg.model.type == 'CTT':  # so k = max(1, labels // N)
         assert cfg.model.get('enqueue_number', 'ratio') == 'ratio'
+
+
+@pytest.mark.parametrize(('level', 'threshold'), [('hc', 0), ('lc', 1)])
+def test_one_level_of_ctt_alone_has_all_cells(level, threshold):
+    """Rows of Table 4, which are those of Table 8 with phi = 0 and 1."""
+    end = '_deeplabv2-r101-coco_cityscapes-1-8.py'
+    for name in (f'ctt-{level}', f'ctt-ct-{level}'):
+        model = Config.fromfile(ROOT / 'ctt' / f'{name}{end}').model
+        other = {'hc': 'lc', 'lc': 'hc'}[level]
+        assert (model.threshold, model[f'{other}_weight']) == (threshold, 0)
+        assert f'{level}_weight' not in model
+    row = Config.fromfile(ROOT / 'ctt' / f'ctt-hc-lc-phi{100 * threshold}{end}')
+    assert row.model.threshold == threshold
+
+
+def test_the_separate_pairs_of_ctt_meet_in_testing_alone():
+    name = 'ctt-ensemble-separate_deeplabv2-r101-coco_cityscapes-1-8'
+    model = Config.fromfile(ROOT / 'ctt' / f'{name}.py').model
+    assert (model.teaching, model.predict_with) == ('own', 'mean_students')
+    assert model.hc_weight == model.lc_weight == 0
 
 
 @pytest.mark.parametrize('data', ['camvid-half', 'quickstart'])

@@ -1,10 +1,10 @@
 # The labeled stream of CTT on Cityscapes: images at half size, 512 x 1024, rotated and
 # flipped, crops of 256 x 512. Testing: input at half size, logits back at the size of
-# the labels.
+# the labels. What a rotation uncovers has the mean colour of Cityscapes, in BGR.
 _base_ = ['./cityscapes.py', '../evaluation/half.py']
 crop_size = (256, 512)
 half = dict(type='Resize', scale_factor=0.5)
-rotate = dict(type='RandomRotate', prob=0.5, degree=10, pad_val=(104, 117, 123))
+rotate = dict(type='RandomRotate', prob=0.5, degree=10, pad_val=(72, 83, 73))
 flip = dict(type='RandomFlip', prob=0.5)
 labeled_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -1,7 +1,7 @@
 from .balanced_cross_entropy import BalancedCrossEntropy, balanced
 from .directional_contrast_loss import DirectionalContrastLoss
 from .ohem_loss import OHEMLoss
-from .peer_contrast_loss import Anchors, Keys, PeerContrastLoss
+from .peer_contrast_loss import Anchors, Keys, PeerContrastLoss, ready_together
 
 __all__ = [
     'Anchors',
@@ -11,4 +11,5 @@ __all__ = [
     'OHEMLoss',
     'PeerContrastLoss',
     'balanced',
+    'ready_together',
 ]

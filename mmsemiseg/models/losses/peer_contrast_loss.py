@@ -42,6 +42,12 @@ class Keys(NamedTuple):
         return self.features.flatten(0, 1), group.flatten()
 
 
+def ready_together(banks: list[Keys]) -> list[Keys]:
+    """The same banks, each ready for the classes that all of them are ready for."""
+    ready = torch.stack([bank.ready for bank in banks]).all(0)
+    return [bank._replace(ready=ready) for bank in banks]
+
+
 @MODELS.register_module()
 class PeerContrastLoss(nn.Module):
     r"""Confident cells learn from a bank, the others from a more confident peer.

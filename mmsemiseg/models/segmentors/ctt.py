@@ -14,6 +14,7 @@ from ...functional import (
     at_cells,
     classmix_masks,
     cutmix_masks,
+    logits_at_cells,
     mix,
     partners,
     pixel_weights,
@@ -30,14 +31,19 @@ from ..adapter import SegmentorOutput, resize_logits
 from ..checkpointing import recomputed
 from ..data_preprocessor import Batch
 from ..heads import ProjectionHead, unit_length
-from ..losses import Anchors, Keys, PeerContrastLoss
+from ..losses import Anchors, Keys, PeerContrastLoss, ready_together
 from ..memories import ClassQueueBank
 from .base import SemiSegmentor
+from .ctt_settings import (
+    ENQUEUE_RULES,
+    check_enqueue_number,
+    check_levels,
+    check_mutual,
+)
 from .mean_teacher import warn_of_one_image, weak_and_strong
 
-TEACHING = ('cross', 'mutual', 'ensemble', 'dual')
+TEACHING = ('cross', 'own', 'dual', 'ensemble', 'mutual')
 MIXES = (None, 'cutmix', 'classmix')
-ENQUEUE_RULES = ('ratio', 'inverse')
 
 
 class Pass(NamedTuple):
@@ -66,8 +72,9 @@ class CTT(SemiSegmentor):
     Args:
         num_pairs: n. One pair is a mean teacher.
         teaching: Who labels for a student: ``'cross'``, the teachers of the other
-            pairs; ``'dual'``, all teachers; ``'ensemble'``, the mean of all teachers;
-            ``'mutual'``, the other students, there are no teachers.
+            pairs; ``'own'``, the teacher of its own pair, so that the pairs are
+            separate; ``'dual'``, all teachers; ``'ensemble'``, the mean of all
+            teachers; ``'mutual'``, the other students, there are no teachers.
         feature: Where features are taken, see :class:`SegmentorAdapter`.
         mix: ``'cutmix'`` or ``'classmix'`` of the unlabeled images; None.
         sup_weight: Of the students' own losses.
@@ -85,6 +92,10 @@ class CTT(SemiSegmentor):
             ``'own'``, or but the ``'peer'``'s. Its own is that of the mean over the
             classes either way.
         norm: ``'all'`` or ``'masked'``, see :class:`PeerContrastLoss`.
+        read_at: Where the class and the confidence that a network gives to a cell are
+            read. ``'pixel'``: in the logits enlarged to the image, at the pixel whose
+            label the cell has, so that they belong together. ``'cell'``: in the logits
+            at the resolution of the features.
         anchor_label: Class of a cell. ``'label'``: the label, where there is none the
             student's own argmax; ``'self'``: always that; ``'teacher'``: the label,
             where there is none the pseudo label that the student learns from, of
@@ -94,8 +105,12 @@ class CTT(SemiSegmentor):
         proj_channels: Width of a projector before the contrast; None: no projector.
         max_anchors: Cells that are drawn for the contrast; None: all.
         bank_size: N, features of each class in the bank of a pair.
-        bank_ready: The contrast begins when ``'all'`` queues are full, or ``'any'``;
-            ``'class'``: for each class when its own is.
+        bank_ready: A bank is ready when ``'all'`` its queues are full, or ``'any'``;
+            ``'class'``: for each class when its own queue is full.
+        levels_begin: ``'together'``: both levels of all students begin when the banks
+            of all pairs are ready. ``'apart'``: the high level of a student begins
+            when the bank of its own pair is ready, the low level when those of both
+            students are.
         enqueue_number: k, features of a class that enter in a step, of all batches
             and processes. ``'ratio'``: the number of labeled images / N,
             ``'inverse'``: N / that number, rounded down and at least 1.
@@ -126,12 +141,14 @@ class CTT(SemiSegmentor):
         lc_direction: bool = True,
         lc_class: str = 'own',
         norm: str = 'all',
+        read_at: str = 'pixel',
         anchor_label: str = 'label',
         normalize: bool = True,
         proj_channels: int | None = None,
         max_anchors: int | None = None,
         bank_size: int = 128,
         bank_ready: str = 'all',
+        levels_begin: str = 'together',
         enqueue_number: int | str = 'ratio',
         enqueue_select: str = 'top',
         checkpointing: bool = False,
@@ -146,8 +163,10 @@ class CTT(SemiSegmentor):
             mix=(mix, MIXES),
             ct_reduce=(ct_reduce, ('mean', 'sum')),
             lc_class=(lc_class, ('own', 'peer')),
+            read_at=(read_at, ('pixel', 'cell')),
             anchor_label=(anchor_label, ('label', 'self', 'teacher')),
             bank_ready=(bank_ready, ('all', 'any', 'class')),
+            levels_begin=(levels_begin, ('together', 'apart')),
             enqueue_select=(enqueue_select, ('top', 'random')),
         )
         check_numbers(
@@ -172,18 +191,18 @@ class CTT(SemiSegmentor):
         if ramp_up is not None:
             schedules.ramp_up(0, **ramp_up)
         if enqueue_number not in ENQUEUE_RULES:
-            _check_enqueue_number(enqueue_number, bank_size)
+            check_enqueue_number(enqueue_number, bank_size)
         if feature is None:
             raise ValueError('feature must not be None: CTT compares features')
         contrast = hc_weight > 0 or lc_weight > 0
         if teaching == 'mutual':
-            _check_mutual(num_pairs, teacher, hc_weight, lc_weight)
+            check_mutual(num_pairs, teacher, hc_weight, lc_weight)
         if lc_weight > 0 and num_pairs == 1:
             raise ValueError(
                 'the low level needs a second student: with num_pairs=1 set '
                 f'lc_weight=0, but got {lc_weight}'
             )
-        _check_levels(threshold, hc_weight, lc_weight)
+        check_levels(threshold, hc_weight, lc_weight)
         first = 'student' if num_pairs == 1 else 'student0'
         super().__init__(
             student,
@@ -203,10 +222,12 @@ class CTT(SemiSegmentor):
         self.hc_weight = hc_weight
         self.lc_weight = lc_weight
         self.lc_class = lc_class
+        self.read_at = read_at
         self.anchor_label = anchor_label
         self.normalize = normalize
         self.max_anchors = max_anchors
         self.bank_ready = bank_ready
+        self.levels_begin = levels_begin
         self.enqueue_number = enqueue_number
         self.num_labeled: int | None = None  # images, told by MemoryHook
         self.enqueue_select = enqueue_select
@@ -340,6 +361,8 @@ class CTT(SemiSegmentor):
             return said[:1]
         if self.teaching == 'dual':
             return said
+        if self.teaching == 'own':
+            return said[index : index + 1]
         return said[:index] + said[index + 1 :]
 
     def taught(self, logits: Tensor, sources: list[PseudoLabel]) -> Tensor:
@@ -376,6 +399,8 @@ class CTT(SemiSegmentor):
             for name, value in new.items()
         }
         keys = [self._keys(*both) for both in zip(self.banks, rows, strict=True)]
+        if self.levels_begin == 'together':
+            keys = ready_together(keys)
         anchors = [
             self.anchors(index, labeled, one, self.sources(index, said)[0])
             for index, one in enumerate(passes)
@@ -425,7 +450,7 @@ class CTT(SemiSegmentor):
         ):
             size = output.features.shape[2:]
             with torch.no_grad():
-                seen = self._seen(output, size)
+                seen = self._seen(output, given.shape[1:])
                 group = seen.label if own else at_cells(given, size)
                 group = torch.where(at_cells(there, size), group, -1)
             rows = self._embedded(head, output.features)
@@ -439,9 +464,13 @@ class CTT(SemiSegmentor):
         rows = to_rows(features)
         return unit_length(rows) if self.normalize else rows.float()
 
-    def _seen(self, output: SegmentorOutput, size) -> PseudoLabel:
-        """Class and confidence of each cell of the features."""
-        logits = resize_logits(output.logits.float(), size, self.align_corners)
+    def _seen(self, output: SegmentorOutput, pixels: tuple[int, int]) -> PseudoLabel:
+        """What a network says of each cell of its features; (H, W) of the image."""
+        size, align_corners = output.features.shape[2:], self.align_corners
+        if self.read_at == 'pixel':
+            logits = logits_at_cells(output.logits, pixels, size, align_corners)
+        else:
+            logits = resize_logits(output.logits.float(), size, align_corners)
         return pseudo_label(logits)
 
     def _drawn(self, anchors: list[Anchors]) -> list[Anchors]:
@@ -458,10 +487,9 @@ class CTT(SemiSegmentor):
         """Features of well predicted labeled pixels, their class, or -1, and score."""
         output = self.adapter(self.pairs[index].teacher, labeled.inputs)
         head = self.head_pairs[index].teacher if len(self.head_pairs) else None
-        size = output.features.shape[2:]
         label = to_group(labeled.labels, self.num_classes, self.ignore_index)
-        label = at_cells(label, size)
-        seen = self._seen(output, size)
+        seen = self._seen(output, label.shape[1:])
+        label = at_cells(label, output.features.shape[2:])
         group = torch.where(seen.label == label, label, -1).flatten()
         score = seen.confidence.flatten()
         if self.enqueue_select == 'random':
@@ -549,49 +577,3 @@ def _taught(student: torch.nn.Module) -> list[Tensor]:
     """The parameters of what students teach each other."""
     named = student.named_parameters()
     return [p for name, p in named if not name.startswith('auxiliary_head.')]
-
-
-def _check_enqueue_number(number: int, size: int) -> None:
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise ValueError(
-            f'enqueue_number must be an integer >= 1, or in {ENQUEUE_RULES}, '
-            f'but got {number!r}'
-        )
-    if number > size:
-        raise ValueError(
-            f'enqueue_number must be at most bank_size={size}, but got {number}'
-        )
-
-
-def _check_levels(threshold: float, hc_weight: float, lc_weight: float) -> None:
-    """The one level that is weighted needs cells."""
-    if hc_weight > 0 and lc_weight == 0 and threshold >= 1:
-        raise ValueError(
-            'with lc_weight=0 threshold must be below 1, or no cell is contrasted: '
-            f'the high level has those above it, but got {threshold}'
-        )
-    if lc_weight > 0 and hc_weight == 0 and threshold <= 0:
-        raise ValueError(
-            'with hc_weight=0 threshold must be above 0, or no cell is contrasted: '
-            f'the low level has those up to it, but got {threshold}'
-        )
-
-
-def _check_mutual(
-    num_pairs: int, teacher: dict | None, hc_weight: float, lc_weight: float
-) -> None:
-    if num_pairs < 2:
-        raise ValueError(
-            "teaching='mutual' needs num_pairs of at least 2: students label for "
-            f'each other, but got {num_pairs}'
-        )
-    if hc_weight > 0 or lc_weight > 0:
-        raise ValueError(
-            "teaching='mutual' has no teachers to fill the banks: set hc_weight=0 "
-            f'and lc_weight=0, but got {hc_weight} and {lc_weight}'
-        )
-    if teacher is not None:
-        raise ValueError(
-            "teaching='mutual' has no teachers: teacher must be None, but got "
-            f'{teacher}'
-        )

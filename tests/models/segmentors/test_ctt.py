@@ -114,6 +114,8 @@ SETTINGS = {
     'mutual': dict(teaching='mutual', **BASE),
     'mutual, three': dict(teaching='mutual', num_pairs=3, **BASE),
     'mutual, cutmix': dict(teaching='mutual', mix='cutmix', **BASE),
+    'separate pairs': dict(teaching='own'),
+    'separate pairs, three': dict(teaching='own', num_pairs=3, **BASE),
     'ensemble': dict(teaching='ensemble'),
     'ensemble, three': dict(teaching='ensemble', num_pairs=3, **BASE),
     'dual': dict(teaching='dual'),
@@ -143,6 +145,12 @@ SETTINGS = {
     'drawn': dict(max_anchors=20),
     'any': dict(bank_ready='any', bank_size=4),
     'class': dict(bank_ready='class', bank_size=4),
+    'one bank ahead': dict(bank_ready='class', bank_size=4),
+    'one bank ahead, apart': dict(
+        bank_ready='class', bank_size=4, levels_begin='apart'
+    ),
+    'read at the cell': dict(read_at='cell'),
+    'read at the cell, own classes': dict(read_at='cell', anchor_label='self'),
     'many enter': dict(enqueue_number=3),
     'random ones enter': dict(enqueue_number=2, enqueue_select='random'),
     'recomputed': dict(checkpointing=True),
@@ -150,6 +158,8 @@ SETTINGS = {
 COUNTS = {
     'any': [(4, 1, 0), (0, 4, 2)],
     'class': [(4, 4, 0), (4, 4, 2)],
+    'one bank ahead': [(4, 4, 0), (4, 4, 4)],
+    'one bank ahead, apart': [(4, 4, 0), (4, 4, 4)],
     'three pairs': [(3, 3, 3)] * 3,
 }
 ZERO = {
@@ -279,6 +289,8 @@ def test_unsupervised_losses_and_a_plain_batch():
         (dict(num_pairs=1), ['0']),
         (dict(teaching='dual'), ['01', '01']),
         (dict(teaching='dual', num_pairs=1), ['0']),
+        (dict(teaching='own'), ['0', '1']),
+        (dict(teaching='own', num_pairs=3), ['0', '1', '2']),
         (dict(teaching='ensemble'), ['01', '01']),
         (dict(mix='cutmix'), ['1', '0']),
     ],
@@ -472,7 +484,7 @@ def test_every_parameter_gets_a_gradient():
 
 
 def cells_of(model, label, said):
-    """Class and confidence of the cells of student 0, whose argmax is known."""
+    """Class and confidence of the cells of student 0, and of its logits there."""
     n, side = 1, 2
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(n, 3, side, side, generator=generator)
@@ -484,12 +496,16 @@ def cells_of(model, label, said):
     said = said.repeat_interleave(2, 0).repeat_interleave(2, 1)[None]
     pseudo = PseudoLabel(said, torch.ones_like(said).float(), said != 255)
     anchors = model.anchors(0, inputs, Pass(output, output), pseudo)
+    if model.read_at == 'pixel':  # the first of the four pixels of a cell
+        logits = torch.nn.functional.interpolate(logits, (4, 4), mode='bilinear')
+        logits = logits[:, :, ::2, ::2]
     return anchors, logits.softmax(1).max(1)
 
 
+@pytest.mark.parametrize('read_at', ['pixel', 'cell'])
 @pytest.mark.parametrize('rule', ['label', 'self', 'teacher'])
-def test_classes_of_anchors(rule):
-    model = make(anchor_label=rule)
+def test_classes_of_anchors(rule, read_at):
+    model = make(anchor_label=rule, read_at=read_at)
     label, said = torch.tensor([[0, 255], [2, 1]]), torch.tensor([[1, 2], [255, 0]])
     anchors, (confidence, seen) = cells_of(model, label, said)
     assert_close(anchors.confidence, confidence.flatten().repeat(2))
@@ -553,18 +569,17 @@ def test_only_well_predicted_labeled_pixels_enter():
     labeled = inputs['labeled']
     for right in (True, False):
         for index, pair in enumerate(model.pairs):
-            logits = model.adapter(pair.teacher, labeled.inputs).logits.detach()
+            logits = model.adapter.inference(pair.teacher, labeled.inputs)
             label = logits.argmax(1) if right else (logits.argmax(1) + 1) % 3
-            label = label.repeat_interleave(4, 1).repeat_interleave(4, 2)
             for sample, one in zip(labeled.data_samples, label, strict=True):
                 sample.gt_sem_seg.data = one[None]
             group = model.candidates(index, labeled)['group']
             if not right:
                 assert group.eq(-1).all()
                 continue
-            present = label.unique(return_counts=True)
+            present = label[:, ::4, ::4].unique(return_counts=True)
             for c, count in zip(*(x.tolist() for x in present), strict=True):
-                assert (group == c).sum() == min(2, count // 16)
+                assert (group == c).sum() == min(2, count)
 
 
 @pytest.mark.parametrize('select', ['top', 'random'])
@@ -612,8 +627,8 @@ def test_a_rule_without_the_number_of_labels(rule):
 
 def labeled_as_predicted(model, labeled):
     """By the first teacher, with all classes."""
-    logits = model.adapter(model.pairs[0].teacher, labeled.inputs).logits.detach()
-    label = logits.argmax(1).repeat_interleave(4, 1).repeat_interleave(4, 2)
+    logits = model.adapter.inference(model.pairs[0].teacher, labeled.inputs)
+    label = logits.argmax(1)
     assert set(label.unique().tolist()) == {0, 1, 2}
     for sample, one in zip(labeled.data_samples, label, strict=True):
         sample.gt_sem_seg.data = one[None]
@@ -669,36 +684,60 @@ def test_pixels_with_an_ignored_class_do_not_enter():
 
 FULL = (3, 3, 3)
 GATES = [
-    # counts of both banks, (hc0, hc1, lc) with 'all', 'any', 'class'
-    ([FULL, FULL], (1, 1, 1), (1, 1, 1), (1, 1, 1)),
-    ([(0, 0, 0), (0, 0, 0)], (0, 0, 0), (0, 0, 0), (0, 0, 0)),
-    ([(2, 2, 2), FULL], (0, 1, 0), (0, 1, 0), (0, 1, 0)),
-    ([(3, 3, 0), FULL], (0, 1, 0), (1, 1, 1), (1, 1, 1)),
-    ([(3, 0, 0), FULL], (0, 1, 0), (0, 1, 1), (0, 1, 1)),
-    ([(3, 3, 2), (2, 3, 3)], (0, 0, 0), (1, 1, 1), (1, 1, 1)),
+    # counts of both banks, (hc0, hc1, lc) with 'all', 'any', 'class', levels apart;
+    # whether they begin together
+    ([FULL, FULL], (1, 1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1)),
+    ([(0, 0, 0), (0, 0, 0)], (0, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0, 0)),
+    ([(2, 2, 2), FULL], (0, 1, 0), (0, 1, 0), (0, 1, 0), (0, 0, 0)),
+    ([(3, 3, 0), FULL], (0, 1, 0), (1, 1, 1), (1, 1, 1), (0, 1, 1)),
+    ([(3, 0, 0), FULL], (0, 1, 0), (0, 1, 1), (0, 1, 1), (0, 1, 1)),
+    ([(3, 3, 2), (3, 2, 3)], (0, 0, 0), (1, 1, 1), (1, 1, 1), (0, 1, 1)),
 ]
 
 
 @pytest.mark.parametrize('case', GATES, ids=lambda case: str(case[0]))
 def test_when_the_contrast_begins(case):
     """One class alone, (3, 0, 0), has no negatives of its own bank."""
-    counts, *expected = case
+    counts, *expected, together = case
     settings = dict(lc_direction=False, threshold=0.5, anchor_label='self')
     inputs = unlabeled_alone(inputs_of(1, n=4))
     models = make(**settings)
-    for mode, wanted in zip(('all', 'any', 'class'), expected, strict=True):
+    modes = zip(('all', 'any', 'class'), expected, together, strict=True)
+    for mode, wanted, begun in modes:
         high0, high1, low = wanted
-        model = fill(copy.deepcopy(models), counts)
-        model.bank_ready = mode
-        losses = model.loss(inputs)
-        found = [losses[f'loss_{key}'] > 0 for key in ('hc0', 'hc1', 'lc0', 'lc1')]
-        assert found == [high0, high1, low, low], mode
+        for rule in ('apart', 'together'):
+            model = fill(copy.deepcopy(models), counts)
+            model.bank_ready, model.levels_begin = mode, rule
+            losses = model.loss(inputs)
+            found = [losses[f'loss_{key}'] > 0 for key in ('hc0', 'hc1', 'lc0', 'lc1')]
+            held = rule == 'together' and not begun
+            assert found == [held < x for x in (high0, high1, low, low)], (mode, rule)
         total(losses).backward()
         short = {c for row in counts for c, n in enumerate(row) if n < 3}
         if mode == 'any':
             none = [all(n < 3 for n in row) for row in counts]
             short = {0, 1, 2} if any(none) else set()
         assert model.unready_classes() == sorted(short)
+
+
+def test_class_by_class_the_levels_begin_together():
+    """No cell of a class learns before its queues are full in both banks."""
+    counts = [(3, 3, 2), (3, 3, 3)]
+    settings = dict(lc_direction=False, anchor_label='self', bank_ready='class')
+    learning = {}
+    for rule in ('apart', 'together'):
+        model = fill(make(levels_begin=rule, **settings), counts)
+        learning[rule] = []
+        high_level = model.contrast_loss.high_level
+
+        def spy(anchors, bank, seen=learning[rule], high_level=high_level):
+            seen.append(bank.ready.tolist())
+            return high_level(anchors, bank)
+
+        model.contrast_loss.high_level = spy
+        model.loss(unlabeled_alone(inputs_of(1)))
+    assert learning['apart'] == [[True, True, False], [True, True, True]]
+    assert learning['together'] == [[True, True, False]] * 2
 
 
 def test_class_by_class_only_full_queues_are_keys():
@@ -725,7 +764,7 @@ def test_a_bank_that_never_fills(mode):
     model = make(bank_ready=mode, proj_channels=4, enqueue_number=2)
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
     values = []
-    for seed in range(5):
+    for seed in range(6):
         inputs = inputs_of(seed)
         for sample in inputs['labeled'].data_samples:
             label = sample.gt_sem_seg.data
@@ -749,7 +788,7 @@ def test_a_bank_that_never_fills(mode):
 
 def test_a_step_sees_its_own_rows():
     """The bank as it will be: full after this step, so contrasted in it."""
-    model = fill(make(enqueue_number=3), [(2, 2, 2)] * 2)
+    model = fill(make(enqueue_number=3, levels_begin='apart'), [(2, 2, 2)] * 2)
     losses = model.loss(inputs_of(1, n=4))
     groups = [model.pending['memory'][f'group{index}'] for index in (0, 1)]
     for index, group in enumerate(groups):
@@ -999,6 +1038,7 @@ def test_bf16_autocast(settings):
         dict(proj_channels=5),
         dict(num_pairs=3, bank_ready='class', norm='masked', lc_class='peer'),
         dict(bank_ready='any', enqueue_select='random', max_anchors=20),
+        dict(read_at='cell', levels_begin='apart'),
     ],
 )
 def test_no_host_sync(settings, monkeypatch):
@@ -1059,6 +1099,8 @@ def test_trains_on_other_heads(name):
         (dict(lc_class='both'), "lc_class must be in .* 'both'"),
         (dict(anchor_label='peer'), "anchor_label must be in .* 'peer'"),
         (dict(bank_ready='none'), "bank_ready must be in .* 'none'"),
+        (dict(levels_begin='now'), "levels_begin must be in .* 'now'"),
+        (dict(read_at='image'), "read_at must be in .* 'image'"),
         (dict(enqueue_select='last'), "enqueue_select must be in .* 'last'"),
         (dict(sup_weight=-1), 'sup_weight must be a number >= 0, but got -1'),
         (dict(ct_weight=-0.1), 'ct_weight must be a number >= 0, but got -0.1'),
