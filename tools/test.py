@@ -6,6 +6,7 @@ import os
 
 from mmengine.config import DictAction
 from mmengine.runner import Runner
+from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS, RUNNERS
 
 import mmsemiseg  # noqa: F401  (registers everything)
@@ -23,9 +24,13 @@ def parse_args():
         '--work-dir', help='folder of the logs [work_dirs/<config name>]'
     )
     parser.add_argument(
-        '--out', metavar='DIR', help='save the predicted label maps here'
+        '--out',
+        metavar='DIR',
+        help='save the predicted label maps here, in the sub-folders of their images',
     )
-    parser.add_argument('--show-dir', metavar='DIR', help='save painted images here')
+    parser.add_argument(
+        '--show-dir', metavar='DIR', help='save painted images here, in the same way'
+    )
     parser.add_argument(
         '--predict-with',
         metavar='NETWORK',
@@ -68,19 +73,18 @@ def save_predictions(cfg, folder):
     if not able:
         types = [evaluator.type for evaluator in evaluators]
         raise ValueError(f'--out: none of the metrics {types} has an output_dir')
-    able[0].output_dir = folder
+    writer, kind = able[0], METRICS.get(able[0].type)
+    writer.output_dir = folder
+    if kind is IoUMetric:  # the same, with sub-folders and one numbering
+        writer.update(type='PerClassIoUMetric', per_class=False)
+    if 'keep_results' in inspect.signature(kind).parameters:
+        writer.keep_results = True
 
 
 def paint_images(cfg, folder):
-    """Let the visualization hook write every painted image below `folder`."""
-    cfg.default_hooks.visualization = dict(
-        type='SegVisualizationHook', draw=True, interval=1
-    )
-    cfg.visualizer = dict(
-        type='SegLocalVisualizer',
-        vis_backends=[dict(type='LocalVisBackend')],
-        save_dir=folder,
-    )
+    """Let a hook write every painted image below `folder`."""
+    cfg.default_hooks.visualization = dict(type='PaintedImagesHook', folder=folder)
+    cfg.visualizer = dict(type='SegLocalVisualizer')
 
 
 def main(args):
@@ -90,6 +94,8 @@ def main(args):
     )
     cfg.launcher = args.launcher
     cfg.load_from, cfg.resume = args.checkpoint, False
+    cfg.default_hooks = cfg.get('default_hooks') or {}
+    cfg.default_hooks.predictions = dict(type='PredictionFilesHook')
     if args.predict_with is not None:
         cfg.model.predict_with = args.predict_with
     if args.out is not None:

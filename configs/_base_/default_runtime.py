@@ -31,6 +31,7 @@ default_hooks = dict(
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
+    predictions=dict(type='PredictionFilesHook'),
     pseudo_labels=dict(type='PseudoLabelMonitorHook'),
     losses=dict(type='LossMonitorHook'),
     run=dict(type='RunMonitorHook'),

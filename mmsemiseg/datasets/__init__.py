@@ -2,6 +2,7 @@ from .camvid import CamVidDataset
 from .checks import check_streams, leaf_datasets
 from .folder import FolderSegDataset
 from .gta5 import GTA5Dataset
+from .image_names import image_names
 from .pseudo_masks import PseudoMaskDataset
 from .samplers import SampleIndex, StreamSampler
 from .stream_dataset import StreamDataset
@@ -26,5 +27,6 @@ __all__ = [
     'TagDataset',
     'UnlabeledDataset',
     'check_streams',
+    'image_names',
     'leaf_datasets',
 ]

@@ -2,6 +2,7 @@
 
 import json
 import os
+from typing import Any
 
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
@@ -12,7 +13,7 @@ class PseudoMaskDataset(BaseSegDataset):
     """Pairs of image and pseudo mask from the index file of a self-training stage.
 
     ``ann_file`` is JSON: ``[{"img_path": ..., "seg_map_path": ...}, ...]``, mask paths
-    relative to the file's folder.
+    relative to the file's folder. The masks hold class numbers, 0 is the first class.
     """
 
     def load_data_list(self) -> list[dict]:
@@ -31,3 +32,19 @@ class PseudoMaskDataset(BaseSegDataset):
             )
             for pair in pairs
         ]
+
+
+def without_reduction(pipeline: Any) -> Any:
+    """A copy of the pipeline of labeled data, for masks of class numbers.
+
+    ``reduce_zero_label`` is left out wherever it is, since class 0 is 0 already.
+
+    >>> without_reduction([dict(type='LoadAnnotations', reduce_zero_label=True)])
+    [{'type': 'LoadAnnotations'}]
+    """
+    if isinstance(pipeline, dict):
+        kept = {k: v for k, v in pipeline.items() if k != 'reduce_zero_label'}
+        return {key: without_reduction(value) for key, value in kept.items()}
+    if isinstance(pipeline, (list, tuple)):
+        return type(pipeline)(without_reduction(value) for value in pipeline)
+    return pipeline

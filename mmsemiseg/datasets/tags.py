@@ -32,6 +32,10 @@ class TagDataset(BaseDataset):
         self.image_dir = image_dir
         super().__init__(metainfo=dict(classes=tuple(classes)), pipeline=list(pipeline))
 
+    def searched_folders(self) -> list[str]:
+        """The folder that images are called relative to."""
+        return [self.image_dir]
+
     def load_data_list(self) -> list[dict]:
         """``[dict(img_path=..., tags=[...])]`` in the order of the file."""
         tags = read_tags(self.tags, self.metainfo['classes'])

@@ -128,15 +128,28 @@ class UnlabeledDataset(BaseDataset):
             )
         return [path]
 
-    def _roots(self) -> list[str]:
-        if self.image_dir is not None:
-            return [self._join(self.image_dir)]
-        roots = []
+    def searched_folders(self) -> list[str]:
+        """The folders that ``images`` names; of a list that of the names in it."""
+        lists = self._join(self.image_dir or '')
+        is_list = [entry.lower().endswith('.txt') for entry in self.images]
+        return [
+            lists if of_list else folder
+            for of_list, folder in zip(is_list, self._folders(), strict=True)
+        ]
+
+    def _folders(self) -> list[str]:
+        """Of each entry of ``images`` the folder in front of patterns and files."""
+        folders = []
         for path in map(self._join, self.images):
             while is_pattern(path):
                 path = os.path.dirname(path)
-            roots.append(path if os.path.isdir(path) else os.path.dirname(path))
-        return list(dict.fromkeys([*roots, self._join('')]))
+            folders.append(path if os.path.isdir(path) else os.path.dirname(path))
+        return folders
+
+    def _roots(self) -> list[str]:
+        if self.image_dir is not None:
+            return [self._join(self.image_dir)]
+        return list(dict.fromkeys([*self._folders(), self._join('')]))
 
     def _excluded(self, index: FileIndex, found: set[str]) -> set[str]:
         keys: set[str] = set()

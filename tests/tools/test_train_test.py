@@ -162,7 +162,19 @@ def test_what_test_writes(tested):
     assert cfg.model.predict_with == 'teacher1'
     assert cfg.filename == 'test_config.py'
     assert cfg.test_evaluator[0].output_dir == 'maps'
-    assert cfg.visualizer.save_dir == 'painted'
-    assert cfg.default_hooks.visualization.draw is True
+    assert 'keep_results' not in tested().test_evaluator[0]
+    assert cfg.test_evaluator[0].keep_results is True
+    hook = cfg.default_hooks.visualization
+    assert (hook.type, hook.folder) == ('PaintedImagesHook', 'painted')
+    assert cfg.default_hooks.predictions.type == 'PredictionFilesHook'
     assert cfg.default_hooks.checkpoint.type == 'CheckpointHook'
     assert 'predict_with' not in tested().model
+
+
+def test_label_maps_of_mmsegs_metric_keep_their_folders(tested):
+    with open('some_config.py', 'a') as file:
+        file.write("test_evaluator = dict(type='IoUMetric', iou_metrics=['mDice'])\n")
+    metric = tested('--out', 'maps').test_evaluator
+    assert metric.type == 'PerClassIoUMetric'
+    assert (metric.per_class, metric.output_dir) == (False, 'maps')
+    assert metric.iou_metrics == ['mDice']

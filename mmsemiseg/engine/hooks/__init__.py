@@ -5,7 +5,9 @@ from .loss_monitor import LossMonitorHook
 from .mean_teacher import MeanTeacherHook
 from .memory import MemoryHook
 from .monitor import PseudoLabelMonitorHook
+from .painted_images import PaintedImagesHook
 from .pending import pending
+from .prediction_files import PredictionFilesHook
 from .reload_best import ReloadBestHook
 from .run_monitor import RunMonitorHook
 from .safe_checkpoint import SafeCheckpointHook
@@ -17,6 +19,8 @@ __all__ = [
     'LossMonitorHook',
     'MeanTeacherHook',
     'MemoryHook',
+    'PaintedImagesHook',
+    'PredictionFilesHook',
     'PseudoLabelAuditHook',
     'PseudoLabelMonitorHook',
     'ReloadBestHook',

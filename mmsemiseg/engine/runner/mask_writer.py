@@ -11,6 +11,8 @@ from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ...datasets.image_names import image_names
+
 IGNORE_INDEX = 255
 
 
@@ -24,19 +26,23 @@ def write_masks(
 ) -> None:
     """Predict each image of ``loader`` (batch size 1), write one PNG beside ``index``.
 
-    A mask that is there already is kept. The JSON file ``index``, a list of
-    ``{"img_path", "seg_map_path"}``, is written last: it says that all are there.
+    A mask that is there already is kept. It is called as its image, with the sub-folder
+    of it below the folder that was searched. Its values are class numbers, and the
+    model's ``ignore_index`` (else 255) where it does not count. The JSON file
+    ``index``, a list of ``{"img_path", "seg_map_path"}``, is written last: it says that
+    all are there.
 
     Args:
         network: Among ``model.networks``, or ``'mean'``.
-        threshold: Pixels of lower confidence become 255; None keeps all.
+        threshold: Pixels of lower confidence do not count; None keeps all.
+
+    Raises:
+        ValueError: Two images would get one mask.
     """
     folder = os.path.dirname(index)
     os.makedirs(folder, exist_ok=True)
-    paths = [
-        loader.dataset.get_data_info(i)['img_path'] for i in range(len(loader.dataset))
-    ]
-    names = {path: _mask_name(i, path) for i, path in enumerate(paths)}
+    names = {path: f'{name}.png' for path, name in image_names(loader.dataset).items()}
+    ignored = getattr(model, 'ignore_index', IGNORE_INDEX)
     model.eval()
     bar = ProgressBar(len(loader)) if is_main_process() else None
     for batch in loader:
@@ -44,7 +50,8 @@ def write_masks(
         if not os.path.isfile(target):
             data = model.data_preprocessor(batch, False)
             sample = model.predict_as(network, **data)[0]
-            _write(target, _png(_mask(sample, threshold)))
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            _write(target, _png(_mask(sample, threshold, ignored)))
         if bar is not None:
             bar.update()
     barrier()
@@ -54,17 +61,12 @@ def write_masks(
     barrier()
 
 
-def _mask_name(number: int, path: str) -> str:
-    stem = os.path.splitext(os.path.basename(path))[0]
-    return f'{number:06d}_{stem}.png'
-
-
-def _mask(sample, threshold: float | None) -> np.ndarray:
+def _mask(sample, threshold: float | None, ignored: int) -> np.ndarray:
     """(H, W) uint8 at the image's original size."""
     mask = sample.pred_sem_seg.data[0].byte()
     if threshold is not None:
         confidence = _confidence(sample.seg_logits.data.float())
-        mask = mask.masked_fill(confidence < threshold, IGNORE_INDEX)
+        mask = mask.masked_fill(confidence < threshold, ignored)
     return mask.cpu().numpy()
 
 

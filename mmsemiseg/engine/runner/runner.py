@@ -84,6 +84,7 @@ class SemiRunner(Runner):
         defaults = dict(
             batch_norm=dict(type='BatchNormSyncHook'),
             checkpoint=dict(type='SafeCheckpointHook'),
+            predictions=dict(type='PredictionFilesHook'),
         )
         defaults.update(default_hooks or {})
         checkpoint = defaults['checkpoint']

@@ -12,6 +12,8 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS
 
+from ...datasets.image_names import image_names
+from ...datasets.pseudo_masks import without_reduction
 from ...utils.model import unwrap
 from .checkpoint import set_aside
 from .mask_writer import write_masks
@@ -27,7 +29,9 @@ class SelfTrainingRunner:
 
     1. ``teacher/``: the config as it stands (labeled stream), to the end.
     2. ``pseudo_masks/``: its last checkpoint predicts each unlabeled image once, at
-       original size; pixels below ``threshold`` become 255. One PNG an image.
+       original size. One PNG an image, in the image's sub-folder, with class numbers
+       (0 is the first class, with ``reduce_zero_label`` too); pixels below
+       ``threshold`` are ignored.
     3. ``student/``: the same config from its own initialisation, with a second
        supervised stream ``pseudo`` of the images and their masks.
 
@@ -87,9 +91,10 @@ class SelfTrainingRunner:
             raise ValueError(
                 f'self_training.network must be in {networks}, but got {self.network!r}'
             )
+        loader = self._label_loader(runner)  # whose mistakes show before the training
+        image_names(loader.dataset)
         runner.train()
         runner.logger.info(f'writing pseudo masks to {os.path.dirname(self.index)}')
-        loader = self._label_loader(runner)
         model = unwrap(runner.model)
         write_masks(model, loader, self.index, self.network, self.threshold)
 
@@ -141,7 +146,7 @@ class SelfTrainingRunner:
     def _student_cfg(self, index: str) -> Config:
         cfg = copy.deepcopy(self.cfg)
         labeled = cfg.train_dataloader.labeled
-        pipeline = copy.deepcopy(labeled.dataset.pipeline)
+        pipeline = without_reduction(labeled.dataset.pipeline)
         strong = list(self.settings.get('strong') or ())
         pipeline = [*pipeline[:-1], *strong, pipeline[-1]]
         cfg.train_dataloader.pseudo = dict(
@@ -151,6 +156,7 @@ class SelfTrainingRunner:
                 type='PseudoMaskDataset',
                 ann_file=os.path.abspath(index),
                 metainfo=_metainfo(labeled.dataset),
+                ignore_index=labeled.dataset.get('ignore_index', 255),
                 pipeline=pipeline,
             ),
         )

@@ -1,6 +1,7 @@
 """Validation of student and teacher in one pass over the data."""
 
 import copy
+import os
 
 import torch
 from mmengine.evaluator import Evaluator
@@ -16,6 +17,7 @@ class TeacherStudentValLoop(ValLoop):
     """Each image is loaded once and predicted by every network of the model.
 
     Metrics come prefixed by the network's name: ``student/mIoU``, ``teacher/mIoU``.
+    Label maps are written to ``output_dir/student``, ``output_dir/teacher``.
     The evaluation protocol (whole, slide, cropped; at which size) is logged.
 
     Args:
@@ -41,9 +43,19 @@ class TeacherStudentValLoop(ValLoop):
                 f'but got {self.networks}'
             )
         self.evaluators = {n: copy.deepcopy(self.evaluator) for n in self.networks}
+        if len(self.networks) > 1:
+            self._separate_files()
         # Its loader draws a seed each time: not from the generator that trains
         self.dataloader.generator = torch.Generator()
         self.protocol = describe_protocol(self.dataloader.dataset, model)
+
+    def _separate_files(self) -> None:
+        """What metrics write goes to a folder for each network."""
+        for name, evaluator in self.evaluators.items():
+            for metric in evaluator.metrics:
+                if getattr(metric, 'output_dir', None):
+                    metric.output_dir = os.path.join(metric.output_dir, name)
+                    os.makedirs(metric.output_dir, exist_ok=True)
 
     def run(self) -> dict:
         self.runner.call_hook('before_val')

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
+from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
+
+from ..label_maps import LabelMapWriter
 
 
 @METRICS.register_module()
@@ -13,10 +16,17 @@ class PerClassIoUMetric(IoUMetric):
 
     So the loggers write the curve of each class. A class that neither the truth nor
     the prediction holds has no IoU and is left out (unless ``nan_to_num`` is set).
-    Unlike :class:`IoUMetric`, an unknown setting is an error.
+    Unlike :class:`IoUMetric`, an unknown setting is an error, and the label maps in
+    ``output_dir`` keep the sub-folders of their images and have one numbering for all
+    data sets.
 
     Args:
         per_class: Whether to return the classes; False equals :class:`IoUMetric`.
+        output_dir: Folder to which predicted label maps are written.
+        numbering: Values of the label maps. ``'masks'``: those of the masks of the
+            data set or, where it has none, of the training data: with
+            ``reduce_zero_label`` class k is k + 1. ``'classes'``: class k is k.
+        keep_results: Label maps stay in any case; MMSegmentation's test tool sets it.
     """
 
     def __init__(
@@ -30,9 +40,13 @@ class PerClassIoUMetric(IoUMetric):
         output_dir: str | None = None,
         format_only: bool = False,
         prefix: str | None = None,
+        numbering: str = 'masks',
+        keep_results: bool = True,
     ) -> None:
         if isinstance(iou_metrics, str):
             iou_metrics = [iou_metrics]
+        if format_only and output_dir is None:
+            raise ValueError('format_only=True needs output_dir, but it is None')
         super().__init__(
             ignore_index=ignore_index,
             iou_metrics=list(iou_metrics),
@@ -44,10 +58,24 @@ class PerClassIoUMetric(IoUMetric):
             prefix=prefix,
         )
         self.per_class = per_class
+        self.label_maps = LabelMapWriter(numbering)
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        folder, self.output_dir = self.output_dir, None  # whose files are written here
+        try:
+            super().process(data_batch, data_samples)
+        finally:
+            self.output_dir = folder
+        for sample in data_samples if folder else ():
+            label = sample['pred_sem_seg']['data'].squeeze(0).cpu().numpy()
+            self.label_maps.write(folder, sample['img_path'], label, self.dataset_meta)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
+        if self.format_only:
+            print_log(f'label maps are in {self.output_dir}', 'current')
+            return {}
         metrics = super().compute_metrics(results)
-        if not self.per_class or self.format_only or 'mIoU' not in self.metrics:
+        if not self.per_class or 'mIoU' not in self.metrics:
             return metrics
         areas = [sum(area) for area in zip(*results, strict=True)]
         iou = self.total_area_to_metrics(*areas, ['mIoU'], self.nan_to_num)['IoU']

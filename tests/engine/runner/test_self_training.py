@@ -1,4 +1,6 @@
+import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -80,7 +82,7 @@ def test_three_folders(whole):
         'teacher',
     ]
     names = sorted(os.listdir(work_dir / 'pseudo_masks'))
-    assert names == [*(f'{i:06d}_u{i}.png' for i in range(4)), 'index.json']
+    assert names == ['index.json', *(f'u{i}.png' for i in range(4))]
 
 
 def test_masks_are_the_predictions_at_original_size(data, whole):
@@ -123,6 +125,70 @@ def test_pixels_below_the_threshold_are_ignored(data, tmp_path):
 def test_the_threshold_reaches_the_writer(data, tmp_path):
     train(self_training(data, tmp_path / 'a', threshold=1.0))
     assert all((mask == 255).all() for mask in masks(tmp_path / 'a').values())
+
+
+def test_masks_keep_the_sub_folders(data, tmp_path):
+    for folder in ('a', 'b/c'):
+        (tmp_path / 'new' / folder).mkdir(parents=True)
+        shutil.copy(data / 'val/images/v0.png', tmp_path / 'new' / folder / 'v.png')
+    cfg = self_training(data, tmp_path / 'run')
+    cfg.self_training.unlabeled.update(data_root=str(tmp_path), images='new')
+    runner = build(cfg)
+    stage = runner._runner('teacher', cfg)
+    mask_writer.write_masks(stage.model, runner._label_loader(stage), runner.index)
+    pairs = json.loads((tmp_path / 'run/pseudo_masks/index.json').read_text())
+    assert [pair['seg_map_path'] for pair in pairs] == ['a/v.png', 'b/c/v.png']
+    assert all(
+        (tmp_path / 'run/pseudo_masks' / p['seg_map_path']).exists() for p in pairs
+    )
+
+
+def test_two_images_of_one_mask_are_refused_before_training(data, seen, tmp_path):
+    for name in ('v.png', 'v.jpg'):
+        shutil.copy(data / 'val/images/v0.png', tmp_path / name)
+    cfg = self_training(data, tmp_path / 'run')
+    images = dict(type='FolderSegDataset', data_root=str(tmp_path))
+    cfg.self_training.unlabeled = dict(images, data_prefix=dict(img_path=''))
+    with pytest.raises(ValueError, match='v.png that of .*v.jpg'):
+        train(cfg)
+    assert seen[0].streams == []
+
+
+def test_reduce_zero_label_is_of_the_labels_alone(data, tmp_path, monkeypatch):
+    """A run that died between its stages goes on with masks of class numbers."""
+
+    def cfg(**settings):
+        made = self_training(data, tmp_path / 'run', **settings)
+        for part in (made.train_dataloader.labeled, made.val_dataloader):
+            part.dataset.reduce_zero_label = True
+            part.dataset.pipeline = [
+                dict(step, reduce_zero_label=True)
+                if step['type'] == 'LoadAnnotations'
+                else step
+                for step in part.dataset.pipeline
+            ]
+        return made
+
+    run = SelfTrainingRunner._runner
+
+    def stops(self, stage, cfg):
+        if stage == 'student':
+            raise Stop
+        return run(self, stage, cfg)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SelfTrainingRunner, '_runner', stops)
+        with pytest.raises(Stop):
+            train(cfg())
+    mask = np.repeat([[0], [1]] * 16, 40, axis=1).astype(np.uint8)
+    for number in range(4):
+        Image.fromarray(mask).save(tmp_path / f'run/pseudo_masks/u{number}.png')
+    runner = build(cfg(resume=True))
+    student = runner._student_cfg(runner.index)
+    sample = DATASETS.build(student.train_dataloader.pseudo.dataset)[0]['data_samples']
+    np.testing.assert_array_equal(sample.gt_sem_seg.data[0], mask)
+    runner.train()
+    assert (tmp_path / 'run/student/iter_3.pth').is_file()
 
 
 def test_confidence_of_one_channel():

@@ -76,6 +76,8 @@ def test_without_iou_and_without_evaluation_nothing_is_added(tmp_path):
     metric.process({}, data)
     assert metric.compute_metrics([]) == {}
     assert (tmp_path / 'a.png').is_file()
+    with pytest.raises(ValueError, match='format_only=True needs output_dir'):
+        PerClassIoUMetric(format_only=True)
 
 
 def test_registered_and_strict():

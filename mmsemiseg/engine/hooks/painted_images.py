@@ -1,0 +1,43 @@
+"""Painted predictions as files, named as the label maps are."""
+
+import inspect
+import os
+
+import mmcv
+from mmengine.fileio import get
+from mmengine.hooks import Hook
+from mmengine.visualization import Visualizer
+from mmseg.registry import HOOKS
+
+from ...datasets.image_names import image_names
+
+
+@HOOKS.register_module()
+class PaintedImagesHook(Hook):
+    """Write each test image with its prediction, and its mask where it has one.
+
+    The picture of ``seq/0001.jpg`` is ``folder/seq/0001.png``, with the sub-folder of
+    the image below the folder that was searched.
+
+    Args:
+        folder: Folder of the pictures.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._names: dict[str, str] = {}
+
+    def before_test(self, runner) -> None:
+        self._names = image_names(runner.test_loop.dataloader.dataset)
+
+    def after_test_iter(
+        self, runner, batch_idx: int, data_batch=None, outputs=None
+    ) -> None:
+        visualizer = Visualizer.get_current_instance()
+        # Without its decorator, which would paint the images of one process alone
+        paint = inspect.unwrap(type(visualizer).add_datasample)
+        for sample in outputs:
+            name = self._names[sample.img_path]
+            image = mmcv.imfrombytes(get(sample.img_path), channel_order='rgb')
+            target = os.path.join(self.folder, f'{name}.png')
+            paint(visualizer, name, image, data_sample=sample, out_file=target)
