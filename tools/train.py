@@ -10,6 +10,7 @@ from mmseg.registry import MODELS, RUNNERS
 
 import mmsemiseg  # noqa: F401  (registers everything)
 from mmsemiseg.utils import launch
+from mmsemiseg.utils.baseline import use_sup_only
 
 
 def parse_args():
@@ -33,6 +34,12 @@ def parse_args():
         'download',
     )
     parser.add_argument('--seed', type=int, help='seed of the run')
+    parser.add_argument(
+        '--sup-only',
+        action='store_true',
+        help='train one student by the labels of the config alone, in as many steps, '
+        'to compare; in <work folder>_sup-only',
+    )
     parser.add_argument(
         '--amp',
         action='store_true',
@@ -67,6 +74,10 @@ def build_config(args):
     if args.pretrained is not None:
         launch.existing_file(args.pretrained, '--pretrained')
     cfg = launch.load_config(args.config, args.cfg_options, args.work_dir)
+    if args.sup_only:
+        use_sup_only(cfg)
+        if args.work_dir is None:
+            cfg.work_dir += '_sup-only'
     cfg.launcher = args.launcher
     if args.load_from is not None:
         cfg.load_from = launch.existing_file(args.load_from, '--load-from')

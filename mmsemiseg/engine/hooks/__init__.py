@@ -1,3 +1,4 @@
+from .advice import AdviceHook
 from .audit import PseudoLabelAuditHook
 from .batch_norm_reestimation import BatchNormReestimationHook
 from .batch_norm_sync import BatchNormSyncHook
@@ -14,6 +15,7 @@ from .safe_checkpoint import SafeCheckpointHook
 from .step_hook import StepHook
 
 __all__ = [
+    'AdviceHook',
     'BatchNormReestimationHook',
     'BatchNormSyncHook',
     'LossMonitorHook',

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...utils.model import unwrap
 from .classes import describe_unready
+from .words import settings_to_look_at
 
 
 @HOOKS.register_module()
@@ -60,7 +61,7 @@ class LossMonitorHook(Hook):
             f'{", ".join(names)} {"was" if len(names) == 1 else "were"} exactly 0 in '
             f'the last {self.streak} iterations (now {runner.iter + 1}): {why}no '
             'unlabeled pixel teaches the student. Look at '
-            f'{describe_settings(unwrap(runner.model))}; during a warm-up this is as '
+            f'{settings_to_look_at(unwrap(runner.model))}; during a warm-up this is as '
             'it should be.'
         )
 
@@ -70,15 +71,6 @@ def _as_floats(values: list) -> list[float]:
     if values and all(isinstance(value, Tensor) for value in values):
         return torch.stack([value.detach().float() for value in values]).tolist()
     return [float(value) for value in values]
-
-
-def describe_settings(model) -> str:
-    """Name the settings that keep pixels out, with the values found on the model."""
-    names = ('threshold', 'ramp_up')
-    names += tuple(name for name in vars(model) if name.endswith('_weight'))
-    found = [f'{n}={getattr(model, n)!r}' for n in names if hasattr(model, n)]
-    named = ', '.join(found) or 'its threshold and loss weight'
-    return f'the settings of {type(model).__name__}: {named}'
 
 
 def _describe_broken(runner, broken: dict[str, float]) -> str:

@@ -9,8 +9,8 @@ from torch import Tensor
 from ...functional import PseudoLabelStats
 from ...utils.model import unwrap
 from .classes import class_names
-from .loss_monitor import describe_settings
 from .pending import pending
+from .words import settings_to_look_at
 
 
 @HOOKS.register_module()
@@ -93,6 +93,6 @@ class PseudoLabelMonitorHook(Hook):
             runner.logger.warning(
                 f'no pseudo label for class {names[k]!r} ({k}) in the last '
                 f'{int(unseen[k])} iterations; since the last report, {why}. Look at '
-                f'{describe_settings(unwrap(runner.model))}.'
+                f'{settings_to_look_at(unwrap(runner.model))}.'
             )
         self._starving = starving

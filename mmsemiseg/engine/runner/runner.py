@@ -82,11 +82,16 @@ class SemiRunner(Runner):
 
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
         defaults = dict(
+            advice=dict(type='AdviceHook'),
             batch_norm=dict(type='BatchNormSyncHook'),
             checkpoint=dict(type='SafeCheckpointHook'),
             predictions=dict(type='PredictionFilesHook'),
         )
+        own = set(defaults)
         defaults.update(default_hooks or {})
+        for name in own - {'checkpoint'}:  # which mmengine has, too
+            if defaults[name] is None:
+                del defaults[name]
         checkpoint = defaults['checkpoint']
         if isinstance(checkpoint, dict) and checkpoint.get('type') == 'CheckpointHook':
             defaults['checkpoint'] = dict(checkpoint, type='SafeCheckpointHook')

@@ -169,6 +169,17 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         """Whether a :class:`~mmsemiseg.engine.hooks.MemoryHook` must fill a bank."""
         return False
 
+    @property
+    def filters(self) -> dict:
+        """Setting -> value of what keeps unlabeled pixels from teaching, for hooks."""
+        threshold = getattr(self, 'threshold', None)
+        return {} if threshold is None else dict(threshold=threshold)
+
+    @property
+    def learns_unlabeled(self) -> bool:
+        """Whether any loss sees the unlabeled images."""
+        return True
+
     def parameters(self, recurse: bool = True):
         """The parameters that an optimizer may see: all but the teachers'."""
         frozen = self._frozen()

@@ -134,9 +134,15 @@ class CAC(SemiSegmentor):
         negatives = self.negatives(crops)
         loss12, share12 = self.consistency(first, second, *there, negatives, 0)
         loss21, share21 = self.consistency(second, first, *back, negatives, 1)
-        return dict(
-            loss_dc=self.unsup_weight * (loss12 + loss21), dc_selected=share12 + share21
-        )
+        share = share12 + share21
+        self.pending['coverage'] = share / (1 if self.contrast.direction else 2)
+        return dict(loss_dc=self.unsup_weight * (loss12 + loss21), dc_selected=share)
+
+    @property
+    def filters(self) -> dict:
+        """gamma, of the positives."""
+        gamma = self.contrast.threshold
+        return {} if gamma is None else dict(threshold=gamma)
 
     def crops(self, batch: Batch) -> Crops:
         """Forward one crop of each image: embeddings, confidences, pseudo labels."""

@@ -461,6 +461,11 @@ class CMB(SemiSegmentor):
         return torch.where(ready, weights, 1)
 
     @property
+    def learns_unlabeled(self) -> bool:
+        """Whether any loss of the unlabeled images has a weight."""
+        return any((self.pseudo_weight, self.entropy_weight, self.contrast_weight))
+
+    @property
     def has_memory(self) -> bool:
         return self.bank is not None or self.label_window is not None
 

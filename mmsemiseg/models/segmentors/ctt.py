@@ -307,6 +307,11 @@ class CTT(SemiSegmentor):
         return self.ct_weight > 0 or len(self.banks) > 0
 
     @property
+    def filters(self) -> dict:
+        """None: ``threshold`` parts the cells of the contrast, labels are all used."""
+        return {}
+
+    @property
     def reads_labels(self) -> bool:
         """Whether pseudo labels are used, or a pass for them would be in vain."""
         anchors = len(self.banks) > 0 and self.anchor_label == 'teacher'

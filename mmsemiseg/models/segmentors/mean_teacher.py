@@ -118,6 +118,13 @@ class MeanTeacher(SemiSegmentor):
         self.views = tuple(views)
         self._warned = False
 
+    @property
+    def filters(self) -> dict:
+        """Both thresholds, where they are set."""
+        names = ('threshold', 'share_threshold')
+        found = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in found.items() if value is not None}
+
     def unsupervised_loss(self, inputs: dict) -> dict:
         weak, strong = weak_and_strong(inputs['unlabeled'], self.views)
         pseudo = self.label(weak.inputs, weak.valid & strong.valid)

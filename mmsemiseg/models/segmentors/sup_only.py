@@ -37,6 +37,11 @@ class SupOnly(SemiSegmentor):
             raise ValueError(f"streams must contain 'labeled', but is {tuple(streams)}")
         self.extra_streams = tuple(name for name in streams if name != 'labeled')
 
+    @property
+    def learns_unlabeled(self) -> bool:
+        """Whether there are masks of images without labels, in self-training."""
+        return bool(self.extra_streams)
+
     def unsupervised_loss(self, inputs: dict) -> dict:
         losses = {}
         for name in self.extra_streams:

@@ -1,0 +1,140 @@
+"""What the hooks say of the unlabeled images and of the teacher, in plain words."""
+
+from typing import NamedTuple
+
+LITTLE = 0.01  # share of the unlabeled pixels that teaches next to nothing
+SLOW = 20  # a teacher that averages over more than 1/20 of the run is slow for it
+
+
+class Lag(NamedTuple):
+    """A teacher and its student at a validation, and how the teacher moves."""
+
+    names: tuple[str, str]  # of teacher and student among the networks
+    scores: tuple[float, float]  # their mIoU
+    updates: int  # of the teacher so far
+    max_iters: int
+    hook: object | None = None  # MeanTeacherHook
+    decay: float | None = None  # in force now
+    predict_with: str = ''
+
+
+def filters_of(model) -> dict:
+    """Setting -> value of what keeps unlabeled pixels from teaching."""
+    if hasattr(model, 'filters'):
+        return model.filters
+    threshold = getattr(model, 'threshold', None)
+    return {} if threshold is None else dict(threshold=threshold)
+
+
+def settings_to_look_at(model) -> str:
+    """What keeps pixels out, ramp-ups and weights, with the values on the model."""
+    names = [name for name in ('ramp_up', 'weak_ramp') if hasattr(model, name)]
+    names += [name for name in vars(model) if name.endswith('_weight')]
+    found = {**filters_of(model), **{name: getattr(model, name) for name in names}}
+    named = ', '.join(f'{name}={value!r}' for name, value in found.items())
+    kind = type(model).__name__
+    if hasattr(model, 'filters') and not model.filters:
+        named = f'{named}; no setting of it keeps single pixels out'
+    return f'the settings of {kind}: {named or "its threshold and loss weight"}'
+
+
+def low_coverage(share: float, iterations: int, model) -> str:
+    """Next to no unlabeled pixel teaches anything."""
+    filters = filters_of(model)
+    lower = ' or '.join(f'model.{name} (now {filters[name]})' for name in filters)
+    remedy = f'lower {lower} or train longer' if lower else 'train longer'
+    return (
+        f'fewer than {LITTLE:.0%} of the unlabeled pixels teach anything '
+        f'({share:.2%} in the last {iterations} iterations): {remedy}'
+    )
+
+
+def lagging(lag: Lag) -> str | None:
+    """The teacher is far behind its student; None while it has yet to catch up.
+
+    Of a run of a few iterations there is nothing to say either.
+    """
+    teacher, student = lag.scores
+    name, other = lag.names
+    behind = (
+        f'the {name} is {student - teacher:.0f} mIoU behind its student '
+        f'({teacher:.1f}, {other} {student:.1f})'
+    )
+    why = None if lag.decay is None else _why_slow(lag)
+    if lag.max_iters < 2 * SLOW or (lag.decay is not None and why is None):
+        return None
+    tested = ''
+    if lag.predict_with.startswith(('teacher', 'mean')):
+        tested = (
+            f'. Tests predict with {lag.predict_with!r} (model.predict_with): '
+            f'--predict-with {other} shows the student'
+        )
+    return behind + (f': {why}' if why else '') + tested
+
+
+def _why_slow(lag: Lag) -> str | None:
+    own, total = lag.hook.decay, lag.max_iters
+    if _window(own) * SLOW > total:
+        decay = max(0.0, 1 - float(f'{SLOW / total:.1g}'))
+        return (
+            f'decay {own:g} is slow for {total} iterations, it averages over '
+            f'{_window(own):.0f} of them. Take a MeanTeacherHook.decay of about '
+            f'{decay:g}, or train longer'
+        )
+    if _window(lag.decay) * SLOW > total:
+        return (
+            f'its decay has risen from {own:g} to {lag.decay:.4f} '
+            f'(anneal={lag.hook.anneal!r}), so that it hardly follows any more'
+        )
+    if lag.updates < 10 * _window(lag.decay):
+        return None  # it has had no time yet
+    return (
+        f'decay {own:g} does not explain it, of {total} iterations it averages over '
+        f'{_window(own):.0f}. Look at the BatchNorm statistics of the teacher '
+        '(model.teacher) and at the learning rate of the student'
+    )
+
+
+def _window(decay: float) -> float:
+    """The number of iterations that a moving average looks back."""
+    return 1 / max(1 - decay, 1e-9)
+
+
+def verdict(
+    model,
+    coverage: float | None,
+    confidence: float | None,
+    scores: dict[str, float],
+    command: str,
+) -> str:
+    """Whether the unlabeled images helped, as far as a single run can know."""
+    if not getattr(model, 'learns_unlabeled', True):
+        return (
+            'this run learned from labels alone: it is what a run with unlabeled '
+            'images has to beat' + _ended(scores)
+        )
+    return (
+        f'did the unlabeled images help? {_taught(model, coverage, confidence)}'
+        f'{_ended(scores)}. Whether that is more than the labels alone give, only a '
+        f'run of SupOnly of the same length can tell: {command}'
+    )
+
+
+def _taught(model, coverage: float | None, confidence: float | None) -> str:
+    sure = '' if confidence is None else f' (mean confidence {confidence:.2f})'
+    if coverage is None:
+        return f'How many of their pixels taught is not known of {type(model).__name__}'
+    if coverage < LITTLE:
+        filters = filters_of(model)
+        named = ', '.join(f'model.{name}={filters[name]}' for name in filters)
+        return (
+            f'Hardly: {coverage:.2%} of their pixels taught anything over the run'
+            + (f', by {named}' if named else '')
+            + sure
+        )
+    return f'{coverage:.0%} of their pixels taught over the run{sure}'
+
+
+def _ended(scores: dict[str, float]) -> str:
+    named = ', '.join(f'{name} {score:.1f}' for name, score in scores.items())
+    return f'; mIoU at the last validation: {named}' if named else ''

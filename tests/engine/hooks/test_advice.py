@@ -1,0 +1,241 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from helpers import build, student_cfg
+from mmengine.logging import MessageHub
+from mmseg.registry import HOOKS
+from tiny_run import config, mean_teacher, sup_only, train, write_data
+
+from mmsemiseg.engine.hooks import AdviceHook, MeanTeacherHook
+from mmsemiseg.engine.hooks.words import filters_of, settings_to_look_at
+from mmsemiseg.functional import PseudoLabelStats
+
+
+class Logger:
+    def __init__(self):
+        self.infos, self.warnings = [], []
+        self.info, self.warning = self.infos.append, self.warnings.append
+
+
+class Model(torch.nn.Module):
+    filters = dict(threshold=0.9)
+    predict_with = 'teacher'
+
+    def __init__(self, **settings):
+        super().__init__()
+        self.pending = {}
+        for name, value in settings.items():
+            setattr(self, name, value)
+
+
+def make(name, max_iters=200, hooks=(), advice=None, **settings):
+    """A runner and its hook, started."""
+    hook = AdviceHook(**(advice or {}))
+    runner = SimpleNamespace(
+        model=Model(**settings),
+        iter=0,
+        max_iters=max_iters,
+        logger=Logger(),
+        message_hub=MessageHub.get_instance(f'test_advice_{name}'),
+        train_loop=None,
+        hooks=[*hooks, hook],
+        cfg=SimpleNamespace(filename='configs/config.py'),
+        work_dir='work_dirs/mine',
+        timestamp='now',
+    )
+    hook.before_train(runner)
+    return runner, hook
+
+
+def iterate(runner, hook, count, kept, of=1000, confidence=0.5):
+    stats = [torch.tensor([x, 0]) for x in (of, kept)]
+    sure = torch.tensor([of * confidence, 0], dtype=torch.float64)
+    for _ in range(count):
+        runner.model.pending = dict(pseudo=PseudoLabelStats(*stats, sure))
+        hook.after_train_iter(runner, runner.iter)
+        runner.iter += 1
+
+
+def moved(steps, **settings):
+    hook = MeanTeacherHook(**settings)
+    hook.steps = steps
+    return hook
+
+
+def test_pixels_that_teach_nothing():
+    runner, hook = make('low')
+    iterate(runner, hook, 50, kept=1)
+    assert runner.logger.warnings == [
+        'fewer than 1% of the unlabeled pixels teach anything (0.10% in the last 50 '
+        'iterations): lower model.threshold (now 0.9) or train longer'
+    ]
+    iterate(runner, hook, 100, kept=1)  # said already
+    assert len(runner.logger.warnings) == 1
+    iterate(runner, hook, 50, kept=10)
+    assert len(runner.logger.warnings) == 1
+    iterate(runner, hook, 50, kept=0)  # again
+    assert len(runner.logger.warnings) == 2
+
+
+def test_the_first_eighth_of_a_run_may_teach_nothing():
+    runner, hook = make('begin', max_iters=8000)
+    iterate(runner, hook, 999, kept=0)
+    assert runner.logger.warnings == []
+    iterate(runner, hook, 1, kept=0)
+    assert 'in the last 500 iterations' in runner.logger.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ('filters', 'words'),
+    [
+        ({}, 'iterations): train longer'),
+        (
+            dict(threshold=0.9, share_threshold=0.968),
+            'lower model.threshold (now 0.9) or model.share_threshold (now 0.968) or',
+        ),
+    ],
+)
+def test_the_setting_that_is_responsible(filters, words):
+    runner, hook = make(f'filters{len(filters)}', filters=filters)
+    iterate(runner, hook, 50, kept=0)
+    assert words in runner.logger.warnings[0]
+
+
+def test_what_each_method_says_keeps_pixels_out():
+    student = student_cfg()
+
+    def filters(kind, **settings):
+        model = build(dict(type=kind, student=student, **settings))
+        assert ('threshold' in settings_to_look_at(model)) == bool(model.filters)
+        return filters_of(model)
+
+    assert filters('MeanTeacher', threshold=0.7) == dict(threshold=0.7)
+    assert filters('MeanTeacher', threshold=None) == {}
+    assert filters('MeanTeacher', threshold=None, share_threshold=0.5) == dict(
+        share_threshold=0.5
+    )
+    assert filters('FixMatch', threshold=0.95) == dict(threshold=0.95)
+    assert filters('CMB') == filters('CTT') == {}
+    assert filters('CAC', threshold=0.6) == dict(threshold=0.6)
+    assert filters('CAC', threshold=None) == {}
+    assert filters_of(SimpleNamespace(threshold=0.5)) == dict(threshold=0.5)
+
+
+def val(runner, hook, iteration, **scores):
+    runner.iter = iteration
+    hook.after_val_epoch(runner, {f'{k}/mIoU': v for k, v in scores.items()})
+
+
+def test_a_teacher_that_is_slow_for_the_run():
+    mover = moved(200, decay=0.99)
+    runner, hook = make('slow', hooks=[mover])
+    val(runner, hook, 200, student=48.2, teacher=33.7)
+    assert runner.logger.warnings == [
+        'the teacher is 14 mIoU behind its student (33.7, student 48.2): decay 0.99 is '
+        'slow for 200 iterations, it averages over 100 of them. Take a '
+        'MeanTeacherHook.decay of about 0.9, or train longer. Tests predict with '
+        "'teacher' (model.predict_with): --predict-with student shows the student"
+    ]
+    val(runner, hook, 200, student=48.2, teacher=32)  # said already
+    val(runner, hook, 200, student=48.2, teacher=44)  # not far behind
+    assert len(runner.logger.warnings) == 1
+    val(runner, hook, 200, student=48.2, teacher=30)
+    assert len(runner.logger.warnings) == 2
+
+
+@pytest.mark.parametrize(
+    ('settings', 'steps', 'total', 'words'),
+    [
+        (dict(decay=0.99), 500, 80000, None),  # it has yet to catch up
+        (dict(decay=0.99), 40000, 80000, 'decay 0.99 does not explain it'),
+        (dict(decay=0.99, anneal='cosine'), 78000, 80000, 'hardly follows any more'),
+        (dict(decay=0.999), 4000, 10000, 'MeanTeacherHook.decay of about 0.998,'),
+        (dict(decay=0.5), 3, 10, None),
+    ],
+)
+def test_advice_knows_the_decay_and_the_length(settings, steps, total, words):
+    name = f'{settings["decay"]}_{steps}'
+    runner, hook = make(name, total, hooks=[moved(steps, **settings)])
+    val(runner, hook, steps, student=50, teacher=30)
+    assert [words in text for text in runner.logger.warnings] == [True] * bool(words)
+
+
+def test_without_the_hook_only_what_is_seen():
+    runner, hook = make('none', predict_with='student')
+    val(runner, hook, 200, student0=50, teacher0=30, student1=50, teacher1=49)
+    assert runner.logger.warnings == [
+        'the teacher0 is 20 mIoU behind its student (30.0, student0 50.0)'
+    ]
+
+
+def last_line(runner, hook):
+    hook.after_run(runner)
+    return runner.logger.infos[-1]
+
+
+def test_last_line():
+    runner, hook = make('last')
+    iterate(runner, hook, 10, kept=310, confidence=0.8)
+    val(runner, hook, 10, student=48.2, teacher=48.7)
+    assert last_line(runner, hook) == (
+        'did the unlabeled images help? 31% of their pixels taught over the run (mean '
+        'confidence 0.80); mIoU at the last validation: student 48.2, teacher 48.7. '
+        'Whether that is more than the labels alone give, only a run of SupOnly of the '
+        'same length can tell: mim train mmsemiseg work_dirs/mine/config.py --sup-only'
+    )
+
+
+def test_last_line_of_images_that_taught_nothing():
+    runner, hook = make('nothing')
+    iterate(runner, hook, 10, kept=1)
+    text = last_line(runner, hook)
+    assert 'Hardly: 0.10% of their pixels taught anything over the run, by' in text
+    assert 'model.threshold=0.9' in text
+
+
+def test_last_line_of_labels_alone_and_of_methods_that_say_nothing():
+    runner, hook = make('alone', learns_unlabeled=False)
+    assert last_line(runner, hook).startswith('this run learned from labels alone')
+    runner, hook = make('silent')
+    assert 'is not known of Model' in last_line(runner, hook)
+    hook.after_run(runner)  # of a test
+    assert len(runner.logger.infos) == 1
+
+
+def test_shares_of_methods_without_pseudo_labels():
+    runner, hook = make('share')
+    for share in (0.2, 0.4):
+        runner.model.pending = dict(coverage=torch.tensor(share))
+        hook.after_train_iter(runner, runner.iter)
+    assert ' 30% of their pixels taught over the run;' in last_line(
+        runner, hook
+    ).replace('. Whether', ';')
+
+
+@pytest.mark.parametrize('settings', [dict(gap=0), dict(period=0)])
+def test_settings(settings):
+    with pytest.raises(ValueError, match=f'{next(iter(settings))} must be .*got 0'):
+        HOOKS.build(dict(type='AdviceHook', **settings))
+
+
+def test_every_run_ends_with_it_and_a_resumed_one_knows_the_whole(tmp_path):
+    data = write_data(tmp_path / 'data')
+
+    def run(folder, **settings):
+        cfg = config(data, tmp_path / folder, max_iters=4, **settings)
+        cfg.default_hooks.checkpoint.interval = 2
+        runner = train(cfg)
+        log = runner.work_dir + f'/{runner.timestamp}/{runner.timestamp}.log'
+        return open(log).read().splitlines()[-1].split(' - ')[-1].split('mim train')[0]
+
+    whole = run('run', model=None)
+    assert whole.startswith('did the unlabeled images help? 100% of their pixels')
+    assert 'mIoU at the last validation: student' in whole
+    again = dict(resume=True, load_from=str(tmp_path / 'run/iter_2.pth'))
+    assert run('run', **again) == whole
+    assert 'labels alone' in run('sup', model=sup_only())
+    cfg = config(data, tmp_path / 'off', mean_teacher(), max_iters=1)
+    cfg.custom_hooks = [dict(type='MeanTeacherHook')]
+    cfg.default_hooks.advice = None
+    assert not any(isinstance(hook, AdviceHook) for hook in train(cfg).hooks)
