@@ -167,6 +167,66 @@ def test_cells_of_cac_fit_the_crops(path):
     assert model.start_iter < cfg.train_cfg.max_iters
 
 
+def narrow(cfg):
+    """The config's student with a narrow backbone: its head is that of the config."""
+    student = cfg.model.student
+    student.backbone.update(init_cfg=None, depth=50, base_channels=4)
+    student.decode_head.update(in_channels=128)
+    if 'c1_in_channels' in student.decode_head:
+        student.decode_head.update(c1_in_channels=16)
+    return student
+
+
+@pytest.mark.parametrize(
+    'stem',
+    [
+        'cac_deeplabv3plus-r50_cityscapes-1-8',
+        'cac-paper_deeplabv3plus-r101_voc-aug-1-8',
+        'sup-only_deeplabv3plus-r50_voc-aug-1-8',
+        'cac_pspnet-r50_voc-aug-1-8',
+    ],
+)
+def test_classifier_of_cac_is_as_published(stem):
+    """Weights of Kaiming's deviation; MMSegmentation starts at 0.01."""
+    cfg = Config.fromfile(ROOT / 'cac' / f'{stem}.py')
+    init_default_scope(cfg.default_scope)
+    narrow(cfg)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    head = model.student.decode_head
+    weight = head.conv_seg.weight  # thousands of numbers
+    psp = 'pspnet' in stem
+    assert weight.shape[1] == (512 if psp else 256)
+    largest = weight.abs().max().item()
+    if psp:  # uniform: PyTorch's own start, which is Kaiming's with a = sqrt(5)
+        assert weight.std().item() == pytest.approx((3 * 512) ** -0.5, rel=0.05)
+        assert largest <= 512**-0.5
+        assert head.dropout is None
+    else:  # normal
+        deviation = (2 / 256) ** 0.5
+        assert weight.std().item() == pytest.approx(deviation, rel=0.05)
+        assert largest > 3 * deviation
+        assert head.conv_seg.bias.eq(0).all()
+        assert type(head.dropout) is torch.nn.Dropout and head.dropout.p == 0.1
+    with torch.no_grad():
+        first = head.bottleneck.conv.weight.std().item()
+    assert first > 0.01  # the others stay as they were: not of a deviation of 0.01
+
+
+def test_dropout_of_the_official_presets_of_cmb_is_of_elements():
+    """Where they have one: DeepLabV2 has none."""
+    kinds = {}
+    for path in sorted(ROOT.glob('cmb/cmb-official_*.py')):
+        head = Config.fromfile(path).model.student.decode_head
+        ratio = head.get('dropout_ratio', 0)
+        kinds[head.type, ratio, head.get('dropout_per')] = path.stem
+    assert set(kinds) == {
+        ('DeepLabV2Head', 0, None),
+        ('DeepLabV3PlusHead', 0.1, 'element'),
+    }
+
+
 METHODS = ('cac-', 'cac_', 'cmb-', 'cmb_', 'ctt-', 'ctt_', 'cps_', 'mean-teacher_')
 METHODS += ('self-training_', 'sup-only')
 METAFILES = sorted(ROOT.glob('*/metafile.yml'))

@@ -5,6 +5,7 @@ model = dict(
     data_preprocessor=dict(
         mean=[73.15835921, 82.90891754, 72.39239876], std=[255, 255, 255]
     ),
+    student=dict(decode_head=dict(dropout_per='element')),
     memory_attention=False,
     selector_input='unit_keys',
     bank_rank='lowest',

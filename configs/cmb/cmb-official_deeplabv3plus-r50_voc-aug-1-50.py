@@ -5,6 +5,7 @@ model = dict(
     data_preprocessor=dict(
         mean=[122.6789143, 116.66876762, 104.00698793], std=[255, 255, 255]
     ),
+    student=dict(decode_head=dict(dropout_per='element')),
     memory_attention=False,
     selector_input='unit_keys',
     bank_rank='lowest',

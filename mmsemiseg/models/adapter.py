@@ -101,6 +101,24 @@ class SegmentorAdapter:
                 output = cascaded(maps, output)
         return self._output(head, maps, output, calls)
 
+    @property
+    def classifies_features(self) -> bool:
+        """Whether the features are all that the logits are made of."""
+        return self.pre_cls and self.rule.classifier == 'conv_seg'
+
+    def classify(
+        self, segmentor: nn.Module, features: Tensor, dropout: bool = True
+    ) -> Tensor:
+        """Features (N, D, h, w), perhaps pooled, -> logits (N, C, h, w).
+
+        By the dropout in front of the classifier, unless that is off, and by this.
+        """
+        head = _heads(segmentor)[-1]
+        layer = _dropout(head, self.rule.classifier)
+        if dropout and layer is not None:
+            features = layer(features)
+        return head.get_submodule(self.rule.classifier)(features)
+
     def loss(
         self, segmentor: nn.Module, inputs: Tensor, data_samples: list
     ) -> tuple[dict, SegmentorOutput]:

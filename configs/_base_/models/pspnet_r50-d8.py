@@ -27,6 +27,7 @@ model = dict(
             channels=512,
             pool_scales=(1, 2, 3, 6),
             dropout_ratio=0,
+            init_cfg=None,  # the classifier as PyTorch starts it, as published
             num_classes=21,
             norm_cfg=norm_cfg,
             align_corners=True,

@@ -1,5 +1,6 @@
 from .bank_contrast_head import BankContrastHead
 from .class_attention import ClassAttention
+from .classifier_dropout import element_dropout_head, set_classifier_dropout
 from .deeplabv2_head import DeepLabV2Head
 from .deeplabv3plus_head import DeepLabV3PlusHead
 from .masked_batch_norm import MaskedBatchNorm
@@ -14,5 +15,7 @@ __all__ = [
     'MLPHead',
     'MaskedBatchNorm',
     'ProjectionHead',
+    'element_dropout_head',
+    'set_classifier_dropout',
     'unit_length',
 ]

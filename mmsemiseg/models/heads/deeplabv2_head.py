@@ -7,6 +7,8 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from .classifier_dropout import set_classifier_dropout
+
 
 class DilatedSum(BaseModule):
     """Sum of 3x3 convolutions with a dilation each: (N, D, h, w) -> (N, C, h, w)."""
@@ -43,7 +45,9 @@ class DeepLabV2Head(BaseDecodeHead):
         num_used: How many of the branches there are, the first ones; None: all. 2 is
             the head that published semi-supervised codes have in common: it leaves its
             loop over the branches after the second.
-        dropout_ratio: In front of the branches.
+        dropout_ratio: Probability of the dropout in front of the branches.
+        dropout_per: Whether it drops whole channels of an image, ``'channel'``, or
+            single elements, ``'element'``.
         base: All other settings are those of ``BaseDecodeHead``.
     """
 
@@ -53,6 +57,7 @@ class DeepLabV2Head(BaseDecodeHead):
         dilations: Sequence[int] = (6, 12, 18, 24),
         num_used: int | None = None,
         dropout_ratio: float = 0.0,
+        dropout_per: str = 'channel',
         **base,
     ) -> None:
         if 'channels' in base:
@@ -61,6 +66,7 @@ class DeepLabV2Head(BaseDecodeHead):
                 f'is in front of the classifier, but got {base["channels"]}'
             )
         super().__init__(in_channels, 1, dropout_ratio=dropout_ratio, **base)
+        set_classifier_dropout(self, dropout_per)
         if self.input_transform == 'multiple_select':
             raise ValueError('input_transform must be None or resize_concat')
         if not dilations or min(dilations) < 1:

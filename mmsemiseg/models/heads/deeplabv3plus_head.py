@@ -7,6 +7,8 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from .classifier_dropout import set_classifier_dropout
+
 
 @MODELS.register_module()
 class DeepLabV3PlusHead(ASPPHead):
@@ -23,6 +25,9 @@ class DeepLabV3PlusHead(ASPPHead):
         c1_channels: What its 1x1 convolution makes of them.
         aspp_dropout: Probability after the ASPP, in [0, 1).
         fuse_dropout: Probability between the two 3x3 convolutions, in [0, 1).
+        dropout_per: Whether the dropout in front of the classifier drops whole channels
+            of an image, ``'channel'``, or single elements, ``'element'``, as the
+            published codes do; its probability is ``dropout_ratio``.
         base: All other settings are those of ``ASPPHead``.
     """
 
@@ -32,9 +37,11 @@ class DeepLabV3PlusHead(ASPPHead):
         c1_channels: int = 48,
         aspp_dropout: float = 0.5,
         fuse_dropout: float = 0.5,
+        dropout_per: str = 'channel',
         **base,
     ) -> None:
         super().__init__(**base)
+        set_classifier_dropout(self, dropout_per)
         for name, value in (
             ('aspp_dropout', aspp_dropout),
             ('fuse_dropout', fuse_dropout),

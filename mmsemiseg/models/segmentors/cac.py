@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...functional import masked_mean, pseudo_label
 from ...utils.settings import check_choices, check_integers, check_numbers
-from ..adapter import resize_logits
+from ..adapter import SegmentorOutput, resize_logits
 from ..data_preprocessor import Batch
 from ..heads import ProjectionHead, unit_length
 from ..losses import DirectionalContrastLoss
@@ -55,7 +55,8 @@ class CAC(SemiSegmentor):
 
     Args:
         feature: Where the features are taken, see :class:`SegmentorAdapter`.
-        pool: Size of an average pooling of features and logits.
+        pool: Size of an average pooling of the features, which are then projected and
+            classified.
         projector: False compares the features themselves.
         proj_channels: D of the embeddings.
         proj_hidden: Width of the projector's hidden layer; None: that of the features.
@@ -152,10 +153,8 @@ class CAC(SemiSegmentor):
         size = tuple(features.shape[2:])
         embedding = (self.projector or unit_length)(features)
         with torch.no_grad():
-            # To pool the logits of a linear classifier is to classify pooled features
-            logits = resize_logits(output.logits.float(), output.features.shape[2:])
             valid = whole_cells(batch.valid, size)
-            pseudo = pseudo_label(self._pooled(logits), valid)
+            pseudo = pseudo_label(self._cell_logits(output, features), valid)
         return Crops(
             embedding.flatten(2).transpose(1, 2),
             pseudo.confidence.flatten(1),
@@ -163,6 +162,16 @@ class CAC(SemiSegmentor):
             valid.flatten(1),
             size,
         )
+
+    def _cell_logits(self, output: SegmentorOutput, features: Tensor) -> Tensor:
+        """Of the pooled features, which have a dropout of their own.
+
+        Where the classifier reads others, its logits are pooled.
+        """
+        if self.pool > 1 and self.adapter.classifies_features:
+            return self.adapter.classify(self.student, features, self.pseudo_dropout)
+        logits = resize_logits(output.logits.float(), output.features.shape[2:])
+        return self._pooled(logits)
 
     def _pooled(self, maps: Tensor) -> Tensor:
         if any(side % self.pool for side in maps.shape[2:]):

@@ -37,7 +37,8 @@ class CACWeak(CAC):
         weak_weight: lambda_w.
         weak_ramp: ``dict(kind='exp'|'linear'|'cosine'|'step', length=iterations)``;
             None: the full weight at once.
-        weak_dropout: Ratio of C_w's dropout; None: that of the student's head.
+        weak_dropout: Ratio of C_w's dropout; None: that of the student's head. It drops
+            channels or elements as the head does.
         cac: The other settings are those of :class:`CAC`.
     """
 
@@ -55,11 +56,14 @@ class CACWeak(CAC):
         super().__init__(student, **cac)
         feature = cac.get('feature', 'pre_cls')
         self.adapter = _KeepingAdapter(self.student, feature)
+        head = self._main_head()
         if weak_dropout is None:
-            weak_dropout = getattr(self._main_head(), 'dropout_ratio', 0)
+            weak_dropout = getattr(head, 'dropout_ratio', 0)
+        elements = isinstance(getattr(head, 'dropout', None), nn.Dropout)
+        dropout = nn.Dropout if elements else nn.Dropout2d
         dim = self.adapter.feature_channels(self.student)
         self.weak_classifier = Sequential(
-            nn.Dropout2d(weak_dropout),
+            dropout(weak_dropout),
             nn.Conv2d(dim, self.num_classes, 1),
             init_cfg=dict(type='Normal', layer='Conv2d', std=0.01),
         )

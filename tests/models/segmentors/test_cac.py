@@ -343,6 +343,32 @@ def test_pooled_logits_are_those_of_pooled_features():
     assert_close(found.confidence, logits.softmax(1).amax(1).flatten(1))
 
 
+@pytest.mark.parametrize('per', ['channel', 'element'])
+def test_pseudo_labels_of_pooled_features_have_a_dropout_of_their_own(per):
+    """As published: pooled, then dropped, then classified."""
+    head = dict(dropout_ratio=0.5)
+    if per == 'element':
+        head.update(type='ElementDropoutHead', head='FCNHead')
+    model = make(student_at_8(decode_head=head), pool=2)
+    seen, dropout = [], model.student.decode_head.dropout
+    dropout.register_forward_hook(lambda module, args, out: seen.append((args[0], out)))
+    view = random_pair(5, cell=16)[0]
+    found = model.crops(view)
+    (before, _), (pooled, dropped) = seen
+    assert_close(pooled, torch.nn.functional.avg_pool2d(before, 2))
+    logits = model.student.decode_head.conv_seg(dropped)
+    confidence, label = logits.softmax(1).flatten(2).max(1)
+    assert torch.equal(found.confidence, confidence)
+    assert torch.equal(found.label, label)
+    there = pooled.ne(0)
+    lost = (there & dropped.eq(0)).sum((2, 3)) / there.sum((2, 3)).clamp(min=1)
+    assert lost.max() > 0  # share of each channel
+    assert lost.remainder(1).eq(0).all() == (per == 'channel')
+    model.pool, seen[:] = 1, []
+    model.crops(view)
+    assert len(seen) == 1  # that of the pass itself
+
+
 # Negatives and their memory
 
 

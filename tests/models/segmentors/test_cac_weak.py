@@ -221,6 +221,12 @@ def test_dropout_is_that_of_the_head(head, setting, ratio):
     assert dropout is not model.student.decode_head.dropout
 
 
+def test_dropout_is_of_elements_where_that_of_the_head_is():
+    model = make(dict(type='ElementDropoutHead', head='FCNHead', dropout_ratio=0.3))
+    dropout = model.weak_classifier[0]
+    assert type(dropout) is torch.nn.Dropout and dropout.p == 0.3
+
+
 def test_first_weights_are_small():
     cfg = dict(type='CACWeak', student=student_at_8())
     conv = build(cfg).weak_classifier[1]

@@ -1,0 +1,50 @@
+"""Dropout in front of the classifier of a decode head: of channels or of elements."""
+
+from mmseg.registry import MODELS
+from torch import nn
+
+from ...utils.settings import check_choices
+
+DROPOUT_PER = ('channel', 'element')
+
+
+def set_classifier_dropout(head: nn.Module, per: str) -> None:
+    """Choose what ``head.dropout`` drops, with the probability that it has.
+
+    A head of MMSegmentation drops whole channels of an image (``nn.Dropout2d``), so all
+    pixels lose the same features. Element by element (``nn.Dropout``) each pixel loses
+    others, and the noise averages out over neighbours and over the image: it
+    regularises less. A single pixel sees the same noise either way.
+
+    Args:
+        head: A decode head; where its ``dropout_ratio`` is 0 nothing is dropped.
+        per: ``'channel'``, which changes nothing, or ``'element'``.
+    """
+    check_choices(dropout_per=(per, DROPOUT_PER))
+    if per == 'channel':
+        return
+    if not (hasattr(head, 'conv_seg') and hasattr(head, 'dropout')):
+        raise ValueError(
+            f'{type(head).__name__} has no dropout in front of a classifier conv_seg '
+            "that could be of elements: leave the head's own type (K-Net has such a "
+            'classifier in its kernel_generate_head)'
+        )
+    if head.dropout is not None:
+        head.dropout = nn.Dropout(head.dropout.p)
+
+
+@MODELS.register_module(name='ElementDropoutHead')
+def element_dropout_head(head: str, **settings) -> nn.Module:
+    """Any head of MMSegmentation, its dropout in front of the classifier of elements.
+
+    In a config ``type='PSPHead'`` becomes ``type='ElementDropoutHead',
+    head='PSPHead'``; all else stays. What is built is the head itself. The heads of
+    this package have a setting ``dropout_per`` for it.
+
+    Args:
+        head: The type of the head.
+        settings: Those of the head.
+    """
+    built = MODELS.build(dict(settings, type=head))
+    set_classifier_dropout(built, 'element')
+    return built
