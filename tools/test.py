@@ -11,6 +11,7 @@ from mmseg.registry import METRICS, RUNNERS
 
 import mmsemiseg  # noqa: F401  (registers everything)
 from mmsemiseg.utils import launch
+from mmsemiseg.utils.tool_settings import use_tta
 
 
 def parse_args():
@@ -36,6 +37,12 @@ def parse_args():
         metavar='NETWORK',
         help='student, teacher or mean; with several pairs student0, teacher1, '
         "mean_students, ... [the config's]",
+    )
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help='test-time augmentation: average over several scales and flips, those of '
+        "the config's tta_pipeline or six scales, each flipped as well",
     )
     parser.add_argument(
         '--cfg-options',
@@ -98,6 +105,8 @@ def main(args):
     cfg.default_hooks.predictions = dict(type='PredictionFilesHook')
     if args.predict_with is not None:
         cfg.model.predict_with = args.predict_with
+    if args.tta:
+        use_tta(cfg)
     if args.out is not None:
         save_predictions(cfg, args.out)
     if args.show_dir is not None:

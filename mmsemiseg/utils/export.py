@@ -11,6 +11,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from .pretrained import without_pretrained
+from .tool_settings import find_pipeline
 
 PACKAGE = __name__.partition('.')[0]
 KEPT = (
@@ -70,7 +71,7 @@ def export_network(
     plain = dict(
         {key: cfg[key] for key in KEPT if key in cfg},
         model=_segmentor(cfg.model),
-        **_test_settings(cfg, inference_only),
+        **_tool_settings(cfg, inference_only),
         default_hooks=dict(visualization=dict(type='SegVisualizationHook')),
         visualizer=dict(
             type='SegLocalVisualizer',
@@ -201,12 +202,12 @@ def _segmentor(model: Mapping) -> dict:
     return dict(student, data_preprocessor=preprocessor)
 
 
-def _test_settings(cfg: Config, inference_only: bool) -> dict:
+def _tool_settings(cfg: Config, inference_only: bool) -> dict:
     """``test_*`` of a config; where it tests nothing, of its validation data."""
     part = 'test' if cfg.get('test_dataloader') is not None else 'val'
     loader = cfg.get(f'{part}_dataloader') or {}
     evaluator = cfg.get(f'{part}_evaluator')
-    pipeline = _pipeline(loader.get('dataset')) or cfg.get('test_pipeline')
+    pipeline = find_pipeline(loader.get('dataset')) or cfg.get('test_pipeline')
     settings = dict(test_pipeline=pipeline) if pipeline else {}
     if inference_only and pipeline:
         settings['test_dataloader'] = dict(dataset=dict(pipeline=pipeline))
@@ -216,13 +217,6 @@ def _test_settings(cfg: Config, inference_only: bool) -> dict:
             loop = dict(type='TestLoop')
         settings.update(test_dataloader=loader, test_evaluator=evaluator, test_cfg=loop)
     return settings
-
-
-def _pipeline(dataset: Mapping | None) -> list | None:
-    """That of a data set, also of the first one in wrappers."""
-    if not dataset or 'pipeline' in dataset:
-        return dataset and dataset['pipeline']
-    return _pipeline(dataset.get('dataset') or (dataset.get('datasets') or [None])[0])
 
 
 def _types(cfg: Any, place: str = '') -> Iterator[tuple[str, str]]:

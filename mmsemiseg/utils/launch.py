@@ -7,6 +7,8 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
+from .tool_settings import complete_config
+
 PACKAGE = Path(__file__).resolve().parents[1]
 
 # Errors that a setting, a path or a missing package causes: the message is enough.
@@ -58,7 +60,8 @@ def load_config(path, cfg_options=None, work_dir=None, dump_as='config.py'):
     the name is the config's `experiment_name`, else its file's. The runner writes the
     config there as `dump_as` and not under its own name: `mim` takes a bare config name
     only where a single file of that name lies below the package's root, and for an
-    editable installation that root includes `work_dirs/`.
+    editable installation that root includes `work_dirs/`. It gets what the tools
+    of MMSegmentation look for in a config.
     """
     cfg = Config.fromfile(existing_file(path, 'config'))
     if cfg_options:
@@ -72,6 +75,7 @@ def load_config(path, cfg_options=None, work_dir=None, dump_as='config.py'):
     cfg.experiment_name = name
     if cfg.get('default_scope') is None:
         cfg.default_scope = 'mmseg'
+    complete_config(cfg)
     object.__setattr__(cfg, '_filename', dump_as)
     return cfg
 

@@ -16,6 +16,7 @@ from torch import nn
 from ...utils.memory import keep_freed_memory
 from ...utils.model import unwrap
 from ...utils.random_state import seed_generators
+from ...utils.tool_settings import complete_config
 from .checkpoint import (
     CheckpointError,
     check_resumable,
@@ -103,6 +104,11 @@ class SemiRunner(Runner):
                 'and memory banks too: remove it, SemiRunner averages the statistics '
                 'of BatchNorm'
             )
+
+    def dump_config(self) -> None:
+        """As mmengine's, with what ``inference_model`` and ``--tta`` look for."""
+        complete_config(self.cfg)
+        super().dump_config()
 
     def scale_lr(self, optim_wrapper, auto_scale_lr: dict | None = None) -> None:
         loop = self.train_loop

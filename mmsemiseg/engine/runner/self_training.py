@@ -181,10 +181,11 @@ def _check_settings(cfg: Config, settings: dict) -> None:
             'a SelfTrainingRunner goes on from the newest checkpoint of its stage, not '
             f"from {cfg.load_from!r}: set resume='auto'"
         )
-    if 'streams' not in signature(MODELS.get(cfg.model.type).__init__).parameters:
+    model = cfg.model.get('module') or cfg.model  # of test-time augmentation
+    if 'streams' not in signature(MODELS.get(model.type).__init__).parameters:
         raise ValueError(
             'self-training needs a model with the setting `streams`, as SupOnly has, '
-            f'but model.type is {cfg.model.type!r}'
+            f'but model.type is {model.type!r}'
         )
     for loader in ('train_dataloader.labeled', 'val_dataloader'):
         dataset = _get(cfg, f'{loader}.dataset')

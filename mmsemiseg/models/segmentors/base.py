@@ -153,6 +153,11 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         return self._main_head().num_classes
 
     @property
+    def out_channels(self) -> int:
+        """Channels of the logits, which MMSegmentation's ``SegTTAModel`` asks for."""
+        return self._main_head().out_channels
+
+    @property
     def ignore_index(self) -> int:
         return self._main_head().ignore_index
 
