@@ -15,6 +15,7 @@ from tiny_run import build, config, differing, sup_only, write_data
 
 from mmsemiseg.engine.runner import SelfTrainingRunner, mask_writer
 from mmsemiseg.engine.runner.runner import SemiRunner
+from mmsemiseg.utils.tool_settings import use_tta
 
 
 @pytest.fixture(scope='module')
@@ -359,6 +360,8 @@ def test_without_resume_it_starts_over(data, tmp_path, monkeypatch):
 def test_a_checkpoint_is_tested(data, whole):
     cfg = self_training(data, whole[0])
     cfg.load_from = str(whole[0] / 'student/iter_3.pth')
+    assert set(build(cfg).test()) == {'aAcc', 'mIoU', 'mAcc'}
+    use_tta(cfg)
     assert set(build(cfg).test()) == {'aAcc', 'mIoU', 'mAcc'}
 
 
