@@ -40,6 +40,7 @@ MIM_OPTIONS = ('--gpus', '--gpus-per-node', '--partition')  # no tool sees them
 VARIABLES = 'PYTHONPATH=.|MMCV_WITH_OPS=[01]|OMP_NUM_THREADS=4'
 SEGFORMER = """
 default_scope = 'mmseg'
+crop_size = (64, 64)
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
     type='EncoderDecoder',

@@ -6,6 +6,7 @@ from .heads import DeepLabV2Head, DeepLabV3PlusHead
 from .losses import (
     BalancedCrossEntropy,
     DirectionalContrastLoss,
+    MaskedLovaszLoss,
     OHEMLoss,
     PeerContrastLoss,
 )
@@ -41,6 +42,7 @@ __all__ = [
     'FrequencyWindow',
     'HeadRule',
     'MeanTeacher',
+    'MaskedLovaszLoss',
     'OHEMLoss',
     'Pair',
     'PeerContrastLoss',

@@ -6,13 +6,13 @@ call only, so that nothing stays on the segmentor and a deep copy works as well.
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from mmseg.models.losses import CrossEntropyLoss
 from mmseg.models.utils import resize
 from torch import Tensor, nn
+
+from .head_rules import HEAD_RULES, HeadRule, check_channels, rule_of  # noqa: F401
 
 
 class SegmentorOutput(NamedTuple):
@@ -20,35 +20,6 @@ class SegmentorOutput(NamedTuple):
 
     logits: Tensor
     features: Tensor | None
-
-
-@dataclass(frozen=True)
-class HeadRule:
-    """Where a kind of decode head keeps its main logits and its features.
-
-    Args:
-        main: Index of the main logits where ``forward`` returns a list or tuple.
-        classifier: Path, inside the head, of the layer whose input is the feature. A
-            module ``dropout`` beside it that feeds it is looked through.
-    """
-
-    main: int = 0
-    classifier: str = 'conv_seg'
-
-
-_USUAL = (
-    'ANNHead APCHead ASPPHead DAHead DDRHead DMHead DPTHead DeepLabV2Head EMAHead '
-    'EncHead FCNHead FPNHead ISAHead LRASPPHead LightHamHead OCRHead PSAHead PSPHead '
-    'SETRMLAHead SETRUPHead SegformerHead UPerHead'
-)
-
-# Class name -> rule; a subclass takes the rule of its nearest listed base.
-HEAD_RULES: dict[str, HeadRule] = {
-    **dict.fromkeys(_USUAL.split(), HeadRule()),
-    'IterativeDecodeHead': HeadRule(-1, 'kernel_generate_head.conv_seg'),
-    'PIDHead': HeadRule(1),
-    'SegmenterMaskTransformerHead': HeadRule(classifier='patch_proj'),
-}
 
 
 class SegmentorAdapter:
@@ -72,12 +43,8 @@ class SegmentorAdapter:
         self.stage = _stage_index(feature)
         self.pre_cls = feature == 'pre_cls'
         head = _heads(segmentor)[-1]
-        self.rule = _rule_of(head)
-        if getattr(head, 'out_channels', None) == 1:
-            raise ValueError(
-                f'{type(head).__name__} has out_channels=1, but pseudo labels need one '
-                f'channel for each class: set out_channels={head.num_classes}'
-            )
+        self.rule = rule_of(head)
+        check_channels(head)
 
     def __call__(
         self, segmentor: nn.Module, inputs: Tensor, dropout: bool = True
@@ -179,26 +146,6 @@ def resize_logits(logits: Tensor, size, align_corners: bool = False) -> Tensor:
     return resize(logits, tuple(size), None, 'bilinear', align_corners, warning=False)
 
 
-def check_losses(segmentor: nn.Module) -> None:
-    """Refuse cross entropies that raise an IndexError deep in the first iteration.
-
-    Raises:
-        ValueError: A loss has ``class_weight`` together with ``avg_non_ignore=True``.
-    """
-    for path, loss in segmentor.named_modules():
-        if not isinstance(loss, CrossEntropyLoss) or loss.use_sigmoid or loss.use_mask:
-            continue
-        if loss.class_weight is not None and loss.avg_non_ignore:
-            head = path.partition('.loss_decode')[0]
-            name = type(segmentor.get_submodule(head)).__name__
-            raise ValueError(
-                f'{path} of {name}: CrossEntropyLoss with class_weight and '
-                'avg_non_ignore=True raises an IndexError in MMSegmentation. Set '
-                'avg_non_ignore=False: with class_weight that already is the weighted '
-                'mean over the valid pixels'
-            )
-
-
 def _heads(segmentor: nn.Module) -> list[nn.Module]:
     head = getattr(segmentor, 'decode_head', None)
     if head is None or not hasattr(segmentor, 'extract_feat'):
@@ -207,30 +154,6 @@ def _heads(segmentor: nn.Module) -> list[nn.Module]:
             f'MMSegmentation, but got {type(segmentor).__name__}'
         )
     return list(head) if isinstance(head, nn.ModuleList) else [head]
-
-
-def _rule_of(head: nn.Module) -> HeadRule:
-    for base in type(head).__mro__:
-        rule = HEAD_RULES.get(base.__name__)
-        if rule is not None:
-            break
-    else:
-        raise ValueError(
-            f'decode_head {type(head).__name__} is not supported: it is not known '
-            'where its logits and features are. Supported, with their subclasses: '
-            f'{", ".join(sorted(HEAD_RULES))}. For a head of your own that classifies '
-            'pixels: `from mmsemiseg.models.adapter import HEAD_RULES, HeadRule; '
-            f"HEAD_RULES['{type(head).__name__}'] = HeadRule(main=0, "
-            "classifier='conv_seg')`, see docs/features.md"
-        )
-    try:
-        head.get_submodule(rule.classifier)
-    except AttributeError:
-        raise ValueError(
-            f'decode_head {type(head).__name__} has no layer {rule.classifier!r}, '
-            'which its rule in HEAD_RULES names as its classifier'
-        ) from None
-    return rule
 
 
 def _stage_index(feature: str | int | None) -> int | None:

@@ -1,13 +1,17 @@
 """The same nesting as the loop's batch, normalised, padded and on the device."""
 
+import logging
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from mmengine.structures import PixelData
 from mmseg.models import SegDataPreProcessor
 from mmseg.registry import MODELS
 from torch import Tensor
+
+ENOUGH = 8  # images of one shape that show the crop of a stream
 
 
 class Batch(NamedTuple):
@@ -35,6 +39,8 @@ class SemiDataPreProcessor(SegDataPreProcessor):
     ``{'labeled': {inputs, data_samples}, 'unlabeled': {'weak': {...}, ...}}`` becomes
     the same nesting with a :class:`Batch` at each leaf. Every leaf is padded to a size
     of its own: its largest image, at least ``size``, rounded up to ``size_divisor``.
+    A stream whose images all have one shape below ``size`` is warned of once: its crop
+    is smaller than ``size``.
     Padding is 255 in labels, -1 in ``coords`` and False in ``valid_map``. A plain
     ``{inputs, data_samples}`` (validation, prediction) is handled as mmseg does.
     """
@@ -64,22 +70,24 @@ class SemiDataPreProcessor(SegDataPreProcessor):
         )
         # The base keeps it too, under a name that its releases do not agree on
         self.swaps_channels = bool(bgr_to_rgb or rgb_to_bgr)
+        self._shapes: dict[str, list] = {}  # stream -> shapes of its images until told
 
     def forward(self, data: dict, training: bool = False) -> dict:
         if not training:
             return super().forward(data, training)
         if 'inputs' in data:
-            return self._batch(data)._asdict()
-        return dict(inputs={name: self._nested(part) for name, part in data.items()})
+            return self._batch(data, 'labeled')._asdict()
+        return dict(inputs={n: self._nested(part, n) for n, part in data.items()})
 
-    def _nested(self, data: dict) -> 'Batch | dict[str, Batch]':
+    def _nested(self, data: dict, stream: str) -> 'Batch | dict[str, Batch]':
         if 'inputs' in data:
-            return self._batch(data)
-        return {name: self._nested(part) for name, part in data.items()}
+            return self._batch(data, stream)
+        return {name: self._nested(part, stream) for name, part in data.items()}
 
-    def _batch(self, data: dict) -> Batch:
+    def _batch(self, data: dict, stream: str) -> Batch:
         data = self.cast_data(data)
         images = [self._normalise(image) for image in data['inputs']]
+        self._tell_padding(images, stream)
         height, width = self._padded_size(images)
         for image, sample in zip(images, data['data_samples'], strict=True):
             self._pad_sample(sample, image.shape[-2:], (height, width))
@@ -97,6 +105,23 @@ class SemiDataPreProcessor(SegDataPreProcessor):
         sizes = [max(least[i], *(im.shape[1 + i] for im in images)) for i in (0, 1)]
         divisor = self.size_divisor or 1
         return tuple(-(-size // divisor) * divisor for size in sizes)
+
+    def _tell_padding(self, images: list[Tensor], stream: str) -> None:
+        """Warn once of a stream whose images are cropped to less than ``size``."""
+        shapes = self._shapes.setdefault(stream, [])
+        if self.size is None or len(shapes) >= ENOUGH:
+            return
+        shapes.extend(tuple(image.shape[-2:]) for image in images)
+        height, width = shapes[0]
+        smaller = height < self.size[0] or width < self.size[1]
+        if len(shapes) >= ENOUGH and smaller and len(set(shapes)) == 1:
+            print_log(
+                f"stream '{stream}': its images of {height} x {width} are padded to "
+                f'data_preprocessor.size, {self.size[0]} x {self.size[1]}. Crop them '
+                'to that size, or set data_preprocessor.size=None',
+                'current',
+                logging.WARNING,
+            )
 
     def _pad_sample(self, sample, shape: tuple, padded: tuple) -> None:
         if 'valid_map' not in sample:

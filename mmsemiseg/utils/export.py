@@ -10,6 +10,7 @@ from mmseg import registry
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from .preprocessor import choose_preprocessor
 from .pretrained import without_pretrained
 from .tool_settings import find_pipeline
 
@@ -193,7 +194,7 @@ def _segmentor(model: Mapping) -> dict:
     """The config of each network of a method."""
     student = dict(model['student'])
     own = student.pop('data_preprocessor', None)
-    preprocessor = model.get('data_preprocessor') or own
+    preprocessor = choose_preprocessor(model.get('data_preprocessor'), own)
     if preprocessor is None:
         return student
     preprocessor = dict(preprocessor)

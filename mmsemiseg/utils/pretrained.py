@@ -14,6 +14,9 @@ WAYS_OUT = (
     '`pretrained=None`) to train from scratch'
 )
 
+# Types of an init_cfg that loads a file
+PRETRAINED = ('Pretrained', 'Pretrained_Part', PretrainedInit)
+
 # What PyTorch says in a RuntimeError about a half or altered file
 DAMAGED = ('invalid hash value', 'PytorchStreamReader')
 
@@ -72,8 +75,7 @@ def without_pretrained(cfg: Any) -> Any:
 
 
 def _is_pretrained(cfg: Any) -> bool:
-    kinds = ('Pretrained', 'Pretrained_Part', PretrainedInit)
-    return isinstance(cfg, Mapping) and cfg.get('type') in kinds
+    return isinstance(cfg, Mapping) and cfg.get('type') in PRETRAINED
 
 
 def is_remote(checkpoint: str) -> bool:

@@ -20,9 +20,9 @@ from mmsemiseg.models.adapter import (
     HEAD_RULES,
     HeadRule,
     SegmentorAdapter,
-    check_losses,
     resize_logits,
 )
+from mmsemiseg.models.student import check_losses
 
 # The layer that turns features into the main logits bit for bit.
 LINEAR = [name for name in ZOO if name not in ('knet', 'segmenter')]

@@ -190,3 +190,38 @@ def test_it_is_registered():
 def test_a_misspelt_setting_is_an_error():
     with pytest.raises(TypeError, match='size_divider'):
         SemiDataPreProcessor(size_divider=8)
+
+
+@pytest.fixture
+def told(monkeypatch):
+    messages = []
+    monkeypatch.setattr(
+        'mmsemiseg.models.data_preprocessor.print_log',
+        lambda message, *_: messages.append(message),
+    )
+    return messages
+
+
+def test_a_stream_with_crops_below_size_is_warned_of_once(told):
+    preprocessor = SemiDataPreProcessor(size=(16, 32))
+    for _ in range(9):
+        preprocessor(
+            dict(
+                labeled=data((16, 32)),
+                unlabeled=dict(weak=data((16, 16)), strong=data((16, 16))),
+            ),
+            True,
+        )
+    (message,) = told
+    assert message.startswith(
+        "stream 'unlabeled': its images of 16 x 16 are padded to "
+        'data_preprocessor.size, 16 x 32.'
+    )
+
+
+def test_small_images_of_many_sizes_are_padded_in_silence(told):
+    preprocessor = SemiDataPreProcessor(size=(16, 32))
+    for width in range(12, 30):
+        batch = preprocessor(dict(labeled=data((16, width))), True)['inputs']
+        assert batch['labeled'].inputs.shape[2:] == (16, 32)
+    assert told == []

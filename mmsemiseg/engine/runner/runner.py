@@ -17,6 +17,7 @@ from ...utils.memory import keep_freed_memory
 from ...utils.model import unwrap
 from ...utils.random_state import seed_generators
 from ...utils.tool_settings import complete_config
+from ..student_constructor import by_student
 from .checkpoint import (
     CheckpointError,
     check_resumable,
@@ -49,6 +50,7 @@ class SemiRunner(Runner):
     - Processes of a launcher on machines without a GPU talk through gloo.
     - ``sync_bn='torch'`` makes BatchNorm synchronous on GPUs; on CPUs, where PyTorch
       has none, running statistics are averaged, as they are without it.
+    - MMSegmentation's layer-wise decay of the learning rate acts on each student.
     - ``auto_scale_lr`` scales by the images of one optimizer step: all streams,
       processes and batches of an accumulation together.
     """
@@ -109,6 +111,18 @@ class SemiRunner(Runner):
         """As mmengine's, with what ``inference_model`` and ``--tta`` look for."""
         complete_config(self.cfg)
         super().dump_config()
+
+    def build_optim_wrapper(self, optim_wrapper):
+        return super().build_optim_wrapper(
+            by_student(optim_wrapper, unwrap(self.model))
+        )
+
+    def build_train_loop(self, loop):
+        loop = super().build_train_loop(loop)
+        check = getattr(unwrap(self.model), 'check_batch_sizes', None)
+        if check is not None and hasattr(loop, 'streams'):
+            check({name: part.batch_size for name, part in loop.streams.items()})
+        return loop
 
     def scale_lr(self, optim_wrapper, auto_scale_lr: dict | None = None) -> None:
         loop = self.train_loop

@@ -1,5 +1,6 @@
 from .balanced_cross_entropy import BalancedCrossEntropy, balanced
 from .directional_contrast_loss import DirectionalContrastLoss
+from .masked_lovasz_loss import MaskedLovaszLoss
 from .ohem_loss import OHEMLoss
 from .peer_contrast_loss import Anchors, Keys, PeerContrastLoss, ready_together
 
@@ -8,6 +9,7 @@ __all__ = [
     'BalancedCrossEntropy',
     'DirectionalContrastLoss',
     'Keys',
+    'MaskedLovaszLoss',
     'OHEMLoss',
     'PeerContrastLoss',
     'balanced',

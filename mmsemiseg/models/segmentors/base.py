@@ -1,19 +1,23 @@
 """What every semi-supervised method shares."""
 
-import copy
 from abc import ABCMeta, abstractmethod
+from contextlib import ExitStack
 
 import torch
 from mmengine.logging import MessageHub
 from mmengine.model import ModuleList
 from mmseg.models import BaseSegmentor
-from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...functional import ramp_up
+from ...utils.preprocessor import semi_preprocessor
 from ...utils.pretrained import check_pretrained, explain_failed_download
-from ..adapter import SegmentorAdapter, check_losses
+from ...utils.pretrained_fit import fitting_pretrained
+from ..adapter import SegmentorAdapter
+from ..batch_sizes import check_batch_sizes
 from ..data_preprocessor import Batch
+from ..head_rules import check_head_config
+from ..student import build_student
 from .pair import Pair
 
 
@@ -47,7 +51,8 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
             differently where they are not pretrained.
         load_heads: Whether a checkpoint of a plain segmentor fills the heads too, of
             several pairs those of the first one; backbones and necks it always fills.
-        data_preprocessor: Config of a :class:`SemiDataPreProcessor`.
+        data_preprocessor: Config of a :class:`SemiDataPreProcessor`; by default, and
+            in place of a plain ``SegDataPreProcessor``, the settings of the student's.
 
     Attributes:
         pairs: The :class:`Pair` s.
@@ -75,14 +80,13 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
             raise ValueError(f'num_pairs must be an integer >= 1, but got {num_pairs}')
         student = dict(student)
         own_preprocessor = student.pop('data_preprocessor', None)
-        if data_preprocessor is None and own_preprocessor is not None:
-            data_preprocessor = dict(own_preprocessor, type='SemiDataPreProcessor')
-        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        preprocessor = semi_preprocessor(data_preprocessor, own_preprocessor)
+        super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
+        check_head_config(student)
         check_pretrained(student, 'model.student')
         self.student_cfg = student
-        students = [MODELS.build(copy.deepcopy(student)) for _ in range(num_pairs)]
+        students = [build_student(student) for _ in range(num_pairs)]
         self.adapter = SegmentorAdapter(students[0], feature=feature)
-        check_losses(students[0])
         self.pairs = ModuleList([self._make_pair(one, teacher) for one in students])
         self.load_heads = load_heads
         self.head_pairs = ModuleList()
@@ -199,8 +203,15 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         return [pair for pair in pairs if pair.teacher is not None]
 
     def init_weights(self) -> None:
-        with explain_failed_download(self.student_cfg, 'model.student'):
+        cfg, name = self.student_cfg, 'model.student'
+        with explain_failed_download(cfg, name), ExitStack() as stack:
+            for pair in self.pairs:
+                stack.enter_context(fitting_pretrained(pair.student, cfg, name))
             super().init_weights()
+
+    def check_batch_sizes(self, sizes: dict[str, int]) -> None:
+        """Whether the networks bear these streams; the runner asks at the start."""
+        check_batch_sizes(self, sizes)
 
     def copy_to_teacher(self) -> None:
         """Each teacher becomes a full copy of its student."""

@@ -1,11 +1,11 @@
 """A student and the teacher that follows it."""
 
-import copy
-
 import torch
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import nn
+
+from ...utils.copying import copy_network
 
 BUFFERS = ('copy', 'average', 'own')
 MODES = ('eval', 'train')
@@ -51,7 +51,7 @@ class Pair(BaseModule):
         self.buffers_policy = buffers
         self.teacher = None
         if with_teacher:
-            self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+            self.teacher = copy_network(self.student).requires_grad_(False)
             self.teacher.train(teacher_mode == 'train')
         self.register_buffer('steps', torch.zeros((), dtype=torch.long))
 

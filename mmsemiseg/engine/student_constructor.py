@@ -1,0 +1,100 @@
+"""Layer-wise learning rates for the students of a method."""
+
+import copy
+from typing import Any
+
+from mmengine.optim import DefaultOptimWrapperConstructor
+from mmseg.engine.optimizers import LearningRateDecayOptimizerConstructor
+from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from torch import nn
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class StudentConstructor(DefaultOptimWrapperConstructor):
+    """Runs a constructor for plain segmentors on each student of a method.
+
+    The students' parameters are in the groups, and have the rates, that a plain
+    segmentor's would have. All others, as those of projection heads, have the base
+    rate. ``SemiRunner`` puts it around MMSegmentation's layer-wise decay by itself; for
+    another constructor that reads ``model.backbone`` name it in ``paramwise_cfg``::
+
+        constructor='StudentConstructor',
+        paramwise_cfg=dict(constructor='MyConstructor', decay_rate=0.9)
+
+    Args:
+        optim_wrapper_cfg: Config of the optimizer wrapper.
+        paramwise_cfg: The wrapped constructor's name as ``constructor``, and its
+            settings.
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict) -> None:
+        inner = dict(paramwise_cfg or {})
+        if 'constructor' not in inner:
+            raise ValueError(
+                'paramwise_cfg of StudentConstructor must name the constructor that '
+                f"it runs as 'constructor', but has {sorted(inner)}"
+            )
+        self.name = inner.pop('constructor')
+        super().__init__(optim_wrapper_cfg, paramwise_cfg)
+        self.inner = OPTIM_WRAPPER_CONSTRUCTORS.build(
+            dict(
+                type=self.name,
+                optim_wrapper_cfg=copy.deepcopy(optim_wrapper_cfg),
+                paramwise_cfg=inner,
+            )
+        )
+
+    def add_params(self, params: list[dict], module: nn.Module, **kwargs) -> None:
+        """Append the groups of every student, then one of all other parameters."""
+        for index, pair in enumerate(module.pairs):
+            groups: list[dict] = []
+            try:
+                self.inner.add_params(groups, pair.student, **kwargs)
+            except NotImplementedError as error:
+                raise ValueError(
+                    f'optim_wrapper.constructor {self.name} does not know the layers '
+                    f'of the backbone {type(pair.student.backbone).__name__} of '
+                    f'student {index}: MMSegmentation has layer-wise decay for '
+                    "ConvNeXt, BEiT and MAE, and decay_type='stage_wise' for ConvNeXt"
+                ) from error
+            place = f'pairs.{index}.student.'
+            for group in groups:
+                if 'param_names' in group:
+                    group['param_names'] = [place + n for n in group['param_names']]
+            params.extend(groups)
+        others = _others(params, module)
+        if others['params']:
+            params.append(others)
+
+
+def _others(groups: list[dict], model: nn.Module) -> dict:
+    """A group of the parameters that are in none; names only if the others have."""
+    placed = {id(param) for group in groups for param in group['params']}
+    trained = {id(p) for p in model.parameters() if p.requires_grad} - placed
+    named = {name: p for name, p in model.named_parameters() if id(p) in trained}
+    group = dict(params=list(named.values()), group_name='others')
+    if any('param_names' in other for other in groups):
+        group['param_names'] = list(named)
+    return group
+
+
+def by_student(optim_wrapper: Any, model: nn.Module) -> Any:
+    """The config of an optimizer wrapper for a method, where layers have own rates.
+
+    Args:
+        optim_wrapper: What a runner is given. Only a config with MMSegmentation's
+            layer-wise decay, or a subclass of it, is changed, and it is copied first.
+        model: The model; one without pairs of networks is no method.
+    """
+    kind = optim_wrapper.get('constructor') if isinstance(optim_wrapper, dict) else None
+    found = OPTIM_WRAPPER_CONSTRUCTORS.get(kind) if isinstance(kind, str) else kind
+    layerwise = LearningRateDecayOptimizerConstructor
+    if not (isinstance(found, type) and issubclass(found, layerwise)):
+        return optim_wrapper
+    if not hasattr(model, 'pairs'):
+        return optim_wrapper
+    changed = copy.deepcopy(optim_wrapper)
+    changed['paramwise_cfg'] = dict(changed.get('paramwise_cfg') or {})
+    changed['paramwise_cfg']['constructor'] = kind
+    changed['constructor'] = StudentConstructor.__name__
+    return changed
