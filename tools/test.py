@@ -6,7 +6,6 @@ import os
 
 from mmengine.config import DictAction
 from mmengine.runner import Runner
-from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS, RUNNERS
 
 import mmsemiseg  # noqa: F401  (registers everything)
@@ -82,7 +81,7 @@ def save_predictions(cfg, folder):
         raise ValueError(f'--out: none of the metrics {types} has an output_dir')
     writer, kind = able[0], METRICS.get(able[0].type)
     writer.output_dir = folder
-    if kind is IoUMetric:  # the same, with sub-folders and one numbering
+    if kind is METRICS.get('IoUMetric'):  # the same, with sub-folders and one numbering
         writer.update(type='PerClassIoUMetric', per_class=False)
     if 'keep_results' in inspect.signature(kind).parameters:
         writer.keep_results = True

@@ -185,6 +185,18 @@ def test_wheel_from_an_empty_folder(installed, tmp_path):
     assert (work_dir / 'iter_3.pth').is_file()
 
 
+def test_help_of_a_tool_from_a_wheel(installed, tmp_path):
+    """mim keeps `--help` for itself, and knows the packages of OpenMMLab alone."""
+    told = installed.mim('run', 'mmsemiseg', 'make_split', '--', '--help', cwd=tmp_path)
+    assert 'usage: make_split.py' in told and '--stratified' in told
+    module = (installed.python, '-m', 'mmsemiseg')
+    told = run(*module, 'make_split', '--help', cwd=tmp_path)
+    assert told.startswith('usage: make_split.py')
+    told = run(*module, 'train', 'no.py', cwd=tmp_path, ok=False)
+    assert told.startswith('error: FileNotFoundError: config: there is no file no.py')
+    assert 'Traceback' not in told
+
+
 def test_editable_with_runs_and_environment_in_the_repository(tmp_path):
     clone = copy_sources(tmp_path / 'clone')
     environment = Environment(clone / '.venv')

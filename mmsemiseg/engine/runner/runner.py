@@ -15,6 +15,7 @@ from torch import nn
 
 from ...utils.memory import keep_freed_memory
 from ...utils.model import unwrap
+from ...utils.quiet import quiet_console
 from ...utils.random_state import seed_generators
 from ...utils.tool_settings import complete_config
 from ..student_constructor import by_student
@@ -63,6 +64,13 @@ class SemiRunner(Runner):
         if self.distributed and not is_distributed() and get_device() == 'cpu':
             init_processes(self.launcher, env_cfg.get('dist_cfg') or {})
         super().setup_env(env_cfg)
+
+    def build_logger(self, *args, **settings):
+        """As mmengine's; the long texts are in its file alone."""
+        logger = super().build_logger(*args, **settings)
+        quiet_console(logger)
+        logger.info(f'environment, config and hooks are in the log in {self._log_dir}')
+        return logger
 
     def set_randomness(
         self, seed, diff_rank_seed: bool = False, deterministic: bool = False
