@@ -4,11 +4,13 @@ VENV ?= .venv
 export VENV
 BIN = $(VENV)/bin
 
+CLASSIC_VENV ?= .venv-classic
+
 .DEFAULT_GOAL := help
-.PHONY: help env ops quickstart test check format wheel clean
+.PHONY: help env ops quickstart test test-classic check format wheel clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\): .*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
 
 env: ## the environment .venv with the tested packages
 	@bash .ci/setup_env.sh base
@@ -23,6 +25,9 @@ test: ## set up what the tests need, check the style, run all tests
 	@bash .ci/setup_env.sh tests
 	@$(MAKE) --no-print-directory check
 	@"$(BIN)/python" -m pytest
+
+test-classic: ## every method and the tests with the original OpenMMLab packages
+	@VENV="$(CLASSIC_VENV)" bash .ci/test_classic.sh
 
 check: ## style: ruff's rules and format
 	@"$(BIN)/ruff" check .

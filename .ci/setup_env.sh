@@ -4,8 +4,11 @@
 #   .ci/setup_env.sh base    what training needs, mmcv without compiled ops
 #   .ci/setup_env.sh tests   what the tests need, the compiled ops of mmcv included
 #   .ci/setup_env.sh ops     the compiled ops of mmcv alone
+#   .ci/setup_env.sh classic the original OpenMMLab packages and what the tests need, in
+#                            an environment of its own
 #
-# VENV        the environment [.venv]; one that exists is used and completed
+# VENV        the environment [.venv, for classic .venv-classic]; one that exists is used
+#             and completed
 # PYTHON      the interpreter that a new one is made with [3.11, 3.12 or 3.10]
 # TORCH_SPEC  what pip installs where torch is missing [the pinned version: the CPU
 #             build on a machine without an NVIDIA driver, where there is one]
@@ -15,14 +18,18 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 
+[ "${1:-}" = classic ] && VENV=${VENV:-.venv-classic}
 VENV=${VENV:-.venv}
 STAMPS=$VENV/.mmsemiseg
 WHEELS=${XDG_CACHE_HOME:-$HOME/.cache}/mmsemiseg/wheels
 PINS=requirements/constraints.txt
+UNPINNED=torch # packages that stay as they are
+ORIGINAL='mmengine mmcv mmsegmentation mmdet'
+CONTINUATION='onedl-mmengine onedl-mmcv onedl-mmsegmentation onedl-mmdetection'
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
 say() { printf '== %s\n' "$*"; }
-pinned() { sed -n "s/^$1==\([^ ;]*\).*/\1/p" "$PINS"; }
+pinned() { sed -n "s/^$1==\([^ ;]*\).*/\1/p" "${2:-$PINS}"; }
 py() { "$VENV/bin/python" "$@"; }
 pip() { py -m pip "$@"; }
 
@@ -84,10 +91,10 @@ try: print(m.version(sys.argv[1]))
 except m.PackageNotFoundError: pass' "$1"
 }
 
-# install NAME...: the requirement files of these names, torch as it is
+# install NAME...: the requirement files of these names, what is UNPINNED as it is
 install() {
     mkdir -p "$STAMPS"
-    grep -v '^torch==' "$PINS" >"$STAMPS/constraints.txt"
+    grep -vE "^(${UNPINNED// /|})==" "$PINS" >"$STAMPS/constraints.txt"
     local args=() name
     for name in "$@"; do args+=(-r "requirements/$name.txt"); done
     say "installing the requirements: $*"
@@ -101,48 +108,57 @@ install_self() {
 
 has_ops() { py -c 'import torch; from mmcv import _ext' 2>/dev/null; }
 
+# install_ops PACKAGE VERSION: mmcv with its ops, under the name PACKAGE. Its wheels are
+# kept by Python and torch, for which pip's own cache has no eye.
 install_ops() {
     if has_ops; then
         say 'the compiled ops of mmcv are there'
         return
     fi
-    local version key folder
-    version=$(pinned onedl-mmcv)
+    local package=$1 version=$2 key folder
     key=$(py -c 'import sys, torch
 print("cp%d%d-torch%s" % (*sys.version_info[:2], torch.__version__))')
     folder=$WHEELS/$key
-    if ! compgen -G "$folder/onedl_mmcv-$version-*.whl" >/dev/null; then
-        say "compiling the ops of mmcv $version for $key (8 minutes on 2 cores)"
+    if ! compgen -G "$folder/${package/-/_}-$version-*.whl" >/dev/null; then
+        say "compiling the ops of $package $version for $key (8 minutes on 2 cores)"
         mkdir -p "$folder"
         local partial
         partial=$(mktemp -d "$folder/build.XXXX")
         MMCV_WITH_OPS=1 MAX_JOBS=${MAX_JOBS:-$(nproc)} pip wheel -q --no-deps \
-            --no-build-isolation --no-cache-dir --no-binary onedl-mmcv \
-            -w "$partial" "onedl-mmcv==$version"
+            --no-build-isolation --no-cache-dir --no-binary "$package" \
+            -w "$partial" "$package==$version"
         mv "$partial"/*.whl "$folder/"
         rmdir "$partial"
     fi
-    say "installing mmcv $version with ops from $folder"
-    pip install -q --no-deps --force-reinstall "$folder"/onedl_mmcv-"$version"-*.whl
+    say "installing $package $version with ops from $folder"
+    pip install -q --no-deps --force-reinstall "$folder/${package/-/_}-$version"-*.whl
     has_ops || {
         echo "mmcv was installed from $folder, but mmcv._ext does not import" >&2
         return 1
     }
 }
 
-refuse_original_packages() {
+install_ops_of_continuation() {
+    pip install -q -c "$PINS" ninja psutil
+    install_ops onedl-mmcv "$(pinned onedl-mmcv)"
+}
+
+# refuse NAME...: end where a package of the other family is installed
+refuse() {
     local name
-    for name in mmengine mmcv mmsegmentation; do
+    for name in "$@"; do
         if [ -n "$(installed "$name")" ]; then
-            echo "$VENV holds the original $name, which shares its import name with" \
-                "onedl-$name; name another environment by VENV=..." >&2
+            echo "$VENV holds $name. The original OpenMMLab packages and their" \
+                'continuation onedl-* share import names: name another environment' \
+                'by VENV=...' >&2
             return 1
         fi
     done
 }
 
 base() {
-    refuse_original_packages
+    # shellcheck disable=SC2086
+    refuse $ORIGINAL
     install_torch
     pip install -q -c "$PINS" pip setuptools wheel
     install_mmcv_without_ops
@@ -153,8 +169,20 @@ base() {
 tests() {
     once base
     install runtime mm rc2l tests
-    pip install -q -c "$PINS" ninja psutil
-    install_ops
+    install_ops_of_continuation
+}
+
+classic() {
+    # shellcheck disable=SC2086
+    refuse $CONTINUATION
+    UNPINNED="torch setuptools"
+    install_torch
+    pip install -q -c "$PINS" pip wheel ninja psutil
+    local list=requirements/classic.txt
+    pip install -q "setuptools==$(pinned setuptools "$list")"
+    install_ops mmcv "$(pinned mmcv "$list")"
+    install runtime classic tests
+    install_self
 }
 
 # once PART: run it unless its stamp says that nothing has changed since
@@ -183,16 +211,19 @@ base)
 tests)
     make_venv
     once tests
-    has_ops || install_ops # torch may have been replaced since
+    has_ops || install_ops_of_continuation # torch may have been replaced since
     ;;
 ops)
     make_venv
     once base
-    pip install -q -c "$PINS" ninja psutil
-    install_ops
+    install_ops_of_continuation
+    ;;
+classic)
+    make_venv
+    once classic
     ;;
 *)
-    echo "usage: $0 base|tests|ops" >&2
+    echo "usage: $0 base|tests|ops|classic" >&2
     exit 2
     ;;
 esac

@@ -95,7 +95,9 @@ class Reference:
 
     def _maps(self, view):
         features, logits = self._forward(view)
-        pooled, logits = self._pooled(features), self._pooled(logits)
+        pooled = self._pooled(features)
+        if self.model.pool > 1:
+            logits = self._classified(pooled)
         if self.model.projector is None:
             embedding = pooled
         else:
@@ -108,6 +110,14 @@ class Reference:
     def _forward(self, view):
         output = self.model.adapter(self.model.student, view.inputs)
         return output.features, output.logits
+
+    def _classified(self, pooled):
+        head = self.model.student.decode_head
+        if head.dropout is not None and self.model.pseudo_dropout:
+            pooled = head.dropout(pooled)
+        weight = head.conv_seg.weight[:, :, 0, 0]
+        logits = torch.einsum('ndhw,cd->nchw', pooled, weight)
+        return logits + head.conv_seg.bias[:, None, None]
 
     def _pooled(self, maps):
         p = self.model.pool

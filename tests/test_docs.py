@@ -37,7 +37,7 @@ BLOCK = re.compile(
 )
 TOOLS = {path.stem: path for path in (ROOT / 'tools').rglob('*.py')}
 MIM_OPTIONS = ('--gpus', '--gpus-per-node', '--partition')  # no tool sees them
-VARIABLES = 'PYTHONPATH=.|MMCV_WITH_OPS=0|OMP_NUM_THREADS=4'
+VARIABLES = 'PYTHONPATH=.|MMCV_WITH_OPS=[01]|OMP_NUM_THREADS=4'
 SEGFORMER = """
 default_scope = 'mmseg'
 crop_size = (64, 64)

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from mmsemiseg.functional import compact
 from mmsemiseg.models import PeerContrastLoss
-from mmsemiseg.models.losses import Anchors, Keys
+from mmsemiseg.models.losses import Anchors, Keys, ready_together
 
 TAU = 0.5
 
@@ -65,6 +65,22 @@ def test_vectors_of_the_low_level(form, settings, expected):
     loss = PeerContrastLoss(3, TAU, **settings)
     got = loss.low_level(MINE, PEER, [BANK, PEER_BANK])
     assert got.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_banks_that_are_ready_together():
+    """For a class where each of them is; their keys stay their own."""
+    ready = [[True, True, False], [False, True, True]]
+    banks = [
+        bank._replace(ready=torch.tensor(x))
+        for bank, x in zip((BANK, PEER_BANK), ready, strict=True)
+    ]
+    both = ready_together(banks)
+    assert [bank.ready.tolist() for bank in both] == [[False, True, False]] * 2
+    assert [
+        bank.features is old.features for bank, old in zip(both, banks, strict=True)
+    ] == [True] * 2
+    loss = PeerContrastLoss(3, TAU)
+    assert loss.high_level(MINE, banks[0]) > loss.high_level(MINE, both[0]) > 0
 
 
 # Against loops
