@@ -121,8 +121,7 @@ class Reference:
         self.classes = model.student.decode_head.num_classes
         self.bank = [deque(maxlen=self.s.bank_size) for _ in range(self.classes)]
         if self.s.class_balance:
-            self.label_window = deque(maxlen=self.s.class_balance['labels'])
-            self.pseudo_window = deque(maxlen=self.s.class_balance['pseudo'])
+            self.label_window, self.pseudo_window = [], []
 
     def before(self, model):
         """The weights of this step; the model's loss is called after it."""
@@ -154,18 +153,22 @@ class Reference:
         before = inputs['source'] if from_source else labeled
         alpha = self.class_weights(labels_of(before), label)
 
+        more_images = torch.cat([view for view, _ in strong])
+        if s.unlabeled_first:
+            more = run(self.nets['student'], more_images, s.feature)
         images, maps = weak[-1]
         logits, features = run(self.nets['student'], images, s.feature)
         losses = {}
         truth = maps['gt_sem_seg']
         losses['sup.decode.loss_ce'] = s.sup_weight * supervised(logits, truth, alpha)
 
-        images = torch.cat([view for view, _ in strong])
         pseudo, confidence, valid = (
             torch.cat([moved[name] for _, moved in strong])
             for name in ('label', 'confidence', 'valid')
         )
-        logits, more_features = run(self.nets['student'], images, s.feature)
+        if not s.unlabeled_first:
+            more = run(self.nets['student'], more_images, s.feature)
+        logits, more_features = more
         losses['loss_pseudo'] = (
             s.pseudo_weight
             * ramp(s.ramp_up, iteration)
@@ -191,20 +194,29 @@ class Reference:
 
     def class_weights(self, labels, pseudo):
         """alpha: sqrt(median f / f_c) of the batches of both windows."""
-        ones = np.ones(self.classes)
-        if not self.s.class_balance:
+        ones, balance = np.ones(self.classes), self.s.class_balance
+        if not balance:
             return ones
         windows = self.label_window, self.pseudo_window
         for window, label in zip(windows, (labels, pseudo), strict=True):
             window.append([int((label == c).sum()) for c in range(self.classes)])
-        if self.iteration < self.s.class_balance['start']:
+        if self.iteration < balance['start']:
             return ones
-        if any(len(window) < window.maxlen for window in windows):
+        sizes = balance['labels'], balance['pseudo']
+        if any(len(rows) < size for rows, size in zip(windows, sizes, strict=True)):
             return ones
-        frequency = np.sum([row for window in windows for row in window], 0)
+        kept = self.pseudo_window[-sizes[1] :]
+        if balance.get('keep_labels') == 'first':
+            kept += self.label_window[: sizes[0]]
+        else:
+            kept += self.label_window[-sizes[0] :]
+        frequency = np.sum(kept, 0)
         occurs = frequency > 0
-        alpha = np.sqrt(np.median(frequency[occurs]) / np.maximum(frequency, 1))
-        return np.where(occurs, alpha, alpha[occurs].max())
+        median, least = np.median(frequency[occurs]), 0
+        if balance.get('median') == 'all' and np.median(frequency) > 0:
+            median, least = np.median(frequency), 1
+        alpha = np.sqrt(median / np.maximum(frequency, 1))
+        return np.where(occurs, alpha, max(alpha[occurs].max(), least))
 
     def pseudo(self, logits, pseudo, confidence, alpha):
         probs = probabilities(logits, pseudo.shape[1:])
@@ -218,7 +230,8 @@ class Reference:
     def entropy(self, logits, valid):
         probs = probabilities(logits, valid.shape[1:])
         each = -(probs * (probs + EPS).log()).sum(1)
-        total = (each * valid).sum() / max(int(valid.sum()), 1)
+        over = valid if self.s.entropy_over == 'valid' else torch.ones_like(valid)
+        total = (each * valid).sum() / max(int(over.sum()), 1)
         return (
             total / {'nats': 1, 'classes': math.log(self.classes)}[self.s.entropy_norm]
         )
@@ -231,8 +244,13 @@ class Reference:
             return
         heads = self.heads[s.bank_from]
         logits, features = run(self.nets[s.bank_from], images, s.feature)
-        confidence, predicted = logits.softmax(1).max(1)
-        label = nearest(label, features.shape[2:])
+        size = features.shape[2:]
+        if s.read_at == 'pixel':  # all of the crop, then the label's pixels
+            confidence, predicted = probabilities(logits, images.shape[2:]).max(1)
+            confidence, predicted = nearest(confidence, size), nearest(predicted, size)
+        else:
+            confidence, predicted = logits.softmax(1).max(1)
+        label = nearest(label, size)
         good = label != 255
         if s.quality_filter:
             good &= (predicted == label) & (confidence > s.quality_threshold)
@@ -247,13 +265,16 @@ class Reference:
         for c in range(self.classes):
             rows = [i for i in range(len(places)) if label[i] == c]
             sign = 1 if s.bank_rank == 'lowest' else -1
-            rows.sort(key=lambda i: sign * scores[i])
             for part in range(len(images)) if s.enqueue_per == 'image' else (None,):
                 among = [i for i in rows if part is None or image[i] == part]
                 number = s.enqueue_number
                 number *= len(images) if part is None else 1
-                chosen += among[: min(number, s.bank_size)]
-        for i in sorted(chosen):
+                number = min(number, s.bank_size)
+                if len(among) > number:  # else as they are
+                    among.sort(key=lambda i: sign * scores[i])
+                chosen += enumerate(among[:number])
+        # the best at the front, where the end is what a full bank forgets
+        for _, i in sorted(chosen, key=lambda one: (-one[0], one[1])):
             self.bank[label[i]].append(vectors[i])
 
     def scores(self, heads, vectors, label, model, places):

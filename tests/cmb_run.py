@@ -20,19 +20,25 @@ from mmsemiseg.utils.model import unwrap
 
 SIZE, WIDTH = 20, 6  # of the bank
 LABELS, PSEUDO = 3, 4  # batches in the windows
-STATE = ('bank', 'label_window', 'pseudo_window')
+STATE = ('bank', 'balance.label_window', 'balance.pseudo_window')
 BANK_START, CONTRAST_START = 1, 2
 PAPER = dict(
     entropy_norm='nats',
     ramp_up=dict(kind='step', length=2),
     contrast_joint=True,
     enqueue_per='image',
+    entropy_over='all',
+    read_at='cell',
 )
 OFFICIAL = dict(
     memory_attention=False,
     selector_input='unit_keys',
     bank_rank='lowest',
     rank_selector='prediction',
+    unlabeled_first=True,
+    class_balance=dict(
+        labels=LABELS, pseudo=PSEUDO, start=2, median='all', keep_labels='first'
+    ),
 )
 BASE = dict(attention=False, bank_rank='random', bank_from='student')
 
@@ -111,10 +117,11 @@ def trained(cfg, stop_after=None):
     return dict(state=state, rows=hook.rows, losses=hook.losses)
 
 
-def memory_of(rows_of_ranks):
+def memory_of(rows_of_ranks, keep_labels='last'):
     """Bank and windows that took the rows of all steps: those of rank 0 first."""
     bank = ClassQueueBank(CLASSES, SIZE, WIDTH)
-    labels, pseudo = FrequencyWindow(LABELS, CLASSES), FrequencyWindow(PSEUDO, CLASSES)
+    labels = FrequencyWindow(LABELS, CLASSES, keep_labels)
+    pseudo = FrequencyWindow(PSEUDO, CLASSES)
     for step in zip(*rows_of_ranks, strict=True):
         batches = [rows for of_rank in step for rows in of_rank]
         joined = {k: torch.cat([rows[k] for rows in batches]) for k in batches[0]}

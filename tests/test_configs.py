@@ -1,5 +1,6 @@
 """Every config loads, and its model and its pipelines build."""
 
+import math
 import re
 import runpy
 from pathlib import Path
@@ -298,6 +299,46 @@ def test_windows_and_bank_of_cmb_fit_the_split(path):
         assert balance.pseudo == rest // streams.unlabeled.batch_size
     images_a_step = sum(stream.batch_size for stream in streams.values())
     assert cfg.auto_scale_lr.base_batch_size == images_a_step
+
+
+PRESETS = {
+    kind: [path for path in CMB if path.stem.startswith(f'cmb-{kind}_')]
+    for kind in ('official', 'paper')
+}
+
+
+@pytest.mark.parametrize('path', PRESETS['official'], ids=lambda p: p.stem)
+def test_official_presets_of_cmb_are_as_published(path):
+    cfg = Config.fromfile(path)
+    init_default_scope(cfg.default_scope)
+    model, head = cfg.model, cfg.model.student.decode_head
+    assert model.unlabeled_first
+    assert model.get('read_at', 'pixel') == 'pixel'
+    if 'class_balance' in model:
+        balance = model.class_balance
+        assert (balance.median, balance.keep_labels) == ('all', 'first')
+    if head.type == 'DeepLabV3PlusHead':
+        assert head.init_cfg == dict(type='Normal', layer='Conv2d', std=0.01)
+    hooks = {hook.type: HOOKS.build(hook) for hook in cfg.custom_hooks}
+    reload, statistics = (
+        hooks[name] for name in ('ReloadBestHook', 'BatchNormReestimationHook')
+    )
+    assert (reload.patience, reload.teacher) == (30001, 'student')
+    assert (statistics.batches, statistics.momentum) == (1000, 0.1)
+    best = cfg.default_hooks.checkpoint.save_best
+    assert best == reload.metric == statistics.best == 'student/mIoU'
+
+
+@pytest.mark.parametrize('path', PRESETS['paper'], ids=lambda p: p.stem)
+def test_paper_presets_of_cmb_are_as_the_text(path):
+    model = Config.fromfile(path).model
+    assert (model.bank_start, model.read_at, model.entropy_over) == (0, 'cell', 'all')
+    loss = MODELS.build(model.student.decode_head.loss_decode)
+    logits = torch.zeros(1, 4, 1, 8)  # log 4 at the 2 pixels that have a label
+    label = torch.tensor([[[1, 0] + [255] * 6]])
+    assert loss(logits, label, ignore_index=255).item() == pytest.approx(
+        math.log(4) * 2 / 8
+    )
 
 
 CTT_LABELS = {

@@ -8,7 +8,8 @@ model = dict(
     bank_start=1001,  # "t > 1000"
     contrast_start=2001,
     mix_start=2001,
-    class_balance=dict(start=2001),
+    unlabeled_first=True,
+    class_balance=dict(start=2001, median='all', keep_labels='first'),
     weak_augment=dict(
         per='batch',
         brightness=0.125,
@@ -29,6 +30,16 @@ model = dict(
 custom_hooks = [
     dict(type='MeanTeacherHook', decay=0.995, warmup='1/(10t+1)', anneal='cosine'),
     dict(type='MemoryHook'),
-    dict(type='ReloadBestHook', patience=30000, metric='student/mIoU'),
-    dict(type='BatchNormReestimationHook', batches=1000),
+    dict(
+        type='ReloadBestHook',
+        patience=30001,  # "> 150000 / 5"
+        metric='student/mIoU',
+        teacher='student',
+    ),
+    dict(
+        type='BatchNormReestimationHook',
+        batches=1000,
+        momentum=0.1,
+        best='student/mIoU',
+    ),
 ]

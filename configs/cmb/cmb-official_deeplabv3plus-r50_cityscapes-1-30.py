@@ -5,7 +5,13 @@ model = dict(
     data_preprocessor=dict(
         mean=[73.15835921, 82.90891754, 72.39239876], std=[255, 255, 255]
     ),
-    student=dict(decode_head=dict(dropout_per='element')),
+    # The published head: element-wise dropout; all convolutions begin alike
+    student=dict(
+        decode_head=dict(
+            dropout_per='element',
+            init_cfg=dict(type='Normal', layer='Conv2d', std=0.01),
+        )
+    ),
     memory_attention=False,
     selector_input='unit_keys',
     bank_rank='lowest',
@@ -13,7 +19,8 @@ model = dict(
     bank_start=1001,  # "t > 1000"
     contrast_start=2001,
     mix_start=2001,
-    class_balance=dict(start=2001),
+    unlabeled_first=True,
+    class_balance=dict(start=2001, median='all', keep_labels='first'),
     weak_augment=dict(
         per='batch',
         brightness=0.125,
@@ -34,6 +41,16 @@ model = dict(
 custom_hooks = [
     dict(type='MeanTeacherHook', decay=0.995, warmup='1/(10t+1)', anneal='cosine'),
     dict(type='MemoryHook'),
-    dict(type='ReloadBestHook', patience=30000, metric='student/mIoU'),
-    dict(type='BatchNormReestimationHook', batches=1000),
+    dict(
+        type='ReloadBestHook',
+        patience=30001,  # "> 150000 / 5"
+        metric='student/mIoU',
+        teacher='student',
+    ),
+    dict(
+        type='BatchNormReestimationHook',
+        batches=1000,
+        momentum=0.1,
+        best='student/mIoU',
+    ),
 ]

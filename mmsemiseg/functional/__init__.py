@@ -4,7 +4,7 @@ from .cam import cam_masks, normalised_cam
 from .cells import at_cells, logits_at_cells, to_group, to_rows
 from .class_attention import class_attention
 from .class_balance import balance_weights, class_counts, label_weights
-from .compact import may_leave_out, picked, places_of
+from .compact import may_leave_out, of_a_group, picked, places_of
 from .contrast import (
     class_mean,
     class_shares,
@@ -63,6 +63,7 @@ __all__ = [
     'mix',
     'move',
     'normalised_cam',
+    'of_a_group',
     'paired_logit',
     'partners',
     'picked',

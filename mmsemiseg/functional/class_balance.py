@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+MEDIANS = ('seen', 'all')
+
 
 def class_counts(label: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
     """How often each class occurs, without waiting for the device.
@@ -25,34 +27,51 @@ def class_counts(label: Tensor, num_classes: int, ignore_index: int = 255) -> Te
     return counts.scatter_add_(0, index, known.long())
 
 
-def balance_weights(frequency: Tensor) -> Tensor:
+def balance_weights(frequency: Tensor, median: str = 'seen') -> Tensor:
     r"""Median frequency balancing with a root, :math:`\sqrt{\mathrm{median} f / f_c}`.
 
-    The median is that of the classes that occur, the mean of the middle two where they
-    are even in number. A class that does not occur gets the largest weight of the
-    others. Nothing waits for the device.
+    The median is the mean of the middle two where the classes are even in number. A
+    class that does not occur gets the largest weight of the others. Nothing waits for
+    the device.
 
     Args:
         frequency: (C,), f >= 0, on any scale: counts or shares.
+        median: ``'seen'`` takes the median of the classes that occur. ``'all'`` takes
+            that of all C, with a 0 for each that does not occur, and gives these a
+            weight of 1 at least; if that median is 0, so that no weight would be left,
+            it is as ``'seen'``.
 
     Returns:
         (C,) float32; ones if no class occurs.
 
     >>> balance_weights(torch.tensor([100, 400, 25, 0])).tolist()
     [1.0, 0.5, 2.0, 2.0]
+    >>> balance_weights(torch.tensor([100, 400, 36, 0, 0]), median='all').tolist()
+    [0.6000000238418579, 0.30000001192092896, 1.0, 1.0, 1.0]
     """
+    if median not in MEDIANS:
+        raise ValueError(f'median must be in {MEDIANS}, but got {median!r}')
     if frequency.dim() != 1 or len(frequency) == 0:
         raise ValueError(f'frequency must be (C,), but got {tuple(frequency.shape)}')
     frequency = frequency.double()
     occurs = frequency > 0
-    ordered = torch.where(occurs, frequency, torch.inf).sort().values
     number = occurs.sum()
-    middle = torch.stack([(number - 1).clamp(min=0) // 2, number // 2])
-    median = ordered.gather(0, middle).mean()
-    weights = torch.sqrt(median / torch.where(occurs, frequency, 1))
-    largest = torch.where(occurs, weights, 0).max()
+    middle = _median(torch.where(occurs, frequency, torch.inf), number)
+    least = torch.zeros_like(middle)
+    if median == 'all':
+        of_all = _median(frequency, torch.full_like(number, len(frequency)))
+        middle = torch.where(of_all > 0, of_all, middle)
+        least = (of_all > 0).to(middle)
+    weights = torch.sqrt(middle / torch.where(occurs, frequency, 1))
+    largest = torch.where(occurs, weights, 0).max().maximum(least)
     weights = torch.where(occurs, weights, largest)
     return torch.where(number > 0, weights, 1).float()
+
+
+def _median(values: Tensor, number: Tensor) -> Tensor:
+    """That of the ``number`` smallest values."""
+    middle = torch.stack([(number - 1).clamp(min=0) // 2, number // 2])
+    return values.sort().values.gather(0, middle).mean()
 
 
 def label_weights(weights: Tensor, label: Tensor, ignore_index: int = 255) -> Tensor:

@@ -26,3 +26,29 @@ def picked(rows: Tensor, places: Tensor | None) -> Tensor:
     Both passes take a fraction of those of ``rows[places]`` on a CPU.
     """
     return rows if places is None else rows.index_select(0, places)
+
+
+def of_a_group(
+    rows: Tensor, group: Tensor, *others: Tensor
+) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    """Rows of a group, which is 0 or more; the others are left out or masked.
+
+    Args:
+        rows, group, others: (n, ...) each.
+
+    Returns:
+        The rows, group, ..., that are left, and (n,) bool, those that count; None if
+        all that are left do.
+
+    >>> rows, group = torch.tensor([[5.0], [6.0], [7.0]]), torch.tensor([1, -1, 0])
+    >>> (rows, group), mask = of_a_group(rows, group)
+    >>> rows.flatten().tolist(), group.tolist(), mask
+    ([5.0, 7.0], [1, 0], None)
+    """
+    counts = group >= 0
+    if not may_leave_out(counts) or not counts.any():
+        return (rows, group, *others), counts
+    if not counts.all():
+        places = places_of(counts)
+        rows, group, *others = (picked(x, places) for x in (rows, group, *others))
+    return (rows, group, *others), None

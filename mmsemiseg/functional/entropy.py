@@ -6,14 +6,18 @@ import torch
 from torch import Tensor
 
 NORMS = ('classes', 'nats')
+OVER = ('valid', 'all')
 
 
 def entropy_loss(
-    logits: Tensor, valid: Tensor | None = None, norm: str = 'classes'
+    logits: Tensor,
+    valid: Tensor | None = None,
+    norm: str = 'classes',
+    over: str = 'valid',
 ) -> Tensor:
     r"""Mean entropy of the predictions, with a gradient through both factors.
 
-    .. math:: -\frac{1}{Z |V|} \sum_{i \in V} \sum_c p_{ic} \log p_{ic}
+    .. math:: -\frac{1}{Z M} \sum_{i \in V} \sum_c p_{ic} \log p_{ic}
 
     p = softmax(logits), in fp32 at least. A pixel that is not valid has neither loss
     nor gradient.
@@ -22,12 +26,13 @@ def entropy_loss(
         logits: (N, C, H, W), finite, C >= 2.
         valid: (N, H, W) bool, V; None means all pixels.
         norm: Z: ``'classes'``, log C, so that the loss is in [0, 1]; ``'nats'``, 1.
+        over: M: ``'valid'``, the number of valid pixels; ``'all'``, N * H * W.
 
     Returns:
         A scalar; a 0 attached to ``logits`` if no pixel is valid.
 
     Raises:
-        ValueError: For one logit channel, a wrong shape or norm.
+        ValueError: For one logit channel, a wrong shape, norm or ``over``.
 
     >>> logits = torch.tensor([[1.0, 50.0], [1.0, -50.0]]).view(1, 2, 1, 2)
     >>> entropy_loss(logits).item()  # of an even and of a certain pixel
@@ -37,6 +42,8 @@ def entropy_loss(
     """
     if norm not in NORMS:
         raise ValueError(f'norm must be one of {NORMS}, but got {norm!r}')
+    if over not in OVER:
+        raise ValueError(f'over must be one of {OVER}, but got {over!r}')
     if logits.dim() != 4 or logits.shape[1] < 2:
         raise ValueError(
             f'logits must be (N, C, H, W) with C >= 2, but got {tuple(logits.shape)}'
@@ -50,8 +57,10 @@ def entropy_loss(
         logits = logits.float()
     log_probs = logits.log_softmax(1)
     entropy = -(log_probs.exp() * log_probs).sum(1)
-    if valid is None:
+    if valid is not None:
+        entropy = torch.where(valid, entropy, 0)
+    if valid is None or over == 'all':
         total = entropy.sum() / max(entropy.numel(), 1)
     else:
-        total = torch.where(valid, entropy, 0).sum() / valid.sum().clamp(min=1)
+        total = entropy.sum() / valid.sum().clamp(min=1)
     return total / math.log(logits.shape[1]) if norm == 'classes' else total

@@ -39,6 +39,7 @@ def select_per_group(
     per_group: int,
     score: Tensor | None = None,
     lowest: bool = False,
+    best_last: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """At most ``per_group`` rows of each group: those of the best score, or the first.
 
@@ -50,25 +51,42 @@ def select_per_group(
         num_groups: G >= 1.
         per_group: k >= 1.
         score, lowest: See :func:`rank_in_group`.
+        best_last: Whether the rows of a group are returned from its worst to its best,
+            for a queue that forgets first what entered it first. A group of k rows or
+            fewer, where none had to be better, is returned from its last row to its
+            first.
 
     Returns:
-        Index of the chosen rows, in the order of the rows, and their group, both
-        (min(n, G * k),) int64.
+        Index of the chosen rows, in the order of the rows unless ``best_last``, and
+        their group, both (min(n, G * k),) int64.
 
     >>> group = torch.tensor([0, 1, 0, 255, 0])
     >>> index, chosen = select_per_group(group, 2, 2)
     >>> index[chosen >= 0].tolist(), chosen.tolist()
     ([0, 1, 2], [0, 1, 0, -1])
+    >>> score = torch.tensor([7, 1, 5, 0, 9])
+    >>> index, chosen = select_per_group(group, 2, 2, score, best_last=True)
+    >>> index[chosen == 0].tolist()  # 7, then 9, which is the best
+    [0, 4]
     """
     for name, value in (('num_groups', num_groups), ('per_group', per_group)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f'{name} must be an integer >= 1, but got {value}')
     _check(group, score)
-    chosen = rank_in_group(group, score, lowest) < per_group
-    chosen &= (group >= 0) & (group < num_groups)
+    rank = rank_in_group(group, score, lowest)
+    known = (group >= 0) & (group < num_groups)
+    chosen = known & (rank < per_group)
     size = min(len(group), num_groups * per_group)
     index = chosen.byte().sort(stable=True, descending=True).indices[:size]
-    return index, group.long().masked_fill(~chosen, -1)[index]
+    found = group.long().masked_fill(~chosen, -1)[index]
+    if best_last:
+        number = rank.new_zeros(num_groups)
+        number.scatter_add_(0, group.long().masked_fill(~known, 0), known.long())
+        whole = number[found.clamp(min=0)] <= per_group
+        rank = torch.where(whole, rank_in_group(found), rank[index])
+        order = rank.masked_fill(found < 0, -1).sort(stable=True, descending=True)
+        index, found = index[order.indices], found[order.indices]
+    return index, found
 
 
 def _order(score: Tensor, lowest: bool) -> Tensor:

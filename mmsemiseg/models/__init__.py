@@ -10,7 +10,7 @@ from .losses import (
     OHEMLoss,
     PeerContrastLoss,
 )
-from .memories import ClassQueueBank, FrequencyWindow, StepQueue
+from .memories import ClassBalance, ClassQueueBank, FrequencyWindow, StepQueue
 from .segmentors import (
     CAC,
     CMB,
@@ -33,6 +33,7 @@ __all__ = [
     'Batch',
     'BatchAugment',
     'CACWeak',
+    'ClassBalance',
     'ClassQueueBank',
     'DeepLabV2Head',
     'DeepLabV3PlusHead',

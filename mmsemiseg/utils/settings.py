@@ -1,7 +1,8 @@
 """Settings are checked when a thing is made; errors name setting, rule and value."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 
 def check_choices(**settings: tuple[object, Collection]) -> None:
@@ -57,3 +58,18 @@ def check_ranges(most: float = math.inf, /, **settings: tuple[float, float]) -> 
             raise ValueError(
                 f'{name} must be (low, high) with {rule}, but got {value!r}'
             )
+
+
+@contextmanager
+def errors_name(setting: str) -> Iterator[None]:
+    """Errors of the settings inside say which setting they are in.
+
+    >>> with errors_name('class_balance'):
+    ...     check_integers(1, labels=0)
+    Traceback (most recent call last):
+    ValueError: class_balance: labels must be an integer >= 1, but got 0
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f'{setting}: {error}') from error

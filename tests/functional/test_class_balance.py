@@ -1,6 +1,7 @@
 import math
 import statistics
 
+import numpy as np
 import pytest
 import torch
 from no_sync import NoHostSync
@@ -88,6 +89,47 @@ def test_weights_equal_the_slow_reference(classes, absent):
         assert_close(balance_weights(shares), expected, rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize(
+    ('frequency', 'expected'),
+    [
+        ([100, 400, 25], [1, 0.5, 2]),  # all occur: no difference
+        ([100, 400, 36, 0, 0], [0.6, 0.3, 1, 1, 1]),  # median 36, not 100
+        ([4, 0, 16, 36], [math.sqrt(10 / 4)] * 2 + [math.sqrt(10) / 4, 10**0.5 / 6]),
+        ([9, 0, 0, 0], [1, 1, 1, 1]),  # the median is 0: as those that occur
+        ([4, 36, 0, 0, 0], [math.sqrt(5), math.sqrt(20 / 36)] + [math.sqrt(5)] * 3),
+        ([16, 0], [math.sqrt(0.5), 1]),  # the largest of the others is below 1
+        ([0, 0], [1, 1]),
+    ],
+)
+def test_median_of_all_classes_by_hand(frequency, expected):
+    found = balance_weights(torch.tensor(frequency), median='all').tolist()
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_median_of_all_classes_as_published_where_that_is_finite():
+    g = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        frequency = torch.randint(1, 1000, (7,), generator=g)
+        frequency[torch.rand(7, generator=g) < 0.4] = 0
+        median = np.median(frequency.numpy())
+        if median == 0:
+            continue
+        with np.errstate(divide='ignore'):
+            ratio = median / frequency.numpy()
+        absent = np.isinf(ratio)
+        ratio[absent] = 1
+        ratio[absent] = ratio.max()
+        found = balance_weights(frequency, median='all')
+        assert_close(
+            found.double(), torch.from_numpy(np.sqrt(ratio)), rtol=1e-6, atol=0
+        )
+
+
+def test_wrong_median_is_refused():
+    with pytest.raises(ValueError, match="median must be in .*, but got 'mean'"):
+        balance_weights(torch.ones(2), median='mean')
+
+
 def test_large_counts():
     big = 2**40
     found = balance_weights(torch.tensor([big, 4 * big, big // 4]))
@@ -115,6 +157,7 @@ def test_no_host_sync():
     with NoHostSync():
         counts = class_counts(label, 3)
         label_weights(balance_weights(counts), label)
+        balance_weights(counts, median='all')
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs CUDA')

@@ -72,6 +72,19 @@ def test_hand_numbers():
 
 
 @pytest.mark.parametrize('norm', ['classes', 'nats'])
+def test_divided_by_all_pixels(norm):
+    logits, valid = case(3)
+    assert 0 < valid.sum() < valid.numel()
+    expected = slow(logits, valid, norm) * valid.sum().item() / valid.numel()
+    found = entropy_loss(logits, valid, norm, over='all').item()
+    assert_close(found, expected, rtol=1e-5, atol=1e-7)
+    assert entropy_loss(logits, None, norm, 'all').equal(
+        entropy_loss(logits, norm=norm)
+    )
+    assert entropy_loss(logits, torch.zeros_like(valid), norm, 'all') == 0
+
+
+@pytest.mark.parametrize('norm', ['classes', 'nats'])
 def test_gradcheck(norm):
     logits, valid = case(3, torch.float64)
     assert valid.any()
@@ -150,6 +163,10 @@ def test_no_host_sync():
             r'valid must .* \(1, 3, 3\), but got \(1, 1, 3, 3\)',
         ),
         ((torch.zeros(1, 2, 3, 3), None, 'mean'), "norm must be .*, but got 'mean'"),
+        (
+            (torch.zeros(1, 2, 3, 3), None, 'nats', 'some'),
+            "over must be .*, but got 'some'",
+        ),
     ],
 )
 def test_bad_arguments_are_named(args, rule):

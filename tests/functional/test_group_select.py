@@ -54,6 +54,27 @@ def test_random_cases_equal_the_loop(scored, lowest):
         assert len(set(index.tolist())) == len(index)
 
 
+@pytest.mark.parametrize('lowest', [False, True])
+def test_the_best_last(lowest):
+    """As if pushed to the front of a list for each group, with the best in front."""
+    rng = random.Random(1)
+    for _ in range(300):
+        n, k = rng.randrange(1, 25), rng.randrange(1, 7)
+        group, score = draw(rng, n)
+        best = ordered(group, score, lowest)
+        tensors = torch.tensor(group), 4, k, torch.tensor(score), lowest
+        index, chosen = select_per_group(*tensors, best_last=True)
+        without, _ = select_per_group(*tensors)
+        assert sorted(index.tolist()) == sorted(without.tolist())
+        assert len(index) == len(chosen) == min(n, 4 * k)
+        for g in range(4):
+            rows = best.get(g, [])
+            wanted = rows[:k] if len(rows) > k else sorted(rows)
+            assert index[chosen == g].tolist() == wanted[::-1]
+        filled = (chosen >= 0).sum().item()
+        assert (chosen[:filled] >= 0).all()
+
+
 @pytest.mark.parametrize('dtype', [torch.uint8, torch.int32, torch.int64])
 def test_label_maps_of_any_integer_type(dtype):
     group = torch.tensor([2, 255, 0, 2], dtype=torch.uint8).to(dtype)
@@ -107,6 +128,8 @@ def test_no_host_sync_and_no_loop_over_groups(groups):
     with NoHostSync() as seen:
         select_per_group(group, groups, 3, score)
     assert 10 < len(seen.ops) < 50
+    with NoHostSync():
+        select_per_group(group, groups, 3, score, best_last=True)
 
 
 @pytest.mark.parametrize(

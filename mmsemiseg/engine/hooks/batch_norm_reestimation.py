@@ -14,18 +14,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...utils.model import unwrap
 from ...utils.random_state import kept_random_state, seed_generators
+from .best_weights import hook_that_saves_best, take_best
 
 FILE = 'bn_reestimated.pth'
 
 
 @HOOKS.register_module()
 class BatchNormReestimationHook(Hook):
-    """After training, replace running statistics of BatchNorm by plain means.
+    """After training, estimate the running statistics of BatchNorm anew.
 
     Those of training lag behind the weights and rest on the last few batches. Here the
     networks, in train mode, go through ``batches`` fresh batches of a stream, and
-    their statistics become the means over these. Layers that training keeps in eval
-    mode, or that a prediction does not use (auxiliary heads), are left alone.
+    their statistics become the plain means over these. Layers that training keeps in
+    eval mode, or that a prediction does not use (auxiliary heads), are left alone.
 
     The networks are then validated; the scores before and after are logged, the latter
     as scalars ``bn_reestimated/<metric>`` too. The model stays so, and is saved as
@@ -41,6 +42,11 @@ class BatchNormReestimationHook(Hook):
             together (rounded up to a multiple of their number).
         stream: Whose images. Of several views ``weak`` is taken, or else the first.
         networks: Names among ``model.networks``.
+        momentum: Instead of plain means: running ones that go on from the statistics
+            of training, where a batch has this share, above 0 and at most 1. None:
+            plain means.
+        best: A metric that ``default_hooks.checkpoint.save_best`` names: all weights
+            first become those of its best checkpoint. None: those at the end.
     """
 
     priority = 'NORMAL'  # before the log is copied
@@ -50,6 +56,8 @@ class BatchNormReestimationHook(Hook):
         batches: int = 1000,
         stream: str = 'unlabeled',
         networks: tuple[str, ...] = ('student',),
+        momentum: float | None = None,
+        best: str | None = None,
     ) -> None:
         if batches < 1:
             raise ValueError(f'batches must be at least 1, but got {batches}')
@@ -57,10 +65,15 @@ class BatchNormReestimationHook(Hook):
             raise ValueError(
                 f'networks must be a tuple of at least one name, but got {networks!r}'
             )
+        if momentum is not None and not 0 < momentum <= 1:
+            raise ValueError(f'momentum must be in (0, 1] or None, but got {momentum}')
+        self.momentum = momentum
+        self.best = best
         self.batches = batches
         self.stream = stream
         self.networks = tuple(networks)
         self._scores: tuple[int, dict] = (-1, {})
+        self._saves_best = None
 
     def before_train(self, runner) -> None:
         streams = list(getattr(runner.train_loop, 'streams', ()))
@@ -68,6 +81,10 @@ class BatchNormReestimationHook(Hook):
             raise ValueError(
                 f'stream of BatchNormReestimationHook must be in {streams}, '
                 f'but got {self.stream!r}'
+            )
+        if self.best is not None:
+            self._saves_best = hook_that_saves_best(
+                runner, self.best, 'BatchNormReestimationHook'
             )
         model = unwrap(runner.model)
         known = getattr(model, 'networks', {})
@@ -88,7 +105,10 @@ class BatchNormReestimationHook(Hook):
 
     def after_train(self, runner) -> None:
         iteration, before = self._scores
-        if iteration != runner.iter:  # resumed at its end
+        reloaded = self.best is not None and take_best(
+            runner, self._saves_best, self.best
+        )
+        if reloaded or iteration != runner.iter:  # resumed at its end
             before = _validate(runner)
         named = ', '.join(self.networks)
         runner.logger.info(
@@ -115,7 +135,7 @@ class BatchNormReestimationHook(Hook):
         modes = {m: m.training for network in networks for m in network.modules()}
         for network in networks:
             network.train()
-        norms = _reset(networks)
+        norms = _reset(networks, self.momentum)
         with kept_random_state(), closing(self._data(runner)) as data:
             seed_generators((runner.seed + get_rank()) % 2**32)  # dropout
             for batch in data:
@@ -160,7 +180,7 @@ def _first_view(batch):
     return batch['weak'] if 'weak' in batch else next(iter(batch.values()))
 
 
-def _reset(networks: list[nn.Module]) -> dict[nn.Module, dict]:
+def _reset(networks: list[nn.Module], momentum: float | None) -> dict[nn.Module, dict]:
     """Let layers in train mode average from now on; each with its former state."""
     norms = {}
     for network in networks:
@@ -170,8 +190,10 @@ def _reset(networks: list[nn.Module]) -> dict[nn.Module, dict]:
                     continue
                 state = copy.deepcopy(module.state_dict())
                 norms[module] = dict(state=state, momentum=module.momentum)
-                module.reset_running_stats()
-                module.momentum = None  # PyTorch then takes the mean of all batches
+                if momentum is None:
+                    module.reset_running_stats()
+                module.num_batches_tracked.zero_()
+                module.momentum = momentum  # None: the mean of all batches
     return norms
 
 

@@ -1,13 +1,12 @@
 """Go back to the best weights when nothing better was found for long."""
 
-import torch
 from mmengine.hooks import CheckpointHook, Hook
 from mmseg.registry import HOOKS
-from torch import Tensor, nn
 
 from ...utils.model import unwrap
-from ..runner.checkpoint import read_checkpoint, require_fit
+from .best_weights import best_path, hook_that_saves_best, reload_weights
 
+TEACHERS = ('checkpoint', 'student')
 STATE = 'reload_best'  # of the message hub, which checkpoints hold
 
 
@@ -25,26 +24,35 @@ class ReloadBestHook(Hook):
     Args:
         patience: Iterations, at least 1.
         metric: One that ``default_hooks.checkpoint.save_best`` names.
+        teacher: What teachers become: ``'checkpoint'``, those of the checkpoint, or
+            ``'student'``, copies of the reloaded students.
     """
 
     priority = 'LOW'  # a checkpoint that is saved after a validation has the state
 
-    def __init__(self, patience: int, metric: str = 'student/mIoU') -> None:
+    def __init__(
+        self,
+        patience: int,
+        metric: str = 'student/mIoU',
+        teacher: str = 'checkpoint',
+    ) -> None:
         if patience < 1:
             raise ValueError(f'patience must be at least 1, but got {patience}')
+        if teacher not in TEACHERS:
+            raise ValueError(f'teacher must be in {TEACHERS}, but got {teacher!r}')
+        self.teacher = teacher
         self.patience = patience
         self.metric = metric
         self._checkpoints: CheckpointHook | None = None
 
     def before_train(self, runner) -> None:
-        hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
-        saving = [h for h in hooks if self.metric in (h.save_best or ())]
-        if not saving:
+        self._checkpoints = hook_that_saves_best(runner, self.metric, 'ReloadBestHook')
+        model = unwrap(runner.model)
+        if self.teacher == 'student' and not getattr(model, 'has_teachers', False):
             raise ValueError(
-                f'ReloadBestHook reads the best checkpoint by {self.metric!r}, but '
-                'none is saved: set default_hooks.checkpoint.save_best to it'
+                "ReloadBestHook makes teachers of students by teacher='student', but "
+                f"{type(model).__name__} has no teacher: leave teacher at 'checkpoint'"
             )
-        self._checkpoints = saving[0]
         # iterations of the best score and the last reload; due: it is not done yet
         start = dict(best=runner.iter, reloaded=0, due=False)
         self._state = dict(start, **runner.message_hub.get_info(STATE, {}))
@@ -85,44 +93,15 @@ class ReloadBestHook(Hook):
     def _reload_if_due(self, runner) -> None:
         if self._checkpoints is None or not self._state['due']:
             return
-        path = self._best_path()
+        path = best_path(self._checkpoints, self.metric)
         if path is None:  # no score was a number
             return
-        reload_weights(unwrap(runner.model), path)
+        model = unwrap(runner.model)
+        reload_weights(model, path)
+        if self.teacher == 'student':
+            model.copy_to_teacher(restart=False)
         self._state.update(due=False, reloaded=runner.iter)
         runner.logger.info(
             f'no better {self.metric} since iteration {self._state["best"]}: at '
             f'iteration {runner.iter} the weights of {path} are taken again'
         )
-
-    def _best_path(self) -> str | None:
-        hook = self._checkpoints
-        if len(hook.key_indicators) == 1:
-            return hook.best_ckpt_path
-        return hook.best_ckpt_path_dict.get(self.metric)
-
-
-@torch.no_grad()
-def reload_weights(model: nn.Module, path: str) -> None:
-    """Let the weights of ``model`` be those of a checkpoint of it, and nothing else.
-
-    Raises:
-        CheckpointError: The file is damaged or of another model.
-    """
-    checkpoint = read_checkpoint(path)
-    require_fit(model, checkpoint, path, strict=True)
-    for name, tensor in weights(model).items():
-        tensor.copy_(checkpoint['state_dict'][name])
-
-
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters, and buffers of the networks and of BatchNorm, by name."""
-    norms = [m for m in model.modules() if getattr(m, 'running_mean', None) is not None]
-    parts = [*model.networks.values(), *norms]
-    inside = {id(buffer) for part in parts for buffer in part.buffers()}
-    state = model.state_dict(keep_vars=True)
-    return {
-        name: tensor
-        for name, tensor in state.items()
-        if isinstance(tensor, nn.Parameter) or id(tensor) in inside
-    }

@@ -28,7 +28,9 @@ class DeepLabV3PlusHead(ASPPHead):
         dropout_per: Whether the dropout in front of the classifier drops whole channels
             of an image, ``'channel'``, or single elements, ``'element'``, as the
             published codes do; its probability is ``dropout_ratio``.
-        base: All other settings are those of ``ASPPHead``.
+        base: All other settings are those of ``ASPPHead``. An ``init_cfg`` of a layer,
+            such as ``dict(type='Normal', layer='Conv2d', std=0.01)``, holds for all
+            layers of this kind in the head.
     """
 
     def __init__(
@@ -57,6 +59,9 @@ class DeepLabV3PlusHead(ASPPHead):
             nn.Dropout(fuse_dropout),
             self._conv(width, width, 3),
         )
+        if 'init_cfg' in base:
+            for layer in (self.bottleneck, self.c1_bottleneck):
+                layer.is_init = True  # or ConvModule would replace what init_cfg says
 
     def _conv(self, in_channels: int, channels: int, kernel: int) -> ConvModule:
         return ConvModule(

@@ -3,11 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from ...utils.settings import check_integers
+from ...utils.settings import check_choices, check_integers
+
+KEEP = ('last', 'first')
 
 
 class FrequencyWindow(nn.Module):
-    """The class counts of the last ``length`` batches; a new one replaces the oldest.
+    """The class counts of the last ``length`` batches, or of the first.
 
     Everything is in the checkpoint. Nothing waits for the device.
 
@@ -15,10 +17,12 @@ class FrequencyWindow(nn.Module):
         length: Batches that are kept. Where the rows of several processes are entered,
             the batches of all of them count.
         num_classes: C.
+        keep: Which batches are kept: the ``'last'`` ones, where a new one replaces the
+            oldest, or the ``'first'`` ones, after which nothing enters any more.
 
     Attributes:
         counts: (length, C) int64, 0 where there is no batch yet.
-        pointer: () int64, the place of the next batch.
+        pointer: () int64, the place of the next batch; ``length`` if none has one.
         filled: () int64, the batches that are kept.
 
     Raises:
@@ -33,9 +37,11 @@ class FrequencyWindow(nn.Module):
     ([2, 3], True)
     """
 
-    def __init__(self, length: int, num_classes: int):
+    def __init__(self, length: int, num_classes: int, keep: str = 'last'):
         super().__init__()
         check_integers(1, length=length, num_classes=num_classes)
+        check_choices(keep=(keep, KEEP))
+        self.keep = keep
         self.length = length
         self.num_classes = num_classes
         counts = torch.zeros(length, num_classes, dtype=torch.int64)
@@ -47,7 +53,7 @@ class FrequencyWindow(nn.Module):
     def enqueue(self, rows: Tensor) -> None:
         """Enter integer counts (n, C), a row for each batch, in their order.
 
-        n may be 0; of more than ``length`` rows the last remain.
+        n may be 0; of more than ``length`` rows the last remain, or the first.
         """
         if rows.dim() != 2 or rows.shape[1] != self.num_classes:
             raise ValueError(
@@ -55,11 +61,19 @@ class FrequencyWindow(nn.Module):
             )
         if rows.is_floating_point():
             raise ValueError(f'rows must be integers, but got {rows.dtype}')
-        rows = rows[-self.length :].to(self.counts.dtype)
+        first = self.keep == 'first'
+        rows = rows[: self.length] if first else rows[-self.length :]
+        rows = rows.to(self.counts.dtype)
         number = len(rows)
         place = torch.arange(number, device=self.pointer.device) + self.pointer
-        self.counts.index_copy_(0, place % self.length, rows)
-        self.pointer.add_(number).remainder_(self.length)
+        if first:  # what has no place goes into a row that is dropped
+            wider = torch.cat([self.counts, self.counts[:1]])
+            wider.index_copy_(0, place.clamp(max=self.length), rows)
+            self.counts.copy_(wider[:-1])
+            self.pointer.add_(number).clamp_(max=self.length)
+        else:
+            self.counts.index_copy_(0, place % self.length, rows)
+            self.pointer.add_(number).remainder_(self.length)
         self.filled.add_(number).clamp_(max=self.length)
 
     def total(self) -> Tensor:
@@ -71,4 +85,6 @@ class FrequencyWindow(nn.Module):
         return self.filled == self.length
 
     def extra_repr(self) -> str:
-        return f'length={self.length}, num_classes={self.num_classes}'
+        return (
+            f'length={self.length}, num_classes={self.num_classes}, keep={self.keep!r}'
+        )

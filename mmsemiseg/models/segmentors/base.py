@@ -213,10 +213,17 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         """Whether the networks bear these streams; the runner asks at the start."""
         check_batch_sizes(self, sizes)
 
-    def copy_to_teacher(self) -> None:
-        """Each teacher becomes a full copy of its student."""
+    @property
+    def has_teachers(self) -> bool:
+        return bool(self._followed())
+
+    def copy_to_teacher(self, restart: bool = True) -> None:
+        """Each teacher becomes a full copy of its student.
+
+        With ``restart`` the updates of the teachers count from 0 again.
+        """
         for pair in self._followed():
-            pair.copy_to_teacher()
+            pair.copy_to_teacher(restart)
 
     def update_teacher(self, decay: float) -> None:
         """One EMA update of each teacher."""

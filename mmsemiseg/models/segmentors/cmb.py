@@ -2,8 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import torch
 from mmseg.registry import MODELS
@@ -12,14 +11,11 @@ from torch import Tensor
 from ...functional import (
     PseudoLabel,
     at_cells,
-    balance_weights,
-    class_counts,
     entropy_loss,
     label_weights,
-    may_leave_out,
-    picked,
+    logits_at_cells,
+    of_a_group,
     pixel_weights,
-    places_of,
     pseudo_label,
     pseudo_label_loss,
     pseudo_label_stats,
@@ -30,14 +26,15 @@ from ...functional import (
     weighted_cosine,
 )
 from ...functional.entropy import NORMS as ENTROPY_NORMS
+from ...functional.entropy import OVER
 from ...functional.pseudo_label import IGNORE_INDEX
-from ...utils.settings import check_choices, check_integers, check_numbers
-from ..adapter import resize_logits
+from ...utils.settings import check_choices, check_integers, check_numbers, errors_name
+from ..adapter import SegmentorOutput, resize_logits
 from ..batch_augment import BatchAugment, augment_labeled
 from ..data_preprocessor import Batch
 from ..heads import BankContrastHead
 from ..losses import balanced
-from ..memories import ClassQueueBank, FrequencyWindow
+from ..memories import ClassBalance, ClassQueueBank
 from .base import SemiSegmentor
 
 RANKS = dict(highest='top', lowest='lowest', random='random')
@@ -72,6 +69,8 @@ class CMB(SemiSegmentor):
         ramp_up: ``dict(kind='exp'|'linear'|'cosine'|'step', length=iterations)`` of the
             pseudo label loss; None: none.
         entropy_norm: ``'classes'`` divides by log C, ``'nats'`` does not.
+        entropy_over: The entropy is divided by the number of ``'valid'`` pixels, or of
+            ``'all'``, those of padding among them.
         attention: False weighs all vectors alike.
         memory_attention: False weighs all vectors of the bank alike.
         selector_input: What the bank's attention sees: ``'raw'`` vectors, or
@@ -81,6 +80,8 @@ class CMB(SemiSegmentor):
         quality_filter: Keep pixels alone that are predicted as labeled, with a
             confidence above ``quality_threshold``.
         quality_threshold: phi in [0, 1].
+        read_at: Whose prediction counts: ``'pixel'``, of the enlarged logits at the
+            pixel that the label is of, or ``'cell'``, of the feature itself.
         bank_rank: Which candidates enter: those of the ``'highest'`` or ``'lowest'``
             score of the teacher's attention, or ``'random'`` ones.
         rank_selector: Attention that ranks: of ``'projection'`` or ``'prediction'``.
@@ -92,13 +93,16 @@ class CMB(SemiSegmentor):
         mix_start: Iteration of the first ClassMix of unlabeled images.
         proj_hidden: Width of the hidden layers of projection and prediction.
         proj_channels: Width of the vectors that are compared.
-        class_balance: ``dict(labels=batches, pseudo=batches, start=iteration)``: class
-            weights sqrt(median frequency / frequency) from the last labels and pseudo
-            labels, once both windows are full and from ``start`` on. Needs heads with
+        class_balance: Settings of
+            :class:`~mmsemiseg.models.memories.ClassBalance`, at least
+            ``dict(labels=batches, pseudo=batches)``: class weights sqrt(median
+            frequency / frequency). Needs heads with
             ``loss_decode=dict(type='BalancedCrossEntropy')``. None: all 1.
         source_ratio: Share of the steps in which the student learns from ``source``
             instead of ``labeled``, where there is that stream. The bank is always
             filled from ``labeled``.
+        unlabeled_first: Whether the student sees the unlabeled images before the
+            labeled ones. Running statistics of BatchNorm depend on it.
     """
 
     def __init__(
@@ -115,6 +119,7 @@ class CMB(SemiSegmentor):
         confidence_power: float = 6.0,
         ramp_up: dict | None = dict(kind='exp', length=2000),  # noqa: B006
         entropy_norm: str = 'classes',
+        entropy_over: str = 'valid',
         attention: bool = True,
         memory_attention: bool = True,
         selector_input: str = 'raw',
@@ -122,6 +127,7 @@ class CMB(SemiSegmentor):
         bank_from: str = 'teacher',
         quality_filter: bool = True,
         quality_threshold: float = 0.95,
+        read_at: str = 'pixel',
         bank_rank: str = 'highest',
         rank_selector: str = 'projection',
         enqueue_number: int = 1,
@@ -134,12 +140,15 @@ class CMB(SemiSegmentor):
         proj_channels: int = 256,
         class_balance: dict | None = None,
         source_ratio: float = 0.5,
+        unlabeled_first: bool = False,
         teacher: dict | None = None,
         predict_with: str = 'student',
         data_preprocessor: dict | None = None,
     ) -> None:
         check_choices(
             entropy_norm=(entropy_norm, ENTROPY_NORMS),
+            entropy_over=(entropy_over, OVER),
+            read_at=(read_at, ('pixel', 'cell')),
             selector_input=(selector_input, ('raw', 'unit_keys')),
             bank_from=(bank_from, ('teacher', 'student')),
             bank_rank=(bank_rank, tuple(RANKS)),
@@ -184,7 +193,7 @@ class CMB(SemiSegmentor):
         )
         augments = dict(weak_augment=weak_augment, strong_augment=strong_augment)
         for name, settings in augments.items():
-            with _named(name):
+            with errors_name(name):
                 setattr(self, name, BatchAugment(**(settings or {})))
         self.num_augments = num_augments
         self.sup_weight = sup_weight
@@ -194,11 +203,13 @@ class CMB(SemiSegmentor):
         self.confidence_power = confidence_power
         self.ramp_up = ramp_up
         self.entropy_norm = entropy_norm
+        self.entropy_over = entropy_over
         self.attention = attention
         self.memory_attention = attention and memory_attention
         self.bank_from = bank_from
         self.quality_filter = quality_filter
         self.quality_threshold = quality_threshold
+        self.read_at = read_at
         self.bank_rank = bank_rank
         self.rank_selector = rank_selector
         self.enqueue_number = enqueue_number
@@ -208,6 +219,7 @@ class CMB(SemiSegmentor):
         self.contrast_joint = contrast_joint
         self.mix_start = mix_start
         self.source_ratio = source_ratio
+        self.unlabeled_first = unlabeled_first
         self.bank = None
         if contrast_weight:
             head = BankContrastHead(
@@ -222,10 +234,12 @@ class CMB(SemiSegmentor):
                 head.attention['projection'].requires_grad_(False)  # only ranks
             self.head_pairs.append(self._make_pair(head, teacher))
             self.bank = ClassQueueBank(self.num_classes, bank_size, proj_channels)
-        self.label_window = self.pseudo_window = None
+        self.balance = None
         if class_balance is not None:
-            with _named('class_balance'):
-                self._make_windows(**class_balance)
+            with errors_name('class_balance'):
+                self.balance = ClassBalance(self.num_classes, **class_balance)
+                with balanced(self.student, None):
+                    pass  # an error says so if the heads cannot
 
     def _selectors(self) -> tuple[str, ...]:
         """The attention modules that something uses."""
@@ -237,14 +251,6 @@ class CMB(SemiSegmentor):
         )
         return tuple(name for name, is_used in used.items() if is_used)
 
-    def _make_windows(self, labels: int, pseudo: int, start: int = 2000) -> None:
-        check_integers(1, labels=labels, pseudo=pseudo)
-        check_integers(0, start=start)
-        with balanced(self.student, None):  # says so if the heads cannot
-            self.balance_start = start
-        self.label_window = FrequencyWindow(labels, self.num_classes)
-        self.pseudo_window = FrequencyWindow(pseudo, self.num_classes)
-
     def loss(self, inputs: 'dict | Tensor', data_samples: list | None = None) -> dict:
         if isinstance(inputs, Tensor):
             return super().loss(inputs, data_samples)
@@ -253,14 +259,19 @@ class CMB(SemiSegmentor):
         labeled = inputs['labeled']
         source = inputs['source'] if self.is_source_step(inputs) else None
         pseudo = self.label(unlabeled)
-        counts = self.class_counts(labeled if source is None else source, pseudo)
-        class_weights = self.class_weights(counts)
+        counts, class_weights = {}, None
+        if self.balance is not None:
+            batch = labeled if source is None else source
+            counts = self.balance.counts(batch.labels, pseudo.label, self.ignore_index)
+            class_weights = self.balance.weights(counts, self.iteration)
 
         labeled = self.weakly(labeled)
         learned = labeled if source is None else self.weakly(source)
+        if self.unlabeled_first:
+            output, pseudo = self.student_pass(unlabeled.inputs, pseudo)
         losses, features = self.supervised(learned, class_weights)
-        images, pseudo = self.strongly(unlabeled.inputs, pseudo)
-        output = self.adapter(self.student, images)
+        if not self.unlabeled_first:
+            output, pseudo = self.student_pass(unlabeled.inputs, pseudo)
         losses.update(self.unlabeled_losses(output.logits, pseudo, class_weights))
         if self.bank is not None:
             new = self.candidates(labeled)
@@ -311,11 +322,18 @@ class CMB(SemiSegmentor):
         maps = {name: torch.cat([moved[name] for _, moved in views]) for name in maps}
         return images, PseudoLabel(**maps)
 
+    def student_pass(
+        self, images: Tensor, pseudo: PseudoLabel
+    ) -> tuple[SegmentorOutput, PseudoLabel]:
+        """The student's output of strongly augmented images, and their labels."""
+        images, pseudo = self.strongly(images, pseudo)
+        return self.adapter(self.student, images), pseudo
+
     def supervised(
         self, labeled: Batch, class_weights: Tensor | None
     ) -> tuple[dict, Tensor]:
         """The student's own losses, weighted, and its features."""
-        weighted = self.label_window is not None
+        weighted = self.balance is not None
         with balanced(self.student, class_weights) if weighted else nullcontext():
             losses, output = self.adapter.loss(self.student, *labeled)
         factor = {key: self.sup_weight if 'loss' in key else 1 for key in losses}
@@ -332,7 +350,9 @@ class CMB(SemiSegmentor):
         if class_weights is not None:
             weights = weights * label_weights(class_weights, pseudo.label)
         loss = pseudo_label_loss(logits, pseudo, weights, norm='all')
-        entropy = entropy_loss(logits, pseudo.valid, self.entropy_norm)
+        entropy = entropy_loss(
+            logits, pseudo.valid, self.entropy_norm, self.entropy_over
+        )
         return dict(
             loss_pseudo=self.pseudo_weight * self.ramp(self.ramp_up) * loss,
             loss_entropy=self.entropy_weight * entropy,
@@ -363,7 +383,7 @@ class CMB(SemiSegmentor):
             cells = [tuple(map(torch.cat, zip(*cells, strict=True)))]
         loss = 0
         for part in cells:
-            (rows, group), counts = _compact(*part)
+            (rows, group), counts = of_a_group(*part)
             vectors = head(rows, counts)
             weights = None
             if self.attention:
@@ -392,10 +412,7 @@ class CMB(SemiSegmentor):
         output = self.adapter(network, labeled.inputs)
         rows, group = self.cells(output.features, labeled.labels)
         if self.quality_filter:
-            logits = resize_logits(
-                output.logits.float(), output.features.shape[2:], self.align_corners
-            )
-            confidence, predicted = logits.softmax(1).max(1)
+            confidence, predicted = self.predicted(output, labeled.inputs.shape[2:])
             good = (predicted.flatten() == group) & (
                 confidence.flatten() > self.quality_threshold
             )
@@ -404,9 +421,20 @@ class CMB(SemiSegmentor):
         images = len(labeled.inputs)
         image = torch.arange(images, device=group.device)
         image = image.repeat_interleave(len(group) // images)
-        (rows, group, image), counts = _compact(rows, group, image)
+        (rows, group, image), counts = of_a_group(rows, group, image)
         vectors = head.projection(rows, counts).float()
         return self.selected(head, vectors, group, image, images)
+
+    def predicted(
+        self, output: SegmentorOutput, pixels: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Confidence and class of each cell, (N, h, w), for images of a size."""
+        logits, size = output.logits.float(), output.features.shape[2:]
+        if self.read_at == 'pixel':
+            logits = logits_at_cells(logits, pixels, size, self.align_corners)
+        else:
+            logits = resize_logits(logits, size, self.align_corners)
+        return logits.softmax(1).max(1)
 
     def selected(
         self,
@@ -416,7 +444,10 @@ class CMB(SemiSegmentor):
         image: Tensor,
         images: int,
     ) -> dict[str, Tensor]:
-        """The best ones of each class, in their order; all if there are few."""
+        """The best ones of each class, the best last; all if there are few.
+
+        A full bank forgets the worst ones of its oldest step first.
+        """
         if self.bank_rank == 'random':
             score = torch.rand(len(rows)).to(rows.device, non_blocking=True)
         else:
@@ -425,40 +456,19 @@ class CMB(SemiSegmentor):
         number, classes = self.enqueue_number, self.num_classes
         if self.enqueue_per == 'batch':
             number = min(number * images, self.bank.size)
-            index, group = select_per_group(group, classes, number, score, lowest)
+            index, group = select_per_group(
+                group, classes, number, score, lowest, best_last=True
+            )
         else:
             part = torch.where(group >= 0, image * classes + group, -1)
             number = min(number, self.bank.size)
             index, part = select_per_group(
-                part, images * classes, number, score, lowest
+                part, images * classes, number, score, lowest, best_last=True
             )
             group = torch.where(part >= 0, part % classes, -1)
         return dict(features=rows[index], group=group)
 
     # Memory
-
-    def class_counts(self, labeled: Batch, pseudo: PseudoLabel) -> dict[str, Tensor]:
-        """Pixels of each class in this batch, (1, C) each; none without balance."""
-        if self.label_window is None:
-            return {}
-        labels = dict(label_counts=labeled.labels, pseudo_counts=pseudo.label)
-        return {
-            name: class_counts(label, self.num_classes, self.ignore_index)[None]
-            for name, label in labels.items()
-        }
-
-    def class_weights(self, counts: dict[str, Tensor]) -> Tensor | None:
-        """(C,) of this iteration, its own counts included; None without balance."""
-        if self.label_window is None:
-            return None
-        labels, pseudo = map(copy.deepcopy, (self.label_window, self.pseudo_window))
-        labels.enqueue(counts['label_counts'])
-        pseudo.enqueue(counts['pseudo_counts'])
-        weights = balance_weights(labels.total() + pseudo.total())
-        ready = labels.full() & pseudo.full()
-        if self.iteration < self.balance_start:
-            return torch.ones_like(weights)
-        return torch.where(ready, weights, 1)
 
     @property
     def learns_unlabeled(self) -> bool:
@@ -467,7 +477,7 @@ class CMB(SemiSegmentor):
 
     @property
     def has_memory(self) -> bool:
-        return self.bank is not None or self.label_window is not None
+        return self.bank is not None or self.balance is not None
 
     def unready_classes(self) -> list[int]:
         """Classes with fewer than two vectors: their contrast is 0."""
@@ -486,8 +496,7 @@ class CMB(SemiSegmentor):
         if features is not None:
             self.bank.enqueue(features, group)
         if label_counts is not None:
-            self.label_window.enqueue(label_counts)
-            self.pseudo_window.enqueue(pseudo_counts)
+            self.balance.update(label_counts, pseudo_counts)
 
 
 def _one_view(unlabeled: 'dict | Batch') -> Batch:
@@ -500,30 +509,6 @@ def _one_view(unlabeled: 'dict | Batch') -> Batch:
     )
 
 
-def _compact(rows: Tensor, group: Tensor, *others: Tensor) -> tuple[tuple, Tensor]:
-    """Rows of no class are left out where that does not wait for the device.
-
-    Returns:
-        The rows, groups, ..., and a mask of those that count, None if all do.
-    """
-    counts = group >= 0
-    if not may_leave_out(counts) or not counts.any():
-        return (rows, group, *others), counts
-    if not counts.all():
-        places = places_of(counts)
-        rows, group, *others = (picked(x, places) for x in (rows, group, *others))
-    return (rows, group, *others), None
-
-
 def _zero(head: BankContrastHead, features: Tensor) -> Tensor:
     """With the parameters in the graph, as distributed training wants it."""
     return features.sum() * 0 + sum(0 * param.sum() for param in head.parameters())
-
-
-@contextmanager
-def _named(setting: str) -> Iterator[None]:
-    """Errors say which setting they are about."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        raise type(error)(f'{setting}: {error}') from error

@@ -62,10 +62,14 @@ class Pair(BaseModule):
             self.copy_to_teacher()
 
     @torch.no_grad()
-    def copy_to_teacher(self) -> None:
-        """Teacher = student, buffers included; the updates count from 0."""
+    def copy_to_teacher(self, restart: bool = True) -> None:
+        """Teacher = student, buffers included.
+
+        With ``restart`` the updates count from 0 again.
+        """
         self.teacher.load_state_dict(self.student.state_dict())
-        self.steps.zero_()
+        if restart:
+            self.steps.zero_()
 
     @torch.no_grad()
     def update_teacher(self, decay: float) -> None:

@@ -4,8 +4,10 @@ import pytest
 import torch
 from distributed_run import parts
 from helpers import frozen_copy
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
-from mmseg.registry import HOOKS
+from mmengine.logging import MessageHub
+from mmseg.registry import HOOKS, METRICS
 from tiny_run import (
     build,
     config,
@@ -30,6 +32,17 @@ FILE = 'bn_reestimated.pth'
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp('data'))
+
+
+@METRICS.register_module(force=True)
+class WorseAndWorse(BaseMetric):
+    """The first validation is the best, whatever was predicted."""
+
+    def process(self, data_batch, data_samples):
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        return dict(mIoU=-float(MessageHub.get_current_instance().get_info('iter')))
 
 
 def run(data, work_dir, model=None, hook=True, **settings):
@@ -118,6 +131,33 @@ def test_means_over_fresh_batches(stream, view, name, data, tmp_path):
     for key in differing(frozen_copy(model), before):
         assert key.startswith(prefix)
         assert key.endswith(('running_mean', 'running_var', 'num_batches_tracked'))
+
+
+@pytest.mark.parametrize('momentum', [0.1, 1.0])
+def test_running_means_that_go_on_from_those_of_training(momentum, data, tmp_path):
+    runner, hook = started(
+        run(data, tmp_path / 'a', hook=False), batches=3, momentum=momentum
+    )
+    model, loader = runner.model, runner.train_loop.streams['unlabeled']
+    norms = {
+        key: module
+        for key, module in model.student.named_modules()
+        if isinstance(module, nn.BatchNorm2d)
+    }
+    expected = {}
+    for key, norm in norms.items():
+        norm.running_mean.fill_(3.0)
+        expected[key] = [norm.running_mean.double(), norm.running_var.double()]
+    for batch in range(1, 4):
+        means = reference(model, loader, 'unlabeled', batch)
+        for key, values in expected.items():
+            before = reference(model, loader, 'unlabeled', batch - 1).get(key, (0, 0))
+            for i, value in enumerate(values):  # the last of them alone
+                last = batch * means[key][i] - (batch - 1) * before[i]
+                values[i] = (1 - momentum) * value + momentum * last
+    hook.reestimate(runner)
+    assert_statistics(model.student, expected)
+    assert {norm.momentum for norm in norms.values()} == {0.1}
 
 
 def test_one_batch_at_a_time_and_the_order_matter(data, tmp_path):
@@ -327,6 +367,32 @@ def test_a_new_run_sets_the_file_aside(done, data):
     assert not (folder / 'with' / FILE).exists()
 
 
+def test_begins_with_the_best_weights(data, tmp_path):
+    """The file has the weights of the best checkpoint, with other statistics."""
+    cfg = run(data, tmp_path / 'a', settings=dict(best='student/mIoU', momentum=0.1))
+    cfg.val_evaluator = dict(type='WorseAndWorse')
+    cfg.default_hooks.checkpoint.update(save_best='student/mIoU', rule='greater')
+    cfg.train_cfg.val_interval = 2
+    runner = train(cfg)
+    best = read_checkpoint(runner.message_hub.get_info('best_ckpt'))
+    assert best['meta']['iter'] == 2
+    saved = read_checkpoint(tmp_path / 'a' / FILE)
+    changed = differing(saved['state_dict'], best['state_dict'])
+    changed.remove('pairs.0.steps')  # a counter goes on
+    statistics = ('running_mean', 'running_var', 'num_batches_tracked')
+    assert {key.rsplit('.', 1)[1] for key in changed} == set(statistics)
+    last = read_checkpoint(tmp_path / 'a' / 'iter_4.pth')['state_dict']
+    key = 'pairs.0.student.decode_head.conv_seg.weight'
+    assert not saved['state_dict'][key].equal(last[key])
+
+
+def test_the_best_must_be_saved(data, tmp_path):
+    cfg = run(data, tmp_path / 'a', settings=dict(best='student/mIoU'))
+    cfg.default_hooks.checkpoint.pop('save_best', None)
+    with pytest.raises(ValueError, match='Reestimation.*but none is saved: set'):
+        train(cfg)
+
+
 # Processes
 
 
@@ -362,6 +428,9 @@ def test_settings():
     )
     with pytest.raises(ValueError, match='batches must be at least 1, but got 0'):
         BatchNormReestimationHook(batches=0)
+    for momentum in (0, 1.5):
+        with pytest.raises(ValueError, match=r'momentum must be in \(0, 1\] or None'):
+            BatchNormReestimationHook(momentum=momentum)
     for networks in ('student', ()):
         with pytest.raises(ValueError, match='networks must be a tuple of at least'):
             BatchNormReestimationHook(networks=networks)

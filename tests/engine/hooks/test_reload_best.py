@@ -10,7 +10,7 @@ from mmseg.registry import HOOKS, METRICS, MODELS
 from tiny_run import build, config, differing, mean_teacher, write_data
 
 from mmsemiseg.engine.hooks import ReloadBestHook
-from mmsemiseg.engine.hooks.reload_best import reload_weights, weights
+from mmsemiseg.engine.hooks.best_weights import reload_weights, weights
 from mmsemiseg.engine.runner.checkpoint import CheckpointError, read_checkpoint
 from mmsemiseg.models import MeanTeacher
 
@@ -218,6 +218,30 @@ def test_what_is_reloaded(data, tmp_path):
     assert all(state['momentum_buffer'].abs().sum() > 0 for state in momentum.values())
 
 
+def test_teachers_of_the_reloaded_students(data, tmp_path):
+    """They do not count their updates anew."""
+    cfg = run(data, tmp_path / 'run', [6, 5, 4, 3, 2, 1], 6)
+    cfg.custom_hooks[-1].teacher = 'student'
+    watch = Watch()
+    train(cfg, watch)
+    assert reloads(watch) == [8]
+    best, after = watch.before[2], watch.after[8]
+    prefix = 'pairs.0.teacher.'
+    for name in learned():
+        source = name.replace('.teacher.', '.student.')
+        assert after[name].equal(best[source])
+    teacher = [name for name in learned() if name.startswith(prefix)]
+    assert any(not best[name].equal(after[name]) for name in teacher)
+    assert after['pairs.0.steps'] == 8
+
+
+def test_patience_of_one_more_is_after_it(data, tmp_path):
+    """As the published code has it: more than 4 iterations without a better one."""
+    watch = Watch()
+    train(run(data, tmp_path / 'run', [6, 5, 4, 3, 2, 1], 4 + 1), watch)
+    assert reloads(watch) == [8]
+
+
 def test_names_of_the_weights(data, tmp_path):
     runner = build(run(data, tmp_path / 'run', [1] * 6))
     assert list(weights(runner.model)) == learned()
@@ -228,7 +252,7 @@ def test_statistics_of_heads_with_a_batch_norm_of_their_own():
     student = student_cfg(decode_head=dict(loss_decode=balanced))
     windows = dict(labels=2, pseudo=3)
     model = MODELS.build(dict(type='CMB', student=student, class_balance=windows))
-    others = ('bank', 'label_window', 'pseudo_window')
+    others = ('bank', 'balance')
     assert list(weights(model)) == [
         key
         for key in model.state_dict()
@@ -292,6 +316,18 @@ def whole(data, tmp_path_factory):
     runner = train(run(data, work_dir, SCORES), watch)
     assert reloads(watch) == [8]
     return frozen_copy(runner.model), sorted(p.name for p in work_dir.glob('*.pth'))
+
+
+def test_resumed_after_new_teachers(data, tmp_path):
+    def cfg(name, **more):
+        found = run(data, tmp_path / name, SCORES, **more)
+        found.custom_hooks[-1].teacher = 'student'
+        return found
+
+    whole = train(cfg('whole'))
+    train(cfg('run'), Watch(('reloaded', 8)))
+    runner = train(cfg('run', resume='auto'))
+    assert differing(frozen_copy(runner.model), frozen_copy(whole.model)) == []
 
 
 @pytest.mark.parametrize(
@@ -372,6 +408,18 @@ def test_settings():
     assert (hook.patience, hook.metric) == (5, 'student/mIoU')
     with pytest.raises(ValueError, match='patience must be at least 1, but got 0'):
         ReloadBestHook(0)
+    with pytest.raises(ValueError, match="teacher must be in .*, but got 'best'"):
+        ReloadBestHook(5, teacher='best')
+
+
+def test_no_teacher_to_make(data, tmp_path):
+    cfg = run(data, tmp_path / 'run', [1] * 6)
+    cfg.model = dict(type='SupOnly', student=cfg.model.student)
+    cfg.train_dataloader.pop('unlabeled')
+    cfg.custom_hooks = [cfg.custom_hooks[-1]]
+    cfg.custom_hooks[0].teacher = 'student'
+    with pytest.raises(ValueError, match='SupOnly has no teacher: leave teacher at'):
+        train(cfg)
 
 
 @pytest.mark.parametrize('best', [None, 'auto', 'teacher/mIoU'])

@@ -46,6 +46,34 @@ def test_layers_are_those_of_the_plain_head(segmentor):
     assert head.dropout.p == 0.1
 
 
+def spreads(**settings):
+    """Standard deviation of the weights of each convolution of the head."""
+    segmentor = build(encoder_decoder(dict(HEAD, **settings)))
+    convs = {
+        name: m
+        for name, m in segmentor.decode_head.named_modules()
+        if isinstance(m, nn.Conv2d)
+    }
+    assert len(convs) == 8
+    return {name: conv.weight.std().item() for name, conv in convs.items()}
+
+
+def test_an_init_cfg_reaches_every_convolution():
+    init_cfg = dict(type='Normal', layer='Conv2d', std=0.01)
+    found = spreads(init_cfg=init_cfg)
+    assert found == {name: pytest.approx(0.01, rel=0.3) for name in found}
+    others = spreads()
+    assert others.pop('conv_seg') == pytest.approx(0.01, rel=0.3)
+    assert min(others.values()) > 0.03
+
+
+def test_an_init_cfg_of_the_classifier_leaves_the_others_as_they_were():
+    init_cfg = dict(type='Normal', std=0.5, override=dict(name='conv_seg'))
+    found, expected = spreads(init_cfg=init_cfg), spreads()
+    assert found.pop('conv_seg') == pytest.approx(0.5, rel=0.3)
+    assert found == {name: pytest.approx(expected[name], rel=0.4) for name in found}
+
+
 def test_forward_follows_the_paper(segmentor):
     head = segmentor.decode_head.eval()
     segmentor.eval()

@@ -46,10 +46,25 @@ def test_random_steps_equal_a_deque():
             assert 0 <= window.pointer < length
 
 
-def test_rows_at_once_are_rows_one_by_one():
+def test_the_first_batches_stay():
+    rng = random.Random(0)
+    for length in (1, 3, 8):
+        window, kept = FrequencyWindow(length, 2, keep='first'), []
+        for _ in range(9):
+            rows = [[rng.randrange(99) for _ in range(2)]] * rng.choice([0, 1, 2, 5])
+            window.enqueue(torch.tensor(rows).long().view(-1, 2))
+            kept = (kept + rows)[:length]
+            assert window.counts[: len(kept)].tolist() == kept
+            assert (window.counts[len(kept) :] == 0).all()
+            assert window.pointer == window.filled == len(kept)
+            assert window.full().item() == (len(kept) == length)
+
+
+@pytest.mark.parametrize('keep', ['last', 'first'])
+def test_rows_at_once_are_rows_one_by_one(keep):
     rows = torch.arange(22).view(11, 2)
     for length in (1, 4, 11, 20):
-        one, other = FrequencyWindow(length, 2), FrequencyWindow(length, 2)
+        one, other = (FrequencyWindow(length, 2, keep) for _ in range(2))
         one.enqueue(rows)
         for row in rows:
             other.enqueue(row[None])
@@ -75,15 +90,16 @@ def test_sums_are_exact_beyond_float32():
     assert window.half().counts.dtype == torch.int64
 
 
-def test_a_resumed_window_continues_bit_by_bit():
+@pytest.mark.parametrize(('keep', 'steps'), [('last', 4), ('first', 2), ('first', 4)])
+def test_a_resumed_window_continues_bit_by_bit(keep, steps):
     g = torch.Generator().manual_seed(0)
-    window = FrequencyWindow(length=5, num_classes=3)
-    for _ in range(4):
+    window = FrequencyWindow(length=5, num_classes=3, keep=keep)
+    for _ in range(steps):
         window.enqueue(torch.randint(99, (2, 3), generator=g))
     file = io.BytesIO()
     torch.save(window.state_dict(), file)
     file.seek(0)
-    resumed = FrequencyWindow(length=5, num_classes=3)
+    resumed = FrequencyWindow(length=5, num_classes=3, keep=keep)
     resumed.load_state_dict(torch.load(file, weights_only=True))
     for _ in range(6):
         one, other = window.state_dict(), resumed.state_dict()
@@ -105,8 +121,9 @@ def test_what_is_entered_is_copied():
     assert total.tolist() == [1, 2]
 
 
-def test_no_host_sync():
-    window = FrequencyWindow(length=6, num_classes=2)
+@pytest.mark.parametrize('keep', ['last', 'first'])
+def test_no_host_sync(keep):
+    window = FrequencyWindow(length=6, num_classes=2, keep=keep)
     rows = torch.ones(9, 2).long()
     with NoHostSync():
         for n in (4, 0, 3, 9):
@@ -138,6 +155,7 @@ def test_cuda_does_not_wait():
     [
         (dict(length=0), 'length must be an integer >= 1, but got 0'),
         (dict(length=2.0), 'length must be an integer >= 1, but got 2.0'),
+        (dict(keep='newest'), "keep must be in .*, but got 'newest'"),
         (dict(num_classes=0), 'num_classes must be an integer >= 1, but got 0'),
     ],
 )

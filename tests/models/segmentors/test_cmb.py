@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from cmb_reference import Reference, kept, record
@@ -52,8 +53,8 @@ def chosen(**settings):
     }
 
 
-def make(student=None, classes=3, seed=1, **settings):
-    """With a teacher that is not its student."""
+def make(student=None, classes=3, seed=1, predicted=None, **settings):
+    """With a teacher that is not its student; only so many classes are predicted."""
     student = student or tiny_student(classes)
     model = build(dict(type='CMB', student=student, **chosen(**settings)))
     spread(model.student, seed)
@@ -65,6 +66,8 @@ def make(student=None, classes=3, seed=1, **settings):
                 for param in head.parameters():
                     noise = torch.rand(param.shape, generator=generator) - 0.5
                     param += noise
+        for network in model.networks.values():
+            network.decode_head.conv_seg.bias[predicted or classes :] = -1000
     return model.train()
 
 
@@ -132,18 +135,22 @@ PAPER = dict(
     ramp_up=dict(kind='step', length=3),
     contrast_joint=True,
     enqueue_per='image',
+    entropy_over='all',
+    read_at='cell',
 )
 OFFICIAL = dict(
     memory_attention=False,
     selector_input='unit_keys',
     bank_rank='lowest',
     rank_selector='prediction',
+    unlabeled_first=True,
 )
+PUBLISHED_BALANCE = dict(BALANCE, median='all', keep_labels='first')
 SETTINGS = {
     'default': {},
     'paper': PAPER,
     'official': OFFICIAL,
-    'official, balanced': dict(OFFICIAL, class_balance=BALANCE),
+    'official, balanced': dict(OFFICIAL, class_balance=PUBLISHED_BALANCE),
     'base': dict(
         attention=False, bank_rank='random', quality_filter=False, bank_from='student'
     ),
@@ -154,6 +161,9 @@ SETTINGS = {
     'joint': dict(contrast_joint=True),
     'from the student': dict(bank_from='student'),
     'no filter': dict(quality_filter=False),
+    'prediction of the cell': dict(read_at='cell'),
+    'unlabeled first': dict(unlabeled_first=True),
+    'entropy over all': dict(entropy_over='all'),
     'lowest': dict(bank_rank='lowest'),
     'lowest of the prediction': dict(bank_rank='lowest', rank_selector='prediction'),
     'highest of the prediction': dict(rank_selector='prediction'),
@@ -166,6 +176,8 @@ SETTINGS = {
     'step': dict(ramp_up=dict(kind='step', length=3)),
     'no ramp': dict(ramp_up=None),
     'balanced': dict(class_balance=BALANCE),
+    'balanced, first labels': dict(class_balance=dict(BALANCE, keep_labels='first')),
+    'balanced, all classes': dict(class_balance=dict(BALANCE, median='all')),
     'balanced from the start': dict(class_balance=dict(BALANCE, start=0)),
     'balanced, no contrast': dict(class_balance=BALANCE, contrast_weight=0.0),
     'no contrast': dict(contrast_weight=0.0),
@@ -187,10 +199,10 @@ STREAMS = {
 }
 
 
-def compared(name, at, iterations, **of_streams):
+def compared(name, at, iterations, classes=3, **of_streams):
     """(iteration, losses, reference's losses) of the steps, after all checks."""
     settings = chosen(**SETTINGS[name])
-    model = make(**settings)
+    model = make(**settings, classes=classes, predicted=3)
     reference = Reference(model, settings)
     torch.manual_seed(3)
     for iteration in iterations:
@@ -290,6 +302,14 @@ def test_against_loops_on_other_streams(name, kind, at, device):
         assert (losses['loss_contrast'] > 0) == (iteration >= 2)
 
 
+@pytest.mark.parametrize('name', ['balanced', 'official, balanced'])
+def test_against_loops_with_classes_that_never_occur(name, at):
+    for iteration, _, reference in compared(name, at, range(4, 7), classes=5):
+        if iteration == 6:
+            counts = np.sum(reference.label_window + reference.pseudo_window, 0)
+            assert (counts == 0).tolist() == [False] * 3 + [True] * 2
+
+
 def test_the_settings_matter(at):
     """Or the comparisons above would show less than they seem to."""
     names = {}
@@ -297,14 +317,17 @@ def test_the_settings_matter(at):
         if 'augment' in name or 'stage' in name:
             continue
         torch.manual_seed(3)
-        model, values = filled(make(**settings), at, 2), ()
+        model = make(**settings, classes=5, predicted=3)
+        values = ()
+        filled(model, at, 2, padded=True)
         for iteration in (2, 3):
             at(iteration)
-            losses = model.loss(streams(iteration))
+            losses = model.loss(streams(iteration, padded=True))
             values += tuple(v.item() for k, v in sorted(losses.items()) if 'loss' in k)
             if model.has_memory:
                 model.update_memory(**model.pending['memory'])
-        names.setdefault(values, []).append(name)
+        mean = model.student.decode_head.convs[0].bn.running_mean
+        names.setdefault((*values, *mean.tolist()), []).append(name)
     assert [same for same in names.values() if len(same) > 1] == []
 
 
@@ -367,7 +390,7 @@ def test_vectors_of_the_contrast(settings, expected, at, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('rank', 'kept_rows'), [('highest', [1, 3]), ('lowest', [0, 2])]
+    ('rank', 'kept_rows'), [('highest', [3, 1]), ('lowest', [2, 0])]
 )
 @pytest.mark.parametrize('per', ['batch', 'image'])
 def test_vectors_of_the_selection(rank, kept_rows, per):
@@ -376,7 +399,7 @@ def test_vectors_of_the_selection(rank, kept_rows, per):
     rows, group = torch.arange(4.0)[:, None], torch.ones(4).long()
     found = model.selected(head, rows, group, torch.zeros(4).long(), images=1)
     taken = found['group'] >= 0
-    assert found['features'][taken].flatten().tolist() == kept_rows
+    assert found['features'][taken].flatten().tolist() == kept_rows  # the best last
     assert found['group'][taken].tolist() == [1, 1]
 
 
@@ -614,7 +637,7 @@ def test_class_weights_start_with_both_windows_full(at):
         at(iteration)
         model.loss(streams(iteration))
         counts = {k: v for k, v in model.pending['memory'].items() if 'counts' in k}
-        weights = model.class_weights(counts)
+        weights = model.balance.weights(counts, iteration)
         assert (weights != 1).any() == (iteration >= 3)
         model.update_memory(**model.pending['memory'])
     early = make(class_balance=dict(labels=1, pseudo=3, start=0))
@@ -622,7 +645,8 @@ def test_class_weights_start_with_both_windows_full(at):
         at(iteration)
         early.loss(streams(iteration))
         counts = {k: v for k, v in early.pending['memory'].items() if 'counts' in k}
-        assert (early.class_weights(counts) != 1).any() == (iteration >= 2)
+        weights = early.balance.weights(counts, iteration)
+        assert (weights != 1).any() == (iteration >= 2)
         early.update_memory(**early.pending['memory'])
 
 
@@ -845,8 +869,11 @@ def test_no_host_sync(name, at, monkeypatch):
     output = model.adapter(model.student, inputs['unlabeled'].inputs)
     maps = ((output.features, pseudo.label),) * 2
     with NoHostSync() as seen:
-        counts = model.class_counts(inputs['labeled'], pseudo)
-        weights = model.class_weights(counts)
+        counts, weights = {}, None
+        if model.balance is not None:
+            labels = inputs['labeled'].labels
+            counts = model.balance.counts(labels, pseudo.label, model.ignore_index)
+            weights = model.balance.weights(counts, model.iteration)
         losses = model.unlabeled_losses(output.logits, pseudo, weights)
         new = model.candidates(inputs['labeled'])
         losses['loss_contrast'] = model.contrast(maps, new)
@@ -909,6 +936,8 @@ def test_features_of_the_fourth_stage(name, at):
     [
         (dict(entropy_norm='bits'), "entropy_norm must be in .* 'bits'"),
         (dict(selector_input='unit'), "selector_input must be in .* 'unit'"),
+        (dict(read_at='both'), "read_at must be in .* 'both'"),
+        (dict(entropy_over='some'), "entropy_over must be in .* 'some'"),
         (dict(bank_from='both'), "bank_from must be in .* 'both'"),
         (dict(bank_rank='top'), "bank_rank must be in .* 'top'"),
         (dict(rank_selector='bank'), "rank_selector must be in .* 'bank'"),
@@ -955,6 +984,14 @@ def test_features_of_the_fourth_stage(name, at):
         (
             dict(class_balance=dict(labels=1, pseudo=1, start=-1)),
             'class_balance: start must be an integer >= 0, but got -1',
+        ),
+        (
+            dict(class_balance=dict(labels=1, pseudo=1, median='mean')),
+            "class_balance: median must be in .* 'mean'",
+        ),
+        (
+            dict(class_balance=dict(labels=1, pseudo=1, keep_labels='all')),
+            "class_balance: keep_labels must be in .* 'all'",
         ),
         (dict(class_balance=dict(labels=1, pseudo=1)), 'BalancedCrossEntropy'),
     ],
