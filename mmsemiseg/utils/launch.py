@@ -7,6 +7,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
+from .pretrained_fit import named_tensors
 from .tool_settings import complete_config
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -117,8 +118,7 @@ def require_fit(backbone, file):
     this check a wrong file would quietly mean random weights.
     """
     loaded = CheckpointLoader.load_checkpoint(str(file), map_location='cpu')
-    loaded = loaded.get('state_dict', loaded)
-    loaded = {key.removeprefix('module.'): value for key, value in loaded.items()}
+    loaded = {k.removeprefix('module.'): v for k, v in named_tensors(loaded)}
     own = backbone.state_dict()
     fits = [
         key

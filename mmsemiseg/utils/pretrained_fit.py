@@ -54,7 +54,7 @@ def require_pretrained_fit(module: nn.Module, init_cfg: Mapping, setting: str) -
     """
     file = str(init_cfg['checkpoint'])
     content = CheckpointLoader.load_checkpoint(file, map_location='cpu')
-    named = dict(_tensors(content))
+    named = dict(named_tensors(content))
     values = [v for v in module.state_dict().values() if v.is_floating_point()]
     by_shape = defaultdict(list)
     for value in named.values():
@@ -118,14 +118,14 @@ def _checked(module: nn.Module, init_cfg: Mapping, setting: str) -> Iterator[Non
             module.init_weights = hidden
 
 
-def _tensors(content: Any, name: str = '') -> Iterator[tuple[str, Tensor]]:
+def named_tensors(content: Any, name: str = '') -> Iterator[tuple[str, Tensor]]:
     """All floating tensors of a file, however they are nested."""
     if isinstance(content, Tensor):
         if content.is_floating_point():
             yield name, content
     elif isinstance(content, Mapping):
         for key, value in content.items():
-            yield from _tensors(value, str(key))
+            yield from named_tensors(value, str(key))
 
 
 def _is_constant(value: Tensor) -> bool:

@@ -225,3 +225,15 @@ def test_small_images_of_many_sizes_are_padded_in_silence(told):
         batch = preprocessor(dict(labeled=data((16, width))), True)['inputs']
         assert batch['labeled'].inputs.shape[2:] == (16, 32)
     assert told == []
+
+
+def test_validation_pads_by_test_cfg_and_not_by_size():
+    settings = dict(size=(64, 64), test_cfg=dict(size_divisor=8))
+    out = SemiDataPreProcessor(**settings)(data((12, 17)), training=False)
+    plain = SegDataPreProcessor(**settings)(data((12, 17)), training=False)
+    assert out['inputs'].shape[2:] == (16, 24)
+    assert_close(out['inputs'], plain['inputs'])
+    assert SemiDataPreProcessor(size=(64, 64))(data((12, 17)))['inputs'].shape[2:] == (
+        12,
+        17,
+    )

@@ -376,6 +376,9 @@ def test_preprocessor_wherever_it_is():
     student = student_cfg(data_preprocessor=dict(expected))
     model = dict(type='SupOnly', student=student)
     assert preprocessor_of(model, saved) == expected
+    # mmengine's Runner gives the model that of the config's top
+    model['data_preprocessor'] = dict(expected, mean=[0.0] * 3)
+    assert preprocessor_of(model, saved) == expected
     assert preprocessor_of(dict(type='SupOnly', student=student_cfg()), saved) is None
 
 

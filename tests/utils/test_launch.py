@@ -86,6 +86,8 @@ def test_file_must_fit_the_backbone(tmp_path):
     backbone = nn.Linear(2, 3)
     torch.save({'state_dict': {'module.bias': torch.ones(3)}}, file)
     assert launch.require_fit(backbone, file) is None
+    torch.save({'model': {'bias': torch.ones(3)}}, file)  # as BEiT's are
+    assert launch.require_fit(backbone, file) is None
     torch.save({'bias': torch.ones(4), 'other': torch.ones(1)}, file)
     with pytest.raises(ValueError, match='none of its 2 entries .bias, other.*Linear'):
         launch.require_fit(backbone, file)

@@ -1,5 +1,5 @@
 import pytest
-from tiny_run import config, sup_only, train, write_data
+from tiny_run import config, mean_teacher, sup_only, tiny_student, train, write_data
 
 from mmsemiseg.engine.runner import SemiRunner
 
@@ -70,3 +70,50 @@ def test_checkpoints_of_an_earlier_run_are_set_aside(data, tmp_path):
     cfg = config(data, folder, sup_only(), max_iters=2, resume='auto')
     assert train(cfg).iter == 2
     assert len(list(folder.glob('before_*'))) == 1
+
+
+def test_layer_wise_decay_reaches_the_student(data, tmp_path):
+    student = tiny_student()
+    student['backbone'] = dict(
+        type='BEiT',
+        img_size=(32, 32),
+        patch_size=8,
+        embed_dims=8,
+        num_layers=2,
+        num_heads=2,
+        out_indices=(1,),
+    )
+    cfg = config(data, tmp_path / 'a', dict(mean_teacher(), student=student), 1)
+    cfg.custom_hooks = [dict(type='MeanTeacherHook', decay=0.9)]
+    cfg.optim_wrapper = dict(
+        optimizer=dict(type='AdamW', lr=0.1, weight_decay=0.05),
+        constructor='LearningRateDecayOptimizerConstructor',
+        paramwise_cfg=dict(decay_rate=0.5, decay_type='layer_wise', num_layers=2),
+    )
+    runner = train(cfg)
+    rates = {
+        name: group['lr']
+        for group in runner.optim_wrapper.optimizer.param_groups
+        for name in group['param_names']
+    }
+    place = 'pairs.0.student.'
+    assert rates[f'{place}backbone.layers.1.ln1.weight'] == pytest.approx(0.05)
+    assert rates[f'{place}backbone.layers.0.ln1.weight'] == pytest.approx(0.025)
+    assert rates[f'{place}decode_head.conv_seg.weight'] == pytest.approx(0.1)
+    assert len(rates) == len(list(runner.model.student.parameters()))
+    assert runner.iter == 1
+
+
+def test_a_stream_of_one_image_before_pooling_is_refused_at_the_start(data, tmp_path):
+    cfg = config(data, tmp_path / 'a')
+    head = dict(cfg.model.student.decode_head, type='PSPHead', pool_scales=(1, 2))
+    cfg.model.student.decode_head = head
+    del cfg.model.student.decode_head['num_convs']
+    cfg.train_dataloader.unlabeled.batch_size = 1
+    with pytest.raises(
+        ValueError, match=r"stream 'unlabeled' has batch_size=1.*PSPHead"
+    ):
+        train(cfg)
+    cfg.train_dataloader.unlabeled.batch_size = 2
+    cfg.work_dir = str(tmp_path / 'b')
+    assert train(cfg).iter == 4
