@@ -1,8 +1,9 @@
 """Check all data of a config: every image is decoded, every mask's values are read.
 
-Checks the training streams (one train_dataloader, or several by name) and the
-validation data. What was read is kept in --cache, so a second run reads new and
-changed files only. The exit status is 1 where a problem was found.
+Checks the training streams (one train_dataloader, or several by name), the validation
+and the test data, and whether classes and ignored labels of the model, the data and the
+metrics agree. What was read is kept in --cache, so a second run reads new and changed
+files only. The exit status is 1 where a problem was found.
 
 examples:
   python tools/check_data.py configs/mean_teacher/my_config.py
@@ -15,14 +16,14 @@ import sys
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
-from mmseg.registry import DATASETS
+from mmseg.registry import DATASETS, MODELS
 from prettytable import PrettyTable
 from rich.progress import track
 
-import mmsemiseg.datasets  # noqa: F401
-from mmsemiseg.datasets.checks import find_problems, stream_files
+import mmsemiseg  # noqa: F401
+from mmsemiseg.datasets.checks import inspect_streams, model_settings, stream_files
+from mmsemiseg.datasets.checks.reading import read_all_files
 from mmsemiseg.datasets.content import ContentCache
-from mmsemiseg.datasets.report import report_streams
 
 
 def parse_args(argv=None):
@@ -31,7 +32,11 @@ def parse_args(argv=None):
     )
     parser.add_argument('config')
     parser.add_argument('--cache', help='default: WORK_DIR/check_data.json')
-    parser.add_argument('--num-classes', type=int, help='where no class names are set')
+    parser.add_argument(
+        '--num-classes',
+        type=int,
+        help='where no class names are set [the number that the heads have]',
+    )
     parser.add_argument(
         '--allow-overlap',
         action='store_true',
@@ -42,15 +47,20 @@ def parse_args(argv=None):
 
 
 def stream_configs(cfg):
-    """Dataset config of each stream: training by name, and 'val'."""
+    """Dataset config of each stream: training by name, 'val' and 'test'."""
     loaders = cfg.get('train_dataloader') or {}
     if 'dataset' in loaders:
         loaders = dict(labeled=loaders)
     configs = {name: loader['dataset'] for name, loader in loaders.items()}
-    if cfg.get('val_dataloader'):
-        configs['val'] = cfg.val_dataloader['dataset']
+    for name in ('val', 'test'):
+        if cfg.get(f'{name}_dataloader'):
+            configs[name] = cfg[f'{name}_dataloader']['dataset']
+    if configs.get('test') == configs.get('val'):
+        configs.pop('test', None)
     if not configs:
-        raise ValueError('the config has neither train_dataloader nor val_dataloader')
+        raise ValueError(
+            'the config has no train_dataloader, val_dataloader or test_dataloader'
+        )
     return configs
 
 
@@ -65,17 +75,36 @@ def build_streams(configs):
     return streams, problems
 
 
-def table(report):
+def build_model(cfg):
+    """(model or None, problems); weights are neither made nor loaded."""
+    if not cfg.get('model'):
+        return None, []
+    config = dict(cfg.model)
+    if cfg.get('data_preprocessor'):
+        config.setdefault('data_preprocessor', cfg.data_preprocessor)
+    try:
+        return MODELS.build(config), []
+    except Exception as error:  # an extension of the user's may raise anything
+        return None, [f'the model cannot be built: {error}']
+
+
+def evaluators(cfg):
+    """Configs of the metrics by setting."""
+    names = ('val_evaluator', 'test_evaluator')
+    return {name: cfg[name] for name in names if cfg.get(name)}
+
+
+def table(labels):
     """Images and pixels of each label of a stream."""
     rows = PrettyTable(['label', 'class', 'images', 'pixels', 'share'])
     rows.align = 'r'
     rows.align['class'] = 'l'
-    total = max(sum(report.pixels.values()), 1)
-    for label in sorted({*report.pixels, *range(len(report.classes))}):
-        known = label < len(report.classes)
-        name = report.classes[label] if known else ''
-        share = f'{100 * report.pixels[label] / total:.2f}%'
-        rows.add_row([label, name, report.images[label], report.pixels[label], share])
+    total = max(sum(labels.pixels.values()), 1)
+    for label in sorted({*labels.pixels, *range(len(labels.classes))}):
+        known = label < len(labels.classes)
+        name = labels.classes[label] if known else ''
+        share = f'{100 * labels.pixels[label] / total:.2f}%'
+        rows.add_row([label, name, labels.images[label], labels.pixels[label], share])
     return rows
 
 
@@ -89,29 +118,26 @@ def main(argv=None):
     cache = ContentCache(args.cache or os.path.join(work_dir, 'check_data.json'))
 
     streams, problems = build_streams(stream_configs(cfg))
-    files = {name: stream_files(name, data) for name, data in streams.items()}
-    found, notes = find_problems(files, args.allow_overlap)
+    model, found = build_model(cfg)
     problems += found
+    files = {name: stream_files(name, data) for name, data in streams.items()}
     number = len({p for f in files.values() for p in f.images})
     number += len({p for f in files.values() for p in f.masks if p})
-    reports, found, shared = report_streams(
+    findings = inspect_streams(
         streams,
-        files,
-        cache,
+        model_settings(model, evaluators(cfg)),
+        args.allow_overlap,
+        read_all_files(cache, lambda files: track(files, 'reading', total=number)),
         args.num_classes,
-        progress=lambda files: track(files, 'reading', total=number),
     )
-    cache.save()
-    problems += found
-    for names, text in shared.items():
-        accepted = args.allow_overlap and 'val' not in names
-        (notes if accepted else problems).append(text)
-    for name, report in reports.items():
-        print(f'\nstream {name!r}: {report.files} images, {report.masks} masks')
-        if report.masks:
-            print(table(report))
+    problems += [*findings.problems, *findings.doubts]
+    for name, labels in findings.labels.items():
+        images = len(files[name].images)
+        print(f'\nstream {name!r}: {images} images, {labels.masks} masks')
+        if labels.masks:
+            print(table(labels))
     print(f'\n{cache.decoded} of {number} files decoded, the others were known')
-    for text in notes:
+    for text in findings.notes:
         print(f'NOTE: {text}')
     for text in problems:
         print(f'PROBLEM: {text}')

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import mmcv
 from PIL import Image
 
 from .label_values import count_values, read_mask
+from .strict_decode import decode_image
 
 MISSING = 'does not exist'
+_RULES = 2  # of decoding: what older ones accepted is decoded again
 
 
 class ContentCache:
@@ -32,7 +33,8 @@ class ContentCache:
             try:
                 with open(path, encoding='utf-8') as file:
                     stored = json.load(file)
-                self._files, self._contents = stored['files'], stored['contents']
+                if stored['rules'] == _RULES:
+                    self._files, self._contents = stored['files'], stored['contents']
             except (ValueError, KeyError, TypeError):
                 pass  # a damaged cache is written anew
         self.decoded = 0
@@ -67,7 +69,8 @@ class ContentCache:
         os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)
         part = f'{self.path}.part'
         with open(part, 'w', encoding='utf-8') as file:
-            json.dump(dict(files=self._files, contents=self._contents), file)
+            stored = dict(rules=_RULES, files=self._files, contents=self._contents)
+            json.dump(stored, file)
         os.replace(part, self.path)
 
     def _sha(self, path: str) -> str:
@@ -86,12 +89,12 @@ def _decode(kind: str, path: str) -> dict:
     try:
         with Image.open(path) as image:
             size = list(image.size)
-            image.load()  # raises for a file that is cut off, OpenCV does not
+            if kind == 'mask' and image.format == 'PNG':
+                image.verify()  # checksums, which decoding ignores
         if kind == 'mask':
             counts = count_values(read_mask(path))
             return dict(size=size, values={str(v): n for v, n in counts.items()})
-        if mmcv.imread(path) is None:
-            return dict(error='OpenCV cannot decode it')
+        decode_image(path)
         return dict(size=size)
     except Exception as error:  # decoders raise many types for garbage
         return dict(error=f'{type(error).__name__}: {error}')

@@ -3,7 +3,8 @@
 import glob
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 
@@ -45,13 +46,36 @@ def name_some(names: Sequence[str], limit: int = 10) -> str:
     return f'{text} and {left} more' if left > 0 else text
 
 
-def read_names(path: str) -> list[tuple[int, str]]:
-    """(line number, name) of a list file; blank lines and ``#`` lines are skipped."""
+def read_names(
+    path: str, is_name: Callable[[str], Any] | None = None
+) -> list[tuple[int, str]]:
+    """(line number, name) of a list file; blank lines and ``#`` lines are skipped.
+
+    A name that begins with ``#`` is written ``./#name``.
+
+    Args:
+        is_name: Whether a text names a file. ValueError where a ``#`` line does.
+    """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'list file does not exist: {path}')
     with open(path, encoding='utf-8-sig') as file:
         lines = [(number, line.strip()) for number, line in enumerate(file, 1)]
+    for number, line in lines:
+        if line.startswith('#') and is_name is not None and is_name(line):
+            raise ValueError(
+                f'{path}, line {number}: {line!r} is read as a comment, but a file has '
+                f"that name: write './{line}' to list it, '# {line}' to leave it out"
+            )
     return [(number, name) for number, name in lines if name and name[0] != '#']
+
+
+def listed_name(name: str) -> str:
+    """How a list file writes a name, so that :func:`read_names` reads it.
+
+    >>> listed_name('seq/1'), listed_name('#1')
+    ('seq/1', './#1')
+    """
+    return f'./{name}' if name.startswith('#') else name
 
 
 def walk_files(folder: str) -> Iterator[str]:
@@ -81,8 +105,51 @@ def find_images(folder: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[s
 
 
 def is_pattern(path: str) -> bool:
-    """True where ``path`` is a glob pattern, and no file or folder of that name."""
-    return glob.has_magic(path) and not os.path.exists(path)
+    """True where ``path`` is a glob pattern.
+
+    A name of a file or folder that exists is none, whatever characters it has; nor are
+    those of the folders that a pattern begins with.
+    """
+    return glob.has_magic(_split_pattern(path)[1])
+
+
+def expand_pattern(path: str) -> list[str]:
+    """The files that fit a pattern (``**`` for any folders), sorted."""
+    folder, pattern = _split_pattern(path)
+    found = glob.glob(os.path.join(glob.escape(folder), pattern), recursive=True)
+    return sorted(filter(os.path.isfile, found))
+
+
+def _split_pattern(path: str) -> tuple[str, str]:
+    """The part of a path that exists, and the rest."""
+    folder, rest = path, ''
+    while folder and not os.path.exists(folder):
+        folder, name = os.path.split(folder)
+        if not name:  # no parent is left
+            break
+        rest = os.path.join(name, rest) if rest else name
+    return folder, rest
+
+
+def check_stems(setting: str, paths: Sequence[str], key: Callable[[str], str]) -> None:
+    """ValueError where two images have one stem: one may be the mask of the other.
+
+    Args:
+        setting: What found the images, as the message names it.
+        key: Stem of a path.
+    """
+    first: dict[str, str] = {}
+    pairs = []
+    for path in paths:
+        other = first.setdefault(key(path), path)
+        if other != path:
+            pairs.append(f'{other} and {os.path.basename(path)}')
+    if pairs:
+        raise ValueError(
+            f'{setting} finds {len(pairs)} stems more than once, perhaps images and '
+            f'their masks: {name_some(pairs)}; set suffixes=, for instance '
+            "('.jpg',), or keep masks in a folder of their own"
+        )
 
 
 class FileIndex:

@@ -8,6 +8,7 @@ from mmseg.registry import DATASETS
 from .files import (
     IMAGE_SUFFIXES,
     FileIndex,
+    check_stems,
     check_suffixes,
     find_images,
     name_some,
@@ -24,8 +25,10 @@ class FolderSegDataset(BaseSegDataset):
     no masks are used. ``ann_file`` is a list of names below ``img_path``: stems
     (``0001``) or relative paths without or with suffix (``seq/0001.png``). Blank
     lines and lines that begin with ``#`` are skipped. Without ``ann_file`` all images
-    below ``img_path`` are taken, sorted. The mask of ``seq/0001.JPG`` is
-    ``seq/0001`` + ``seg_map_suffix``.
+    below ``img_path`` are taken, sorted; where masks lie in the same folder and
+    ``seg_map_suffix`` is more than a suffix of images (``_mask.png``), not the masks.
+    A name in the list that begins with ``#`` is written ``./#name``. The mask of
+    ``seq/0001.JPG`` is ``seq/0001`` + ``seg_map_suffix``.
 
     Args:
         suffixes: Suffixes of images, compared without case.
@@ -34,7 +37,8 @@ class FolderSegDataset(BaseSegDataset):
 
     Raises:
         FileNotFoundError: The list, an image or a mask does not exist.
-        ValueError: There is no image, or a name fits two files.
+        ValueError: There is no image, a name fits two files, or two images with
+            masks have one stem (and may be an image and its mask).
     """
 
     def __init__(
@@ -77,12 +81,28 @@ class FolderSegDataset(BaseSegDataset):
     def _all(self) -> list[str]:
         if not os.path.isdir(self._image_dir or '.'):
             raise FileNotFoundError(f'img_path is no folder: {self._image_dir!r}')
-        return find_images(self._image_dir or '.', self.suffixes)
+        images = find_images(self._image_dir or '.', self.suffixes)
+        if self._masks_among_images():
+            end = self.seg_map_suffix.lower()
+            images = [name for name in images if not name.lower().endswith(end)]
+        if self.data_prefix.get('seg_map_path') is not None:  # both would have one mask
+            place = f'img_path={self._image_dir!r}'
+            check_stems(place, images, lambda name: strip_suffix(name, self.suffixes))
+        return images
+
+    def _masks_among_images(self) -> bool:
+        """Whether masks lie beside the images and are told by their names."""
+        mask_dir = self.data_prefix.get('seg_map_path')
+        if mask_dir is None or strip_suffix(self.seg_map_suffix, self.suffixes) == '':
+            return False
+        return os.path.realpath(mask_dir) == os.path.realpath(self._image_dir)
 
     def _listed(self) -> list[str]:
         index = FileIndex(self.suffixes)
         images, missing = [], []
-        names = read_names(self.ann_file)
+        names = read_names(
+            self.ann_file, lambda name: index.find(self._image_dir, name)
+        )
         for number, name in names:
             path = index.find(self._image_dir, name)
             if path is None:

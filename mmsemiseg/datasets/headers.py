@@ -1,22 +1,36 @@
 """What the header of an image file tells, without decoding a pixel."""
 
 import os
+import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from PIL import Image
 
-_ORIENTATION = 0x0112
+from .orientation import stored_orientation, turns
+from .tails import is_cut_off
+
 _SAMPLES_PER_PIXEL = 277
+_TIFF_SIZE = 256, 257  # tags of width and height
+_OPENCV_PIXELS = int(os.environ.get('OPENCV_IO_MAX_IMAGE_PIXELS', 2**30))
+
+
+def pixel_limit() -> int:
+    """The most pixels of an image or mask: Pillow reads the masks, OpenCV the images.
+
+    Pillow refuses what has more than twice ``PIL.Image.MAX_IMAGE_PIXELS``.
+    """
+    pillow = Image.MAX_IMAGE_PIXELS
+    return _OPENCV_PIXELS if pillow is None else min(2 * pillow, _OPENCV_PIXELS)
 
 
 class Header(NamedTuple):
-    """``problem`` is None, 'missing', 'unreadable', 'bands' or 'depth'.
+    """``problem`` is None, 'missing', 'unreadable', 'large', 'bands', 'depth' or 'end'.
 
-    ``size`` is (width, height) as stored in the file. ``orientation`` is that of
-    EXIF: the image is rotated when it is read (1: it is not). ``detail`` explains
-    the problem.
+    ``size`` is (width, height) as stored in the file, ``mask_size`` as Pillow reads it,
+    which is the reader of masks. ``orientation`` is that of EXIF where the reader of
+    images turns by it (1: nothing is turned). ``detail`` explains the problem.
     """
 
     size: tuple[int, int] = (0, 0)
@@ -24,6 +38,8 @@ class Header(NamedTuple):
     orientation: int = 1
     problem: str | None = None
     detail: str = ''
+    mask_size: tuple[int, int] = (0, 0)
+    bands: int = 0
 
     @property
     def read_size(self) -> tuple[int, int]:
@@ -43,7 +59,10 @@ def read_header(path: str) -> Header:
         return Header(problem='missing')
     try:
         with Image.open(path) as image:
-            return _describe(image)
+            return _describe(image, path)
+    except Image.DecompressionBombError as error:
+        pixels = re.search(r'\d+', str(error))
+        return Header(problem='large', detail=f'{pixels[0]} pixels' if pixels else '')
     except Exception as error:  # Pillow's readers raise many types for garbage
         bands = _tiff_bands(path)
         if bands > 4:
@@ -58,8 +77,10 @@ def read_headers(paths: Iterable[str], threads: int = 8) -> dict[str, Header]:
         return dict(zip(unique, pool.map(read_header, unique), strict=True))
 
 
-def _describe(image: Image.Image) -> Header:
+def _describe(image: Image.Image, path: str) -> Header:
     size, mode = image.size, image.mode
+    if size[0] * size[1] > pixel_limit():
+        return Header(problem='large', detail=f'{size[0] * size[1]} pixels')
     tags = getattr(image, 'tag_v2', {})
     bands = tags.get(_SAMPLES_PER_PIXEL, len(image.getbands()))
     if bands > 4:
@@ -67,13 +88,15 @@ def _describe(image: Image.Image) -> Header:
     raw = _raw_mode(image)
     if ';16' in raw or mode in ('I', 'F') or mode.startswith('I;'):
         return Header(size, mode, problem='depth', detail=raw or mode)
-    orientation = 1
-    # PNG: getexif() would decode the picture where the header has no EXIF.
-    if 'exif' in image.info or tags:
-        orientation = image.getexif().get(_ORIENTATION, 1)
-    if orientation not in range(1, 9):
-        orientation = 1
-    return Header(size, mode, orientation)
+    if is_cut_off(image, path):
+        return Header(size, mode, problem='end')
+    return Header(
+        size=tuple(tags.get(tag, size[i]) for i, tag in enumerate(_TIFF_SIZE)),
+        mode=mode,
+        orientation=stored_orientation(image) if turns(image.format) else 1,
+        mask_size=size,
+        bands=bands,
+    )
 
 
 def _raw_mode(image: Image.Image) -> str:

@@ -1,5 +1,6 @@
 """The class numbers in mask files, as the training pipeline reads them."""
 
+import io
 from collections.abc import Mapping
 
 import numpy as np
@@ -8,7 +9,9 @@ from PIL import Image
 
 def read_mask(path: str) -> np.ndarray:
     """Class indices (H, W) of an index image; ValueError where it is none."""
-    with Image.open(path) as image:
+    with open(path, 'rb') as file:  # from a path Pillow garbles TIFFs that EXIF turns
+        content = io.BytesIO(file.read())
+    with Image.open(content) as image:
         mask = np.asarray(image)
     if mask.ndim != 2 or mask.dtype not in (np.uint8, np.bool_):
         raise ValueError(

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from mmsemiseg.version import __version__
 
-from .files import FileIndex, name_some, read_names, strip_suffix
+from .files import FileIndex, listed_name, name_some, read_names, strip_suffix
 from .label_values import count_values, map_counts, read_mask
 
 FORMAT = 1
@@ -75,7 +75,7 @@ def write_split(
     lists = dict(labeled=sorted(labeled), unlabeled=sorted(unlabeled))
     sidecar = dict(format=FORMAT, mmsemiseg=__version__, settings=settings)
     for name, stems in lists.items():
-        data = ''.join(f'{stem}\n' for stem in stems).encode()
+        data = ''.join(f'{listed_name(stem)}\n' for stem in stems).encode()
         with open(os.path.join(folder, f'{name}.txt'), 'wb') as file:
             file.write(data)
         digest = hashlib.sha256(data).hexdigest()
@@ -97,7 +97,8 @@ def import_list(path: str, stems: Sequence[str]) -> Listed:
     lines of an image and a mask path.
     """
     known = set(stems)
-    names = [name for _, name in read_names(path)]
+    lines = read_names(path, lambda name: _meant(name, known) is not None)
+    names = [name for _, name in lines]
     return names, [_meant(name, known) for name in names]
 
 

@@ -10,7 +10,7 @@ from mmcv.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-from .checks import leaf_datasets
+from .checks.streams import leaf_datasets
 from .transforms import CheckLabels
 from .transforms.strict_compose import StrictCompose
 

@@ -1,4 +1,3 @@
-import glob
 import os
 from collections.abc import Callable, Sequence
 
@@ -8,7 +7,9 @@ from mmseg.registry import DATASETS
 from .files import (
     IMAGE_SUFFIXES,
     FileIndex,
+    check_stems,
     check_suffixes,
+    expand_pattern,
     find_images,
     is_pattern,
     name_some,
@@ -90,7 +91,7 @@ class UnlabeledDataset(BaseDataset):
                 f'suffixes {self.suffixes}, found {total}, exclude={self.exclude!r} '
                 f'left out {total}'
             )
-        self._check_stems(found)
+        check_stems(f'images={self.images!r}', found, self._key)
         return [dict(img_path=path) for path in found]
 
     def _join(self, path: str) -> str:
@@ -104,20 +105,15 @@ class UnlabeledDataset(BaseDataset):
     def _expand(self, entry: str, index: FileIndex, setting: str) -> list[str]:
         path = self._join(entry)
         if is_pattern(path):
-            fits = sorted(glob.glob(path, recursive=True))
-            is_image = [strip_suffix(f, self.suffixes) is not None for f in fits]
-            return [
-                f
-                for f, ok in zip(fits, is_image, strict=True)
-                if ok and os.path.isfile(f)
-            ]
+            fits = expand_pattern(path)
+            return [f for f in fits if strip_suffix(f, self.suffixes) is not None]
         if os.path.isdir(path):
             return [os.path.join(path, f) for f in find_images(path, self.suffixes)]
         if not os.path.isfile(path):
             raise FileNotFoundError(f'{setting}={entry!r} does not exist: {path}')
         if path.lower().endswith('.txt'):
             root = self._join(self.image_dir or '')
-            names = read_names(path)
+            names = read_names(path, lambda name: index.find(root, name))
             files = [index.find(root, name) for _, name in names]
             _check_found(setting, entry, [root], names, files)
             return files
@@ -158,7 +154,9 @@ class UnlabeledDataset(BaseDataset):
             path = self._join(entry)
             is_list = path.lower().endswith('.txt') and os.path.isfile(path)
             if is_list:
-                names = read_names(path)
+                names = read_names(
+                    path, lambda name: any(index.find(root, name) for root in roots)
+                )
                 fits = [[index.find(root, name) for root in roots] for _, name in names]
                 _check_found(
                     'exclude', entry, roots, names, [any(f) or None for f in fits]
@@ -172,20 +170,6 @@ class UnlabeledDataset(BaseDataset):
                 own = {self._key(os.path.join(r, s)) for r in roots for s in stems}
             keys |= own
         return keys
-
-    def _check_stems(self, paths: list[str]) -> None:
-        first: dict[str, str] = {}
-        pairs = []
-        for path in paths:
-            other = first.setdefault(self._key(path), path)
-            if other != path:
-                pairs.append(f'{other} and {os.path.basename(path)}')
-        if pairs:
-            raise ValueError(
-                f'images={self.images!r} finds {len(pairs)} stems more than once, '
-                f'perhaps images and their masks: {name_some(pairs)}; '
-                "set suffixes=, for instance ('.jpg',), or use a pattern"
-            )
 
 
 def _as_list(setting: str, value: str | Sequence[str]) -> list[str]:

@@ -131,6 +131,7 @@ class BatchAugment:
         preprocessor,
         label: str = 'label',
         classmix: bool = True,
+        ignore_index: int = IGNORE_INDEX,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Augment images and maps by the same geometry; the inputs stay as they are.
 
@@ -143,6 +144,7 @@ class BatchAugment:
                 the images, of which the colours undo the normalisation.
             label: The map of the classes, 0 to 254, that ClassMix chooses from.
             classmix: False: no ClassMix in this call.
+            ignore_index: The label of pixels without one, which ClassMix never pastes.
         """
         _check_maps(images, maps, fills)
         fills = dict(dict(valid=False), **fills)
@@ -151,7 +153,7 @@ class BatchAugment:
             moved['valid'] = images.new_ones(images[:, 0].shape, dtype=torch.bool)
         with torch.autocast(images.device.type, enabled=False):
             if classmix and self.probs['classmix_prob'] > 0:
-                images, moved = self._mixed(images, moved, label)
+                images, moved = self._mixed(images, moved, label, ignore_index)
             images, moved = self._where_drawn(
                 'scale_prob', lambda *part: self._scaled(*part, fills), images, moved
             )
@@ -163,7 +165,9 @@ class BatchAugment:
                 images, _ = self._where_drawn(name, change, images, valid)
         return images, {name: moved[name] for name in maps}
 
-    def _mixed(self, images: Tensor, maps: dict, label: str) -> tuple[Tensor, dict]:
+    def _mixed(
+        self, images: Tensor, maps: dict, label: str, ignore_index: int
+    ) -> tuple[Tensor, dict]:
         n, device = len(images), images.device
         if n == 1:
             self._warn_of_one_image()
@@ -175,10 +179,10 @@ class BatchAugment:
         donor = maps[label][partner]
         if self.classmix_skip is not None:
             skipped = donor == self.classmix_skip
-            others = (~skipped & (donor != IGNORE_INDEX)).any(2).any(1)
+            others = (~skipped & (donor != ignore_index)).any(2).any(1)
             skipped &= others[:, None, None]
-            donor = donor.masked_fill(skipped, IGNORE_INDEX)
-        mask = classmix_masks(donor, IGNORE_INDEX, extra=self.classmix_extra)
+            donor = donor.masked_fill(skipped, ignore_index)
+        mask = classmix_masks(donor, IGNORE_INDEX, ignore_index, self.classmix_extra)
         drawn = drawn.to(device, non_blocking=True)
         mask &= drawn[:, None, None, None]
         return mix(mask, partner, images, maps)
@@ -203,7 +207,17 @@ class BatchAugment:
         scale = low + (high - low) * scale
         return scale_crop(images, maps, fills, scale, torch.stack(place))
 
+    def check_bands(self, bands: int) -> None:
+        """ValueError where something here needs colours and images have none."""
+        if self.probs['jitter_prob'] > 0 and bands != 3:
+            raise ValueError(
+                f'jitter_prob={self.probs["jitter_prob"]} changes colours, but images '
+                f'have {bands} band(s): set jitter_prob=0, or load images as three '
+                "equal bands (color_type='color', and three means and stds)"
+            )
+
     def _jittered(self, images: Tensor, preprocessor) -> Tensor:
+        self.check_bands(images.shape[1])
         drawn = 2 * torch.rand(len(COLORS), len(images)) - 1
         order = [COLORS[i] for i in torch.randperm(len(COLORS)).tolist()]
         changes = {
@@ -260,6 +274,7 @@ def augment_labeled(
         dict.fromkeys(LABEL_MAPS, ignore_index),
         preprocessor=preprocessor,
         label='gt_sem_seg',
+        ignore_index=ignore_index,
     )
     maps['valid_map'] = maps.pop('valid')
     samples = []

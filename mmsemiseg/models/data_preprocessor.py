@@ -72,6 +72,11 @@ class SemiDataPreProcessor(SegDataPreProcessor):
         self.swaps_channels = bool(bgr_to_rgb or rgb_to_bgr)
         self._shapes: dict[str, list] = {}  # stream -> shapes of its images until told
 
+    @property
+    def bands(self) -> int:
+        """Bands of an image, as the normalisation tells; 3 where there is none."""
+        return self.mean.numel() if self._enable_normalize else 3
+
     def forward(self, data: dict, training: bool = False) -> dict:
         if not training:
             return super().forward(data, training)

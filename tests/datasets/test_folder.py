@@ -112,3 +112,40 @@ def test_camvid_has_eleven_classes_with_colours(tmp_path):
     assert len({tuple(colour) for colour in meta['palette']}) == 11
     assert meta['classes'][0] == 'sky' and meta['classes'][10] == 'bicyclist'
     assert len(dataset) == 1
+
+
+def test_images_and_masks_of_one_name_in_one_folder_are_refused(tmp_path):
+    write(tmp_path, 'all/1.jpg', 'all/1.png', 'all/2.jpg', 'all/2.png')
+    prefix = dict(img_path='all', seg_map_path='all')
+    with pytest.raises(ValueError, match=r'2 stems more than once.*1\.jpg and 1\.png'):
+        build(tmp_path, data_prefix=prefix)
+    chosen = build(tmp_path, data_prefix=prefix, suffixes=['.jpg'])
+    assert pairs(chosen, tmp_path)[0] == ('all/1.jpg', 'all/1.png')
+
+
+def test_masks_that_are_told_by_their_names_are_no_images(tmp_path):
+    write(tmp_path, 'all/1.png', 'all/1_mask.PNG', 'all/2.png', 'all/2_mask.png')
+    prefix = dict(img_path='all', seg_map_path='all')
+    dataset = build(tmp_path, data_prefix=prefix, seg_map_suffix='_mask.png')
+    assert pairs(dataset, tmp_path) == [
+        ('all/1.png', 'all/1_mask.PNG'),
+        ('all/2.png', 'all/2_mask.png'),
+    ]
+
+
+def test_a_name_that_begins_with_the_sign_of_comments(tmp_path):
+    write(tmp_path, 'images/#1.png', 'labels/#1.png')
+    (tmp_path / 'split.txt').write_text('#1\n')
+    with pytest.raises(ValueError, match=r"line 1: '#1' is read as .* '\./#1' to list"):
+        build(tmp_path, ann_file='split.txt')
+    (tmp_path / 'split.txt').write_text('./#1\n# 2\n')
+    found = pairs(build(tmp_path, ann_file='split.txt'), tmp_path)
+    assert found == [('images/#1.png', 'labels/#1.png')]
+
+
+def test_without_a_palette_there_is_one(tmp_path):
+    write(tmp_path, 'images/1.png', 'labels/1.png')
+    dataset = build(tmp_path, metainfo=dict(classes=('road', 'sky')))
+    assert np.shape(dataset.metainfo['palette']) == (2, 3)
+    with pytest.raises(ValueError, match='palette does not match classes'):
+        build(tmp_path, metainfo=dict(META, palette=[[0, 0, 0]]))

@@ -175,3 +175,28 @@ def test_a_pipeline_that_returns_none_is_no_silent_redraw(tmp_path):
     with pytest.raises(Exception, match='Cannot find valid image'):
         dataset[0]
     assert calls == [str(tmp_path / '1.png')]
+
+
+def test_a_root_with_brackets_may_hold_patterns(tmp_path):
+    write(tmp_path, 'my [1] data/im[2]/1.png', 'my [1] data/im[2]/2.jpg')
+    root = str(tmp_path / 'my [1] data')
+    found = UnlabeledDataset('im[2]/*.png', data_root=root)
+    assert names(found, root) == ['im[2]/1.png']
+    absolute = UnlabeledDataset(f'{root}/im[2]/*', exclude=f'{root}/im[2]/1*')
+    assert names(absolute, root) == ['im[2]/2.jpg']
+    with pytest.raises(FileNotFoundError, match="images='typo' does not exist"):
+        UnlabeledDataset('typo', data_root=root)
+    with pytest.raises(FileNotFoundError, match="images='im' does not exist"):
+        UnlabeledDataset('im', data_root=root)
+
+
+@pytest.mark.parametrize('setting', ['images', 'exclude'])
+def test_a_listed_name_that_begins_with_the_sign_of_comments(tmp_path, setting):
+    write(tmp_path, 'x/#1.png', 'x/2.png')
+    (tmp_path / 'list.txt').write_text('#1\n')
+    settings = dict(images='x', image_dir='x') | {setting: 'list.txt'}
+    with pytest.raises(ValueError, match=r"line 1: '#1' is read as a comment"):
+        UnlabeledDataset(data_root=str(tmp_path), **settings)
+    (tmp_path / 'list.txt').write_text('./#1\n')
+    found = names(UnlabeledDataset(data_root=str(tmp_path), **settings), tmp_path)
+    assert found == (['x/#1.png'] if setting == 'images' else ['x/2.png'])

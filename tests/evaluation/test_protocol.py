@@ -146,6 +146,12 @@ def test_small_image_is_padded_with_ignored_pixels():
     assert results['img'].dtype == results['gt_seg_map'].dtype == np.uint8
 
 
+def test_padding_has_the_ignored_label():
+    cut = TRANSFORMS.build(dict(type='CenterCropEval', crop_size=(3, 1), seg_pad_val=9))
+    results = cut(dict(img=np.ones((1, 1, 3)), gt_seg_map=np.ones((1, 1))))
+    assert results['gt_seg_map'].tolist() == [[9], [1], [9]]
+
+
 def test_crop_without_a_mask():
     results = crop((2, 2), np.zeros((4, 4, 3)))
     assert results['img'].shape == (2, 2, 3)

@@ -257,6 +257,17 @@ def test_classmix_skips_the_background_where_there_is_more():
             assert mixed['label'][i][pasted].eq(5 if donor == 1 else 0).all()
 
 
+def test_classmix_never_pastes_the_ignored_label_whatever_it_is():
+    label = torch.full((2, 4, 6), 9)
+    label[:, :, 3:] = 5
+    images = torch.arange(2.0).view(2, 1, 1, 1).expand(2, 3, 4, 6)
+    augment = BatchAugment(classmix_prob=1.0)
+    settings = dict(preprocessor=None, ignore_index=9)
+    new, _ = augment(images, dict(label=label), FILLS, **settings)
+    for i in range(2):
+        assert new[i, 0].ne(i).equal(label[i] == 5)
+
+
 def test_one_image_is_not_mixed_and_warned_of_once():
     images, maps = torch.rand(1, 3, 4, 6), maps_of(1, (4, 6))
     augment = BatchAugment(classmix_prob=1.0)

@@ -90,9 +90,19 @@ def test_bad_mask_values(run, data):
     assert 'f.png [values [7] in 3 pixels]' in text
 
 
-def test_a_file_that_is_cut_off_has_a_good_header_but_is_found(run, data):
+def test_a_file_that_is_cut_off_is_found_by_its_end(run, data):
     path = data / 'images/more/c.png'
     path.write_bytes(path.read_bytes()[:-60])
+    status, text = run()
+    assert status == 1
+    assert "stream 'unlabeled': 1 images end too early" in text and 'c.png' in text
+
+
+def test_a_file_that_is_damaged_inside_has_a_good_header_but_is_found(run, data):
+    path = data / 'images/more/c.png'
+    content = bytearray(path.read_bytes())
+    content[-30:-20] = bytes(10)
+    path.write_bytes(content)
     status, text = run()
     assert status == 1
     assert "stream 'unlabeled': 1 files cannot be decoded" in text and 'c.png [' in text

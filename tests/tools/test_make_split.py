@@ -182,3 +182,19 @@ def test_help_has_examples(load_tool, capsys):
         load_tool('make_split').main(['--help'])
     assert end.value.code == 0
     assert 'examples:' in capsys.readouterr().out
+
+
+def test_names_that_begin_with_the_sign_of_comments_are_listed(tmp_path, load_tool):
+    for name in ('#1', '#2', '3'):
+        (tmp_path / 'images').mkdir(exist_ok=True)
+        Image.new('RGB', (8, 8)).save(tmp_path / f'images/{name}.png')
+    tool = load_tool('make_split')
+    labeled, unlabeled, _ = run(
+        tool, tmp_path, tmp_path / 's', '--count', '2', masks=False
+    )
+    assert sorted([*labeled, *unlabeled]) == ['./#1', './#2', '3']
+    rest = UnlabeledDataset('images', str(tmp_path), exclude='s/labeled.txt')
+    assert len(rest) == 1
+    lists = [str(tmp_path / f's/{name}.txt') for name in ('labeled', 'unlabeled')]
+    images = str(tmp_path / 'images')
+    assert tool.main(['--images', images, '--audit', *lists]) == 0

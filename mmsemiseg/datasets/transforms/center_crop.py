@@ -8,7 +8,7 @@ class CenterCropEval(BaseTransform):
     """Evaluate the centre of each image alone; stands after ``LoadAnnotations``.
 
     Predictions come back at the crop's size. Where an image is smaller than the crop,
-    it is padded around: with ``pad_val``, and with 255 (ignored) in the mask.
+    it is padded around: with ``pad_val``, and with ``seg_pad_val`` in the mask.
 
     Modified keys: img (H, W, 3), gt_seg_map (H, W) where there is one, img_shape,
     ori_shape, pad_shape.
@@ -16,6 +16,7 @@ class CenterCropEval(BaseTransform):
     Args:
         crop_size: (height, width) in pixels.
         pad_val: Value of padded pixels of the image.
+        seg_pad_val: Value of padded pixels of the mask, the ignored label.
 
     >>> import numpy as np
     >>> crop = CenterCropEval((2, 2))
@@ -25,7 +26,9 @@ class CenterCropEval(BaseTransform):
            [ 9, 10]])
     """
 
-    def __init__(self, crop_size: tuple[int, int], pad_val: int = 0) -> None:
+    def __init__(
+        self, crop_size: tuple[int, int], pad_val: int = 0, seg_pad_val: int = 255
+    ) -> None:
         if len(crop_size) != 2 or min(crop_size) < 1:
             raise ValueError(
                 'crop_size must be (height, width), both at least 1, '
@@ -33,6 +36,7 @@ class CenterCropEval(BaseTransform):
             )
         self.crop_size = tuple(crop_size)
         self.pad_val = pad_val
+        self.seg_pad_val = seg_pad_val
 
     def transform(self, results: dict) -> dict:
         shape = results['img'].shape[:2]
@@ -45,7 +49,7 @@ class CenterCropEval(BaseTransform):
             )
         results['img'] = self._crop(results['img'], self.pad_val)
         if mask is not None:
-            results['gt_seg_map'] = self._crop(mask, 255)
+            results['gt_seg_map'] = self._crop(mask, self.seg_pad_val)
         for key in ('img_shape', 'ori_shape', 'pad_shape'):
             results[key] = self.crop_size
         return results

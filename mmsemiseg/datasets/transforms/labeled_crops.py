@@ -19,30 +19,42 @@ class LabeledOverlapCrops(OverlapCrops):
     """:class:`OverlapCrops` whose crops bring a mask, say a coarse pseudo mask.
 
     Stands after ``LoadAnnotations``. Each data sample also has ``gt_sem_seg``, a
-    (1, h, w) int64 mask that has moved with the crop, 255 on padding. Labels must be
-    below 254, or 255.
+    (1, h, w) int64 mask that has moved with the crop, ``ignore_index`` on padding.
+    Labels must be below 254, or ``ignore_index``.
+
+    Args:
+        ignore_index: The label of pixels without one.
+        settings: Those of :class:`OverlapCrops`.
     """
 
-    def __init__(self, crop_size: tuple[int, int], **settings) -> None:
+    def __init__(
+        self, crop_size: tuple[int, int], ignore_index: int = IGNORE_INDEX, **settings
+    ) -> None:
         super().__init__(crop_size, **settings)
+        self.ignore_index = ignore_index
         self.shared = StrictCompose(
-            [_RecordLabelsAndValidity(), *self.shared.transforms[1:]]
+            [_RecordLabelsAndValidity(ignore_index), *self.shared.transforms[1:]]
         )
-        self.pipeline = StrictCompose([*self.pipeline.transforms[:-1], _PackLabels()])
+        self.pipeline = StrictCompose(
+            [*self.pipeline.transforms[:-1], _PackLabels(ignore_index)]
+        )
 
 
 class _RecordLabelsAndValidity(BaseTransform):
     """Labels and validity ride together: 255 is padding, 254 an ignored pixel."""
 
+    def __init__(self, ignore_index: int) -> None:
+        self.ignore_index = ignore_index
+
     def transform(self, results: dict) -> dict:
         labels = results.get('gt_seg_map')
         if labels is None:
             raise ValueError('no mask: LoadAnnotations must stand before the crops')
-        ignored = labels == IGNORE_INDEX
+        ignored = labels == self.ignore_index
         highest = int(labels[~ignored].max(initial=0))
         if highest >= IGNORED:
             raise ValueError(
-                f'labels must be below {IGNORED}, or {IGNORE_INDEX}, but one is '
+                f'labels must be below {IGNORED}, or {self.ignore_index}, but one is '
                 f'{highest}'
             )
         results['gt_seg_map'] = np.where(ignored, IGNORED, labels).astype(np.uint8)
@@ -51,12 +63,16 @@ class _RecordLabelsAndValidity(BaseTransform):
 
 
 class _PackLabels(PackUnlabeledInputs):
+    def __init__(self, ignore_index: int) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+
     def transform(self, results: dict) -> dict:
         labels = results['gt_seg_map'].astype(np.int64)
         results['gt_seg_map'] = np.where(labels == PADDING, PADDING, 0)
         packed = super().transform(results)
-        labels[labels == IGNORED] = IGNORE_INDEX
-        labels[labels == PADDING] = IGNORE_INDEX
+        labels[labels == IGNORED] = self.ignore_index
+        labels[labels == PADDING] = self.ignore_index
         packed['data_samples'].gt_sem_seg = PixelData(
             data=torch.from_numpy(labels)[None]
         )

@@ -30,6 +30,7 @@ from .checkpoint import (
     restore_history,
     whole_file,
 )
+from .data_checks import check_testing
 from .processes import ddp_settings, init_processes
 from .run_state import restore, run_state
 from .schedules import fitted_schedules, with_ends
@@ -147,6 +148,12 @@ class SemiRunner(Runner):
     def build_param_scheduler(self, scheduler):
         """As mmengine's; one that begins after the end of the run does nothing."""
         return super().build_param_scheduler(with_ends(scheduler, self.max_iters))
+
+    def test(self) -> dict:
+        """As mmengine's, after a check of the test data and the settings for them."""
+        if self._test_loop is not None:
+            check_testing(self)
+        return super().test()
 
     # Checkpoints
 

@@ -11,12 +11,12 @@ from mmengine.runner import IterBasedTrainLoop
 from mmseg.registry import LOOPS
 from torch.utils.data import DataLoader
 
-from ...datasets.checks import check_streams
 from ...datasets.stream_dataset import StreamDataset
 from ...utils.model import unwrap
 from ...utils.random_state import random_state, set_random_state
 from ..hooks.mean_teacher import MeanTeacherHook
 from ..hooks.memory import MemoryHook
+from .data_checks import check_training
 from .runner import SemiRunner
 from .schedules import warn_of_lengths
 
@@ -47,8 +47,9 @@ class SemiTrainLoop(IterBasedTrainLoop):
         accumulation: Batches of each stream in one optimizer step.
         allow_overlap: Permit images in the labeled and an unlabeled stream at once
             (the papers' "full" rows); otherwise it is an error at the start.
-        check_data: Read the header of each file at the start and report missing,
-            unreadable, duplicate and mismatched ones.
+        check_data: Check files and settings at the start, those of validation and
+            test data too: headers of all files, and masks as far as some seconds
+            allow. ``'full'`` decodes every file, False checks nothing.
         log_interval: Iterations between records of the passes over each stream.
 
     Attributes:
@@ -67,19 +68,15 @@ class SemiTrainLoop(IterBasedTrainLoop):
         dynamic_intervals: list[tuple[int, int]] | None = None,
         accumulation: int = 1,
         allow_overlap: bool = False,
-        check_data: bool = True,
+        check_data: bool | str = True,
         log_interval: int = 50,
     ) -> None:
         _check_scale_lr(runner)
         _check_accumulation(runner, accumulation)
         self.accumulation = accumulation
         self.streams = build_streams(runner, dataloader)
-        if check_data:
-            check_streams(
-                {name: loader.dataset for name, loader in self.streams.items()},
-                allow_overlap=allow_overlap,
-                logger=runner.logger,
-            )
+        datasets = {name: loader.dataset for name, loader in self.streams.items()}
+        check_training(runner, datasets, allow_overlap, check_data)
         super().__init__(
             runner,
             self.streams[LABELED],

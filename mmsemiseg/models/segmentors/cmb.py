@@ -195,6 +195,8 @@ class CMB(SemiSegmentor):
         for name, settings in augments.items():
             with errors_name(name):
                 setattr(self, name, BatchAugment(**(settings or {})))
+                bands = getattr(self.data_preprocessor, 'bands', 3)
+                getattr(self, name).check_bands(bands)
         self.num_augments = num_augments
         self.sup_weight = sup_weight
         self.pseudo_weight = pseudo_weight

@@ -107,3 +107,14 @@ def test_a_label_too_high():
     start['gt_seg_map'][0, 0] = 254
     with pytest.raises(ValueError, match='below 254, or 255, but one is 254'):
         crops()(start)
+
+
+def test_another_ignored_label():
+    start = results((10, 50))
+    start['gt_seg_map'][start['gt_seg_map'] == 255] = 9
+    np.random.seed(0)
+    for view in crops(ignore_index=9)(start).values():
+        sample = view['data_samples']
+        mask, valid = sample.gt_sem_seg.data[0], sample.valid_map.data[0]
+        assert mask[~valid].eq(9).all() and not valid.all()
+        assert {0, 1, 2, 3, 4, 9} == set(mask.unique().tolist())

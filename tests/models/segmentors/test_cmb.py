@@ -1032,3 +1032,20 @@ def test_prediction_needs_no_head():
     assert model.predict_with == 'student'
     model.head_pairs = None
     assert model.predict(batch(1).inputs)[0].pred_sem_seg.shape == (32, 32)
+
+
+def test_images_of_one_band_have_no_colours():
+    student = tiny_student(
+        data_preprocessor=dict(type='SegDataPreProcessor', mean=[120.0], std=[60.0])
+    )
+    student['backbone']['in_channels'] = 1
+    jitter = dict(jitter_prob=0.5, brightness=0.1)
+    with pytest.raises(ValueError, match=r'strong_augment: jitter_prob=0.5 .* 1 band'):
+        build(dict(type='CMB', student=student, strong_augment=jitter))
+    geometry = dict(flip_prob=1.0, scale_prob=1.0, classmix_prob=1.0, blur_prob=1.0)
+    model = build(dict(type='CMB', student=student, strong_augment=geometry))
+    images = torch.rand(2, 1, 16, 16)
+    maps = torch.zeros(2, 16, 16)
+    pseudo = PseudoLabel(maps.long(), maps + 1, maps == 0)
+    views, _ = model.strongly(images, pseudo)
+    assert views.shape[1:] == images.shape[1:]
