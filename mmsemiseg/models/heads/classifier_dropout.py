@@ -1,4 +1,4 @@
-"""Dropout in front of the classifier of a decode head: of channels or of elements."""
+"""Dropout in front of a head's classifier: of whole channels or of single elements."""
 
 from mmseg.registry import MODELS
 from torch import nn
@@ -17,8 +17,12 @@ def set_classifier_dropout(head: nn.Module, per: str) -> None:
     regularises less. A single pixel sees the same noise either way.
 
     Args:
-        head: A decode head; where its ``dropout_ratio`` is 0 nothing is dropped.
-        per: ``'channel'``, which changes nothing, or ``'element'``.
+        head: A decode head. Where its ``dropout_ratio`` is 0 nothing is dropped.
+        per: What is dropped at once: ``'channel'``, which is MMSegmentation's own, or
+            ``'element'``.
+
+    Raises:
+        ValueError: ``per`` is something else, or the head has no such dropout.
     """
     check_choices(dropout_per=(per, DROPOUT_PER))
     if per == 'channel':
@@ -42,8 +46,8 @@ def element_dropout_head(head: str, **settings) -> nn.Module:
     this package have a setting ``dropout_per`` for it.
 
     Args:
-        head: The type of the head.
-        settings: Those of the head.
+        head: Type of a head, as its own config has it.
+        settings: All other settings of that head.
     """
     built = MODELS.build(dict(settings, type=head))
     set_classifier_dropout(built, 'element')

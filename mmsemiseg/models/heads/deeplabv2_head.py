@@ -46,8 +46,8 @@ class DeepLabV2Head(BaseDecodeHead):
             the head that published semi-supervised codes have in common: it leaves its
             loop over the branches after the second.
         dropout_ratio: Probability of the dropout in front of the branches.
-        dropout_per: Whether it drops whole channels of an image, ``'channel'``, or
-            single elements, ``'element'``.
+        dropout_per: Whether the dropout in front of the branches drops whole channels
+            of an image, ``'channel'``, or single elements, ``'element'``.
         base: All other settings are those of ``BaseDecodeHead``.
     """
 
