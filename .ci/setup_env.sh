@@ -180,8 +180,10 @@ classic() {
     pip install -q -c "$PINS" pip wheel ninja psutil
     local list=requirements/classic.txt
     pip install -q "setuptools==$(pinned setuptools "$list")"
+    install runtime
+    pip install -q -c "$STAMPS/constraints.txt" "mmengine==$(pinned mmengine "$list")"
     install_ops mmcv "$(pinned mmcv "$list")"
-    install runtime classic tests
+    install classic tests
     install_self
 }
 
