@@ -25,6 +25,7 @@ MMENGINE = {
     '_max_iters': IterBasedTrainLoop,
     '_load_from': Runner,
     '_resume': Runner,
+    '_test_loop': Runner,
     '_load_checkpoint_to_model': checkpoint,
     '_ParamScheduler': optim,
 }

@@ -70,7 +70,7 @@ class SemiRunner(Runner):
         """As mmengine's; the long texts are in its file alone."""
         logger = super().build_logger(*args, **settings)
         quiet_console(logger)
-        logger.info(f'environment, config and hooks are in the log in {self._log_dir}')
+        logger.info(f'environment, config and hooks are in the log in {self.log_dir}')
         return logger
 
     def set_randomness(
