@@ -403,6 +403,29 @@ def test_vectors_of_the_selection(rank, kept_rows, per):
     assert found['group'][taken].tolist() == [1, 1]
 
 
+@pytest.mark.parametrize('rank', ['highest', 'lowest'])
+def test_a_full_bank_keeps_what_a_list_keeps(rank):
+    """New vectors go to its front, ranked if they are too many; its end falls out."""
+    model = make(bank_rank=rank, enqueue_number=3, bank_size=8, proj_channels=1)
+    lists = {c: [] for c in range(3)}
+    generator = torch.Generator().manual_seed(0)
+    for step in range(12):
+        group = torch.randint(-1, 3, (12,), generator=generator)
+        scores = torch.rand(12, generator=generator)
+        rows = torch.arange(12.0)[:, None] + 100 * step
+        image = torch.zeros(12).long()
+        new = model.selected(Fixed(scores=scores), rows, group, image, images=1)
+        model.update_memory(**new)
+        for c, kept_rows in lists.items():
+            found = (group == c).nonzero().flatten().tolist()
+            if len(found) > 3:
+                found.sort(key=lambda i: scores[i].item(), reverse=rank == 'highest')
+            lists[c] = (rows[found[:3], 0].tolist() + kept_rows)[:8]
+    for c, queue in enumerate(kept(model.bank)):
+        assert len(queue) == 8
+        assert queue.flatten().tolist() == lists[c][::-1]
+
+
 def pixels():
     """Logits (1, 3, 1, 4), labels and confidences."""
     probs = [[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.2, 0.5, 0.3], [0.25, 0.5, 0.25]]
