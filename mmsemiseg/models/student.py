@@ -47,7 +47,6 @@ def _mask_lovasz(cfg: Any) -> None:
     if isinstance(cfg, Mapping):
         if cfg.get('type') in ('LovaszLoss', 'mmseg.LovaszLoss', LovaszLoss):
             cfg['type'] = 'MaskedLovaszLoss'
-        cfg = cfg.values()
-    if not isinstance(cfg, str):
-        for part in cfg if hasattr(cfg, '__iter__') else ():
-            _mask_lovasz(part)
+        cfg = list(cfg.values())
+    for part in cfg if isinstance(cfg, (list, tuple)) else ():
+        _mask_lovasz(part)

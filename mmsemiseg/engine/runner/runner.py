@@ -31,6 +31,7 @@ from .checkpoint import (
     whole_file,
 )
 from .data_checks import check_testing
+from .inherited import check_inherited
 from .processes import ddp_settings, init_processes
 from .run_state import restore, run_state
 from .schedules import fitted_schedules, with_ends
@@ -127,6 +128,7 @@ class SemiRunner(Runner):
         )
 
     def build_train_loop(self, loop):
+        check_inherited(loop)
         loop = super().build_train_loop(loop)
         check = getattr(unwrap(self.model), 'check_batch_sizes', None)
         if check is not None and hasattr(loop, 'streams'):

@@ -117,3 +117,11 @@ def test_a_stream_of_one_image_before_pooling_is_refused_at_the_start(data, tmp_
     cfg.train_dataloader.unlabeled.batch_size = 2
     cfg.work_dir = str(tmp_path / 'b')
     assert train(cfg).iter == 4
+
+
+def test_epochs_of_the_base_are_refused_with_what_to_write(data, tmp_path):
+    cfg = config(data, tmp_path / 'a')
+    cfg.train_cfg = dict(type='SemiTrainLoop', max_epochs=3, val_interval=1)
+    message = r'max_epochs=3.*_delete_=True, type=.SemiTrainLoop., max_iters'
+    with pytest.raises(ValueError, match=message):
+        train(cfg)
