@@ -156,7 +156,10 @@ def test_norm_all_is_mmseg_sampler_with_cross_entropy(class_weight):
     )
     weight = sampler.sample(logits, label[:, None])
     theirs = MODELS.build({'type': 'CrossEntropyLoss', 'class_weight': class_weight})
-    expected = theirs(logits, label, weight=weight, ignore_index=255)
+    try:
+        expected = theirs(logits, label, weight=weight, ignore_index=255)
+    except IndexError:
+        pytest.skip('mmsegmentation 1.2.2 takes the class weight of class 255')
     # 10 for each of 2 images
     ours = OHEMLoss(0.5, 20, 'all', class_weight)(logits, label)
     assert_close(ours, expected)
