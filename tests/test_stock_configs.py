@@ -26,7 +26,6 @@ LEARNT = [
     'ocrnet_hr18s_4xb2-40k_cityscapes-512x1024',
     'pidnet-s_2xb6-120k_1024x1024-cityscapes',
     'swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512',
-    'upernet_r18_4xb2-40k_cityscapes-512x1024',
 ]
 QUICK = {
     'train_cfg.max_iters': 2,
