@@ -18,7 +18,8 @@ def run(tmp_path_factory):
         (data / 'new' / folder).mkdir(parents=True)
         shutil.copy(data / 'val/images/v0.png', data / 'new' / folder / 'v0.png')
     cfg = config(data, root / 'work', max_iters=1)
-    cfg.train_dataloader.labeled.dataset.reduce_zero_label = True
+    for part in (cfg.train_dataloader.labeled, cfg.val_dataloader, cfg.test_dataloader):
+        part.dataset.reduce_zero_label = True
     train(cfg)
     return data, root / 'work'
 
