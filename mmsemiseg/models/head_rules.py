@@ -50,10 +50,17 @@ def check_head_config(segmentor: Mapping) -> None:
     """
     heads = segmentor.get('decode_head')
     head = heads[-1] if isinstance(heads, (list, tuple)) and heads else heads
-    kind = head.get('type') if isinstance(head, Mapping) else None
-    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    if not isinstance(head, Mapping):
+        return
+    kind = _registered(head.get('type'))
+    if not isinstance(kind, type):  # ElementDropoutHead builds the type in 'head'
+        kind = _registered(head.get('head'))
     if isinstance(kind, type):
         find_rule(kind)
+
+
+def _registered(kind):
+    return MODELS.get(kind) if isinstance(kind, str) else kind
 
 
 def find_rule(head: type) -> HeadRule:

@@ -36,6 +36,12 @@ def test_the_head_is_named_and_no_operators(kind, cascade):
         MODELS.build(dict(METHOD, student=student))
 
 
+def test_a_head_that_another_type_builds():
+    head = dict(type='ElementDropoutHead', head='_NeedsOperators')
+    with pytest.raises(ValueError, match='decode_head _NeedsOperators is not'):
+        check_head_config(dict(decode_head=head))
+
+
 def test_what_is_not_registered_is_left_to_the_build():
     assert check_head_config(dict(decode_head=dict(type='Unknown'))) is None
     assert check_head_config(dict()) is None
