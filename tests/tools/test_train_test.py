@@ -56,6 +56,15 @@ def test_options_reach_the_config(tool):
     assert 'resume' not in cfg
 
 
+def test_the_config_of_a_run_has_what_mmseg_looks_for(tool):
+    steps = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+    with open('some_config.py', 'a') as file:
+        file.write(f'val_dataloader = dict(dataset=dict(pipeline={steps}))\n')
+    cfg = build(tool('train'))
+    assert cfg.test_pipeline == steps
+    assert cfg.tta_pipeline[-1].type == 'TestTimeAug'
+
+
 def test_resume_takes_a_file_or_the_newest(tool):
     assert build(tool('train', '--resume')).resume is True
     Path('iter_1.pth').touch()
