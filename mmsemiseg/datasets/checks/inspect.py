@@ -127,7 +127,7 @@ def report_findings(
 ) -> None:
     """Log the warnings; ValueError where there are problems."""
     for text in warnings:
-        print_log(text, logger=logger or 'current', level=logging.WARNING)
+        print_log(f'NOTE: {text}', logger=logger or 'current', level=logging.WARNING)
     if problems:
         raise ValueError('\n'.join(['the data cannot be used:', *problems]))
 

@@ -46,7 +46,7 @@ def check_training(
         try:
             datasets['test'] = _built(test['dataset'])
         except Exception as error:  # training can do without
-            runner.logger.warning(f'the test data cannot be used: {error}')
+            runner.logger.warning(f'NOTE: the test data cannot be used: {error}')
     if test is not None:
         evaluators['test_evaluator'] = getattr(runner, '_test_evaluator', None)
     _check(runner, datasets, evaluators, allow_overlap, check_data == 'full')
