@@ -10,6 +10,7 @@ from mmengine.visualization import Visualizer
 from mmseg.registry import HOOKS
 
 from ...datasets.image_names import image_names
+from ...datasets.transforms import CenterCropEval
 
 
 @HOOKS.register_module()
@@ -39,5 +40,8 @@ class PaintedImagesHook(Hook):
         for sample in outputs:
             name = self._names[sample.img_path]
             image = mmcv.imfrombytes(get(sample.img_path), channel_order='rgb')
+            size = tuple(sample.pred_sem_seg.shape)
+            if image.shape[:2] != size:  # the centre alone is evaluated
+                image = CenterCropEval(size)(dict(img=image))['img']
             target = os.path.join(self.folder, f'{name}.png')
             paint(visualizer, name, image, data_sample=sample, out_file=target)

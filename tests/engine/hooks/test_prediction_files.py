@@ -101,3 +101,9 @@ def test_pictures(run, tmp_path):
     painted = mmcv.imread(tmp_path / 'painted/seq1/v0.png').astype(int)
     assert painted.shape == image.shape
     assert np.abs(painted - image).mean() > 5
+
+    cfg.test_dataloader.dataset.pipeline.insert(
+        1, dict(type='CenterCropEval', crop_size=(16, 24))
+    )
+    build(cfg).test()
+    assert mmcv.imread(tmp_path / 'painted/seq1/v0.png').shape == (16, 24, 3)
