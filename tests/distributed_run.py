@@ -32,7 +32,7 @@ from mmsemiseg.engine.hooks import (
     BatchNormSyncHook,
     MemoryHook,
 )
-from mmsemiseg.engine.runner import checkpoint
+from mmsemiseg.engine.runner import run_folder
 from mmsemiseg.engine.runner.processes import init_processes
 from mmsemiseg.models import MeanTeacher
 from mmsemiseg.utils.gather import gather_rows
@@ -454,7 +454,7 @@ def self_training(folder):
     moved = []
 
     def set_aside(folder, name):
-        moved.extend(checkpoint.set_aside(folder, name))
+        moved.extend(run_folder.set_aside(folder, name))
 
     runners.self_training.set_aside = set_aside
     if get_rank() == 0:

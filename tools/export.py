@@ -20,7 +20,7 @@ import shlex
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 import mmsemiseg  # noqa: F401  (registers everything)
@@ -114,7 +114,7 @@ def report(exported, config, weights):
 
 
 def main(args):
-    cfg = Config.fromfile(launch.existing_file(args.config, 'config'))
+    cfg = launch.read_config(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
     init_default_scope(cfg.get('default_scope') or 'mmseg')
     exported = export_network(

@@ -9,6 +9,8 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS, RUNNERS
 
 import mmsemiseg  # noqa: F401  (registers everything)
+from mmsemiseg.engine.runner.loop_checks import check_loop_reads
+from mmsemiseg.engine.runner.type_checks import check_types
 from mmsemiseg.utils import launch
 from mmsemiseg.utils.baseline import use_sup_only
 
@@ -96,6 +98,8 @@ def build_config(args):
 
 def main(args):
     cfg = build_config(args)
+    check_types(cfg)
+    check_loop_reads(cfg.get('train_cfg'), cfg.get('train_dataloader'))
     build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
     build(cfg).train()
 

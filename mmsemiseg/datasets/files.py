@@ -1,6 +1,7 @@
 """Finding image files by folder, glob pattern, list file or name."""
 
 import glob
+import io
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -58,8 +59,7 @@ def read_names(
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'list file does not exist: {path}')
-    with open(path, encoding='utf-8-sig') as file:
-        lines = [(number, line.strip()) for number, line in enumerate(file, 1)]
+    lines = _lines(path)
     for number, line in lines:
         if line.startswith('#') and is_name is not None and is_name(line):
             raise ValueError(
@@ -67,6 +67,20 @@ def read_names(
                 f"that name: write './{line}' to list it, '# {line}' to leave it out"
             )
     return [(number, name) for number, name in lines if name and name[0] != '#']
+
+
+def _lines(path: str) -> list[tuple[int, str]]:
+    with open(path, 'rb') as file:
+        content = file.read()
+    try:
+        text = io.StringIO(content.decode('utf-8-sig'), newline=None)
+    except UnicodeDecodeError as error:
+        number = content[: error.start].count(b'\n') + 1
+        raise ValueError(
+            f'list file {path} must be UTF-8 text, but line {number} is not '
+            f'({error.reason}): save it as UTF-8'
+        ) from error
+    return [(number, line.strip()) for number, line in enumerate(text, 1)]
 
 
 def listed_name(name: str) -> str:

@@ -20,13 +20,14 @@ def ramp_up(step: int, length: int, kind: str | None = 'exp') -> float:
     >>> [round(ramp_up(step, 2000), 6) for step in (0, 1000, 2000)]
     [0.006738, 0.286505, 1.0]
     """
-    if kind is not None and kind not in RAMP_UPS:
+    if kind not in (None, *RAMP_UPS):
         raise ValueError(
             'ramp-up kind must be None or one of '
             f'{", ".join(RAMP_UPS)}, but got {kind!r}'
         )
-    if length < 0:
-        raise ValueError(f'ramp-up length must be at least 0, but got {length}')
+    number = isinstance(length, (int, float)) and not isinstance(length, bool)
+    if not number or not length >= 0:
+        raise ValueError(f'ramp-up length must be at least 0, but got {length!r}')
     if kind is None or step >= length:
         return 1.0
     x = max(step, 0) / length
@@ -57,9 +58,10 @@ def ema_decay(
     >>> ema_decay(50, 100, 0.995, anneal='cosine')
     0.9975
     """
-    if not 0 <= decay <= 1:
-        raise ValueError(f'decay must be in [0, 1], but got {decay}')
-    if warmup is not None and warmup not in WARMUPS:
+    number = isinstance(decay, (int, float)) and not isinstance(decay, bool)
+    if not number or not 0 <= decay <= 1:
+        raise ValueError(f'decay must be in [0, 1], but got {decay!r}')
+    if warmup not in (None, *WARMUPS):
         raise ValueError(
             f'warmup must be None or one of {", ".join(WARMUPS)}, but got {warmup!r}'
         )

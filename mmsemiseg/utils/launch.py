@@ -54,6 +54,21 @@ def existing_file(path, setting):
     return str(path)
 
 
+def read_config(path):
+    """The config in a file; an error names the file, and what a config is."""
+    existing_file(path, 'config')
+    try:
+        return Config.fromfile(path)
+    except Exception as error:
+        text = str(error).strip() or type(error).__name__
+        if Path(path).suffix not in ('.py', '.json', '.yaml', '.yml'):
+            text = f'its name ends in {Path(path).suffix!r}'
+        raise ValueError(
+            f'config: {path} cannot be read as a config, which is a Python file of '
+            f'settings, or JSON or YAML ({type(error).__name__}: {text})'
+        ) from error
+
+
 def load_config(path, cfg_options=None, work_dir=None, dump_as='config.py'):
     """Read a config, merge the options of the command line, choose the work folder.
 
@@ -64,7 +79,7 @@ def load_config(path, cfg_options=None, work_dir=None, dump_as='config.py'):
     editable installation that root includes `work_dirs/`. It gets what the tools
     of MMSegmentation look for in a config.
     """
-    cfg = Config.fromfile(existing_file(path, 'config'))
+    cfg = read_config(path)
     if cfg_options:
         _check_max_iters(cfg, cfg_options)
         cfg.merge_from_dict(cfg_options)

@@ -1,8 +1,9 @@
 """Settings are checked when a thing is made; errors name setting, rule and value."""
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 
 def check_choices(**settings: tuple[object, Collection]) -> None:
@@ -73,3 +74,13 @@ def errors_name(setting: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         raise type(error)(f'{setting}: {error}') from error
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question to end an error on a misspelt name; '' where nothing is near.
+
+    >>> did_you_mean('unlabelled', ('labeled', 'unlabeled'))
+    " (did you mean 'unlabeled'?)"
+    """
+    near = get_close_matches(str(name), [str(one) for one in known], n=1)
+    return f' (did you mean {near[0]!r}?)' if near else ''

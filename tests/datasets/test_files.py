@@ -23,6 +23,13 @@ def test_links_in_a_circle_end(tmp_path):
     assert find_images(str(tmp_path)) == ['seq/1.png']
 
 
+def test_a_list_in_another_encoding_is_named(tmp_path):
+    path = tmp_path / 'list.txt'
+    path.write_bytes('0001\nstraße\n'.encode('latin-1'))
+    with pytest.raises(ValueError, match=f'{path} must be UTF-8 text, but line 2 is'):
+        read_names(str(path))
+
+
 def test_read_names_skips_blank_lines_and_comments(tmp_path):
     path = tmp_path / 'list.txt'
     path.write_bytes(b'\xef\xbb\xbf0001\r\n\r\n  \n# later\nseq/2 b.png \n')

@@ -55,6 +55,24 @@ def test_missing_files_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ('name', 'content', 'text'),
+    [
+        ('notes.txt', b'model = 1', "a Python file.*ends in '.txt'"),
+        ('broken.py', b'model = dict(\n', 'SyntaxError'),
+        ('binary.py', b'\x80\x04\x95', 'UnicodeDecodeError|SyntaxError|ValueError'),
+        ('names.py', b'model = MISSING', "NameError: name 'MISSING'"),
+        ('bases.py', b"_base_ = 'gone.py'", 'gone.py'),
+        ('broken.json', b'{"model": ', 'JSONDecodeError'),
+    ],
+)
+def test_a_file_that_is_no_config(name, content, text, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f'(?s)config: {path} cannot be .*{text}'):
+        launch.load_config(path)
+
+
+@pytest.mark.parametrize(
     'model',
     [
         {'backbone': {'type': 'ResNet', 'pretrained': 'web://r'}, 'pretrained': 'w'},

@@ -8,6 +8,7 @@ from mmseg.registry import HOOKS
 
 from ...utils.model import unwrap
 from ...utils.random_state import kept_random_state
+from ...utils.settings import check_integers
 
 
 @HOOKS.register_module()
@@ -35,8 +36,7 @@ class PseudoLabelAuditHook(Hook):
         interval: int = 1000,
         network: str = 'teacher',
     ) -> None:
-        if interval < 1:
-            raise ValueError(f'interval must be at least 1, but got {interval}')
+        check_integers(1, interval=interval)
         self.dataloader_cfg = dataloader
         self.evaluator_cfg = evaluator
         self.interval = interval

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...utils.model import unwrap
 from ...utils.random_state import kept_random_state, seed_generators
+from ...utils.settings import check_integers
 from .best_weights import hook_that_saves_best, take_best
 
 FILE = 'bn_reestimated.pth'
@@ -50,6 +51,7 @@ class BatchNormReestimationHook(Hook):
     """
 
     priority = 'NORMAL'  # before the log is copied
+    why_once = 'the second would undo what the first has done'
 
     def __init__(
         self,
@@ -59,8 +61,7 @@ class BatchNormReestimationHook(Hook):
         momentum: float | None = None,
         best: str | None = None,
     ) -> None:
-        if batches < 1:
-            raise ValueError(f'batches must be at least 1, but got {batches}')
+        check_integers(1, batches=batches)
         if isinstance(networks, str) or not networks:
             raise ValueError(
                 f'networks must be a tuple of at least one name, but got {networks!r}'

@@ -19,6 +19,7 @@ class BatchNormSyncHook(Hook):
     """
 
     priority = 'HIGH'  # before MeanTeacherHook
+    why_once = 'statistics of BatchNorm would be averaged twice a step'
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None

@@ -9,6 +9,8 @@ from mmseg.registry import HOOKS
 from torch import Tensor
 
 from ...utils.model import unwrap
+from ...utils.settings import check_integers
+from ..runner.run_folder import describe_way_on
 from .classes import describe_unready
 from .words import settings_to_look_at
 
@@ -18,8 +20,9 @@ class LossMonitorHook(Hook):
     """Look at the loss terms of every training iteration.
 
     - A term that is not finite ends the run with a ``FloatingPointError`` that names
-      it. Checkpoints are saved after this check, so none holds the broken weights of
-      that iteration.
+      it, and the newest checkpoint that is whole and finite. Checkpoints are saved
+      after this check. (A gradient can be broken though the loss is not:
+      :class:`~mmsemiseg.engine.runner.SemiRunner` saves no broken weights.)
     - An unsupervised term (a key with ``loss`` that does not start with ``sup.``, nor
       with ``sup0.``, ``sup1.``, ... of several students) that is exactly 0 for
       ``streak`` iterations in a row is warned about, once per streak. The warning names
@@ -32,8 +35,7 @@ class LossMonitorHook(Hook):
     priority = 'NORMAL'
 
     def __init__(self, streak: int = 100) -> None:
-        if streak < 1:
-            raise ValueError(f'streak must be at least 1, but got {streak}')
+        check_integers(1, streak=streak)
         self.streak = streak
         self._zeros: dict[str, int] = {}
 
@@ -76,13 +78,5 @@ def _as_floats(values: list) -> list[float]:
 def _describe_broken(runner, broken: dict[str, float]) -> str:
     terms = {k: v for k, v in broken.items() if k != 'loss'} or broken
     named = ', '.join(f'{key} = {value}' for key, value in terms.items())
-    last = runner.message_hub.get_info('last_ckpt')
-    start = (
-        f'Go on from {last} (--resume)'
-        if last
-        else 'There is no checkpoint of this run yet: start again'
-    )
-    return (
-        f'{named} at iteration {runner.iter + 1}. {start} with a smaller learning '
-        'rate, clipped gradients (optim_wrapper.clip_grad), or without mixed precision.'
-    )
+    way_on = describe_way_on(runner.work_dir)
+    return f'{named} at iteration {runner.iter + 1}. {way_on}'

@@ -22,6 +22,7 @@ class MeanTeacherHook(StepHook):
     """
 
     priority = 'NORMAL'
+    why_once = 'the teacher would move twice a step'
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from mmseg.registry import HOOKS
 from ...datasets.checks import leaf_datasets
 from ...utils.gather import gather_rows
 from ...utils.model import unwrap
+from ...utils.settings import check_integers
 from .classes import describe_unready
 from .pending import pending
 from .step_hook import StepHook
@@ -34,12 +35,11 @@ class MemoryHook(StepHook):
     """
 
     priority = 'NORMAL'
+    why_once = 'every row would enter the memory bank twice'
 
     def __init__(self, warn_after: int | None = 10000) -> None:
-        if warn_after is not None and warn_after < 1:
-            raise ValueError(
-                f'warn_after must be at least 1 or None, but got {warn_after}'
-            )
+        if warn_after is not None:
+            check_integers(1, warn_after=warn_after)
         self.warn_after = warn_after
         self._asked = False
 

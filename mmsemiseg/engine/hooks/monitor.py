@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...functional import PseudoLabelStats
 from ...utils.model import unwrap
+from ...utils.settings import check_integers
 from .classes import class_names
 from .pending import pending
 from .words import settings_to_look_at
@@ -35,9 +36,7 @@ class PseudoLabelMonitorHook(Hook):
     priority = 'NORMAL'
 
     def __init__(self, interval: int = 50, window: int = 500) -> None:
-        for name, value in (('interval', interval), ('window', window)):
-            if value < 1:
-                raise ValueError(f'{name} must be at least 1, but got {value}')
+        check_integers(1, interval=interval, window=window)
         self.interval = interval
         self.window = window
 

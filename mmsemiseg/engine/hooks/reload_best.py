@@ -4,6 +4,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmseg.registry import HOOKS
 
 from ...utils.model import unwrap
+from ...utils.settings import check_integers
 from .best_weights import best_path, hook_that_saves_best, reload_weights
 
 TEACHERS = ('checkpoint', 'student')
@@ -29,6 +30,7 @@ class ReloadBestHook(Hook):
     """
 
     priority = 'LOW'  # a checkpoint that is saved after a validation has the state
+    why_once = 'the weights would go back twice'
 
     def __init__(
         self,
@@ -36,8 +38,7 @@ class ReloadBestHook(Hook):
         metric: str = 'student/mIoU',
         teacher: str = 'checkpoint',
     ) -> None:
-        if patience < 1:
-            raise ValueError(f'patience must be at least 1, but got {patience}')
+        check_integers(1, patience=patience)
         if teacher not in TEACHERS:
             raise ValueError(f'teacher must be in {TEACHERS}, but got {teacher!r}')
         self.teacher = teacher

@@ -9,6 +9,8 @@ import torch
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
+from ...utils.settings import check_integers
+
 
 @HOOKS.register_module()
 class RunMonitorHook(Hook):
@@ -27,8 +29,7 @@ class RunMonitorHook(Hook):
     priority = 'NORMAL'
 
     def __init__(self, interval: int = 50) -> None:
-        if interval < 1:
-            raise ValueError(f'interval must be at least 1, but got {interval}')
+        check_integers(1, interval=interval)
         self.interval = interval
         self._peak = 0.0
 

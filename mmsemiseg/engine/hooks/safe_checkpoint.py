@@ -1,5 +1,6 @@
 """Checkpoints that a failed or interrupted save cannot take away."""
 
+import inspect
 from collections import deque
 from glob import escape, glob
 from os import path as osp
@@ -9,15 +10,23 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmseg.registry import HOOKS
 
-from ..runner.checkpoint import set_aside, whole_file
+from ...utils.settings import check_integers, did_you_mean
+from ..runner.checkpoint import whole_file
+from ..runner.run_folder import set_aside
+from .save_times import check_save_settings, log_first_save, validates_after
 
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
     """CheckpointHook that deletes a file only after its successor is on disk.
 
-    Settings are those of :class:`mmengine.hooks.CheckpointHook`. While it saves, disk
-    space for one checkpoint more than ``max_keep_ckpts`` is needed.
+    Settings are those of :class:`mmengine.hooks.CheckpointHook`, others are an error.
+    While it saves, disk space for one checkpoint more than ``max_keep_ckpts`` is
+    needed.
+
+    The first checkpoint is saved when the first validation is due, or earlier by
+    ``interval``, and the last one at the end, also where ``EarlyStoppingHook`` ends the
+    run. Neither is where there is no ``interval`` and ``save_last=False``.
 
     A former best checkpoint is looked for, and deleted, in ``out_dir`` alone: a run
     that goes on in a copy of its folder leaves the original as it is.
@@ -26,11 +35,27 @@ class SafeCheckpointHook(CheckpointHook):
     that lie there to ``before_<time>``.
     """
 
+    why_once = 'one would overwrite and delete the files of the other'
+
+    def __init__(self, *args, **settings) -> None:
+        known = list(inspect.signature(CheckpointHook.__init__).parameters)[1:-1]
+        unknown = sorted(set(settings) - set(known))
+        if unknown:
+            raise ValueError(
+                f'SafeCheckpointHook has no setting {unknown[0]!r}'
+                f'{did_you_mean(unknown[0], known)}; its settings are {known}'
+            )
+        super().__init__(*args, **settings)
+        check_integers(-1, interval=self.interval, max_keep_ckpts=self.max_keep_ckpts)
+        self._training = False
+        self._saved_step: int | None = None
+
     def before_train(self, runner) -> None:
-        self._check_save_best(runner)
+        check_save_settings(self, runner)
         if runner.iter == 0:
             self._set_earlier_run_aside(runner)
         super().before_train(runner)
+        self._training, self._saved_step = True, None
         self._set_best(
             {
                 key: self.file_backend.join_path(self.out_dir, osp.basename(path))
@@ -46,18 +71,51 @@ class SafeCheckpointHook(CheckpointHook):
             pointer = osp.join(escape(runner.work_dir), 'last_checkpoint.part')
             for part in glob(parts) + glob(pointer):
                 remove(part)
+        if self.last_ckpt is None:
+            log_first_save(self, runner)
 
-    def _check_save_best(self, runner) -> None:
-        """Metrics of an unknown network would be missed at the first validation."""
-        networks = getattr(runner.val_loop, 'networks', None)
-        for key in (self.save_best or ()) if networks else ():
-            network, named, _ = key.partition('/')
-            if key != 'auto' and not (named and network in networks):
-                raise ValueError(
-                    'save_best of SafeCheckpointHook must be a metric of a validated '
-                    f'network, such as {networks[0]}/mIoU, of {networks}, '
-                    f'but got {key!r}'
-                )
+    def after_train_iter(self, runner, *args, **settings) -> None:
+        super().after_train_iter(runner, *args, **settings)
+        if self._wants_first() and validates_after(runner, runner.iter + 1):
+            runner.logger.info(
+                f'Saving a first checkpoint at {runner.iter + 1} iterations, before '
+                'the validation'
+            )
+            self._save_checkpoint(runner)
+
+    def after_val_epoch(self, runner, metrics) -> None:
+        if self._wants_first():  # in loops that do not tell when they validate
+            self._save_now(runner)
+        super().after_val_epoch(runner, metrics)
+
+    def after_train_epoch(self, runner) -> None:
+        super().after_train_epoch(runner)
+        if not self.by_epoch:
+            self._save_if_stopped(runner)
+
+    def after_train(self, runner) -> None:
+        if self.by_epoch:
+            self._save_if_stopped(runner)
+        self._training = False
+        super().after_train(runner)
+
+    def _wants_first(self) -> bool:
+        saves = self.interval > 0 or self.save_last
+        return self._training and saves and self.last_ckpt is None
+
+    def _save_if_stopped(self, runner) -> None:
+        """After early stopping the end comes before the last iteration."""
+        step = runner.epoch if self.by_epoch else runner.iter
+        stopped = getattr(runner.train_loop, 'stop_training', False)
+        if self.save_last and stopped and self._saved_step != step:
+            runner.logger.info(f'Saving the last checkpoint: training ends at {step}')
+            self._save_now(runner)
+
+    def _save_now(self, runner) -> None:
+        """Between two iterations, or epochs."""
+        step = runner.epoch if self.by_epoch else runner.iter
+        meta = dict(epoch=runner.epoch, iter=runner.iter)
+        self._save_checkpoint_with_step(runner, step, meta)
 
     def _set_earlier_run_aside(self, runner) -> None:
         barrier()  # until all processes have loaded what may lie there
@@ -87,6 +145,7 @@ class SafeCheckpointHook(CheckpointHook):
             **self.args,
         )
         self.last_ckpt, self.keep_ckpt_ids = path, kept
+        self._saved_step = step
         if is_main_process():
             with whole_file(osp.join(runner.work_dir, 'last_checkpoint')) as part:
                 with open(part, 'w') as file:

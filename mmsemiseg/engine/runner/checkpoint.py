@@ -9,7 +9,6 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
@@ -19,6 +18,7 @@ from mmengine.logging import HistoryBuffer, print_log
 from torch import Tensor, nn
 
 from . import stock_pickle
+from .finite import describe_broken
 
 
 class CheckpointError(RuntimeError):
@@ -241,7 +241,10 @@ def _check_archive(path: str) -> None:
 
 
 def check_resumable(checkpoint: dict, path: str | os.PathLike) -> None:
-    """Raise CheckpointError unless a run can be continued from ``checkpoint``."""
+    """Raise CheckpointError unless a run can be continued from ``checkpoint``.
+
+    It must be whole, and its weights, buffers and moments finite.
+    """
     needed = ('meta', 'state_dict', 'optimizer', 'message_hub')
     missing = [name for name in needed if not isinstance(checkpoint.get(name), dict)]
     if 'meta' not in missing and not isinstance(checkpoint['meta'].get('iter'), int):
@@ -252,60 +255,10 @@ def check_resumable(checkpoint: dict, path: str | os.PathLike) -> None:
             'Take a checkpoint of the run itself, or start a new run from its weights '
             'with load_from and without resume'
         )
-
-
-def find_resumable(
-    folder: str | os.PathLike,
-) -> tuple[str | None, list[CheckpointError]]:
-    """The newest checkpoint in ``folder`` from which a run can be continued.
-
-    That is the one ``last_checkpoint`` names, in ``folder`` (which may be a copy of
-    the run's) or else in its place; then every other ``*.pth`` but ``best_*`` and
-    ``bn_*``, newest first.
-
-    Returns:
-        Its path, None if there is none, and what is wrong with those before it.
-    """
-    refused = []
-    for path in _candidates(Path(folder)):
-        try:
-            check_resumable(read_checkpoint(path), path)
-        except CheckpointError as error:
-            refused.append(error)
-        except FileNotFoundError as error:
-            reason = f'{error}, though last_checkpoint in {folder} names it'
-            refused.append(CheckpointError(reason))
-        else:
-            return str(path), refused
-    return None, refused
-
-
-def _candidates(folder: Path) -> list[Path]:
-    found = [p for p in folder.glob('*.pth') if not p.name.startswith(('best_', 'bn_'))]
-    found.sort(key=_age)
-    named = _last_checkpoint(folder)
-    if named is None:
-        return found
-    place = os.path.abspath(named)
-    return [named, *(path for path in found if os.path.abspath(path) != place)]
-
-
-def _age(path: Path) -> tuple:
-    numbers = [int(number) for number in re.findall(r'\d+', path.stem)]
-    return -path.stat().st_mtime_ns, [-number for number in numbers], path.name
-
-
-def _last_checkpoint(folder: Path) -> Path | None:
-    try:
-        text = (
-            (folder / 'last_checkpoint').read_text(errors='replace').strip('\0 \n\r\t')
+    if broken := describe_broken(checkpoint):
+        raise CheckpointError(
+            f'{os.fspath(path)} cannot be resumed: {broken}. Take an older one'
         )
-    except OSError:
-        return None
-    if not text:
-        return None
-    own = folder / Path(text).name  # first: the folder may be a copy, or was moved
-    return own if os.path.exists(own) else Path(text)
 
 
 def require_fit(
@@ -314,7 +267,7 @@ def require_fit(
     """Raise CheckpointError if the weights in ``checkpoint`` do not fit ``model``.
 
     Loading reports tensors that do not fit in a warning only. Without this check a
-    wrong file would quietly mean random weights.
+    wrong file would quietly mean random weights. Weights that are not finite fit none.
 
     Args:
         strict: No tensor may be missing, left over or of another shape; else at least
@@ -324,6 +277,8 @@ def require_fit(
     if not isinstance(weights, dict):
         kind = type(weights).__name__
         raise CheckpointError(f"{os.fspath(path)}: its 'state_dict' is a {kind}")
+    if broken := describe_broken(dict(state_dict=weights)):
+        raise CheckpointError(f'{os.fspath(path)} is of no use: {broken}')
     weights = {str(key).removeprefix('module.'): weights[key] for key in weights}
     for hook in model._load_state_dict_pre_hooks.values():  # may rename
         hook(weights, '', {}, False, [], [], [])
@@ -354,34 +309,6 @@ def require_fit(
 def _some(names) -> str:
     names = list(names)
     return ', '.join(names[:3]) + ', ...' * (len(names) > 3)
-
-
-def set_aside(
-    folder: str | os.PathLike, name: str, keep: str | None = None
-) -> list[str]:
-    """Move the checkpoints of an earlier run in ``folder`` to its folder ``name``.
-
-    So a later resume cannot take them for those of the run that starts now, and this
-    run does not overwrite them. Files with other names than a run gives them stay.
-
-    Args:
-        keep: A file that stays.
-
-    Returns:
-        The new paths.
-    """
-    folder = Path(folder)
-    patterns = ('iter_*', 'epoch_*', 'best_*', 'bn_reestimated')
-    files = [path for name in patterns for path in folder.glob(f'{name}.pth')]
-    files = sorted([*files, *folder.glob('last_checkpoint')])
-    moved = []
-    for file in files:
-        if keep is not None and os.path.realpath(file) == os.path.realpath(keep):
-            continue
-        (folder / name).mkdir(exist_ok=True)
-        with suppress(FileNotFoundError):  # another process was faster
-            moved.append(str(file.rename(folder / name / file.name)))
-    return moved
 
 
 # Writing

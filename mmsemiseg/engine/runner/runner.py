@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import numpy as np
 from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
-from mmengine.hooks import Hook, SyncBuffersHook
+from mmengine.hooks import SyncBuffersHook
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -22,19 +22,23 @@ from ..student_constructor import by_student
 from .checkpoint import (
     CheckpointError,
     check_resumable,
-    find_resumable,
     is_local,
-    plain,
     read_checkpoint,
     require_fit,
     restore_history,
     whole_file,
 )
 from .data_checks import check_testing
+from .hook_checks import check_repeated
 from .inherited import check_inherited
+from .loop_checks import check_loop_reads
 from .processes import ddp_settings, init_processes
+from .run_folder import find_resumable
+from .run_lock import is_in_use, locked
 from .run_state import restore, run_state
+from .saved_content import SavedContentHook
 from .schedules import fitted_schedules, with_ends
+from .type_checks import check_types
 
 
 @RUNNERS.register_module()
@@ -47,7 +51,10 @@ class SemiRunner(Runner):
       turns it into a warning.
     - ``resume='auto'``: go on from the newest good checkpoint in ``work_dir``; if there
       is none start, from the weights of ``load_from`` where they are given.
+    - Two runs cannot write into one ``work_dir``: a second is refused while one trains.
     - Checkpoints appear on disk whole or not at all, and load without unpickling code.
+      Weights, statistics, banks and moments that are not finite are not saved: the run
+      ends with an error that names a checkpoint to go on from.
     - On a CPU freed memory is kept for the next step, which saves time
       (docs/benchmarks.md); ``env_cfg.keep_freed_memory=False`` gives it back.
     - Processes of a launcher on machines without a GPU talk through gloo.
@@ -57,6 +64,11 @@ class SemiRunner(Runner):
     - ``auto_scale_lr`` scales by the images of one optimizer step: all streams,
       processes and batches of an accumulation together.
     """
+
+    @classmethod
+    def from_cfg(cls, cfg) -> 'SemiRunner':
+        check_types(cfg)
+        return super().from_cfg(cfg)
 
     # Processes
 
@@ -97,7 +109,7 @@ class SemiRunner(Runner):
         defaults = dict(
             advice=dict(type='AdviceHook'),
             batch_norm=dict(type='BatchNormSyncHook'),
-            checkpoint=dict(type='SafeCheckpointHook'),
+            checkpoint=dict(type='SafeCheckpointHook', by_epoch=False),
             predictions=dict(type='PredictionFilesHook'),
         )
         own = set(defaults)
@@ -109,7 +121,7 @@ class SemiRunner(Runner):
         if isinstance(checkpoint, dict) and checkpoint.get('type') == 'CheckpointHook':
             defaults['checkpoint'] = dict(checkpoint, type='SafeCheckpointHook')
         super().register_hooks(defaults, custom_hooks)
-        self.register_hook(_PlainCheckpoint())
+        self.register_hook(SavedContentHook())
         if self.distributed and any(isinstance(h, SyncBuffersHook) for h in self.hooks):
             raise ValueError(
                 'SyncBuffersHook averages every buffer over the processes, counters '
@@ -118,9 +130,24 @@ class SemiRunner(Runner):
             )
 
     def dump_config(self) -> None:
-        """As mmengine's, with what ``inference_model`` and ``--tta`` look for."""
+        """As mmengine's, with what ``inference_model`` and ``--tta`` look for.
+
+        A test beside a run that goes on leaves the run's config as it is.
+        """
         complete_config(self.cfg)
-        super().dump_config()
+        if not is_in_use(self.work_dir):
+            super().dump_config()
+
+    # Training
+
+    def train(self) -> nn.Module:
+        """As mmengine's, while no other run writes into ``work_dir``.
+
+        Raises:
+            FolderInUseError: Another one does.
+        """
+        with locked(self.work_dir):
+            return super().train()
 
     def build_optim_wrapper(self, optim_wrapper):
         return super().build_optim_wrapper(
@@ -129,6 +156,8 @@ class SemiRunner(Runner):
 
     def build_train_loop(self, loop):
         check_inherited(loop)
+        check_repeated(self.hooks)
+        check_loop_reads(loop, self._train_dataloader)
         loop = super().build_train_loop(loop)
         check = getattr(unwrap(self.model), 'check_batch_sizes', None)
         if check is not None and hasattr(loop, 'streams'):
@@ -162,7 +191,11 @@ class SemiRunner(Runner):
     def save_checkpoint(
         self, out_dir: str, filename: str, *args, meta: dict | None = None, **settings
     ) -> None:
-        """As mmengine's, with the state of the run. All processes call it."""
+        """As mmengine's, with the state of the run. All processes call it.
+
+        Raises:
+            FloatingPointError: Something in it is not finite; no file is written.
+        """
         meta = dict(meta or {})
         if hasattr(self.train_loop, 'streams'):
             meta['run_state'] = run_state(self.train_loop)
@@ -270,14 +303,3 @@ class SemiRunner(Runner):
                 'the resumed run will not equal the uninterrupted one bit by bit: '
                 + '; '.join(differences)
             )
-
-
-class _PlainCheckpoint(Hook):
-    """A checkpoint of tensors and plain containers alone, safe to load."""
-
-    priority = 'LOWEST'
-
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        content = plain(checkpoint)
-        checkpoint.clear()
-        checkpoint.update(content)

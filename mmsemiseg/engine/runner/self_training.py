@@ -15,8 +15,9 @@ from mmseg.registry import DATASETS, MODELS
 from ...datasets.image_names import image_names
 from ...datasets.pseudo_masks import without_reduction
 from ...utils.model import unwrap
-from .checkpoint import set_aside
 from .mask_writer import write_masks
+from .run_folder import set_aside
+from .run_lock import locked
 from .runner import SemiRunner
 
 STAGES = ('teacher', 'student')
@@ -65,9 +66,16 @@ class SelfTrainingRunner:
 
     def train(self):
         """Run what is not done yet; returns the student's model."""
+        teacher = None
         if not self.resume or not os.path.isfile(self.index):
-            self._train_teacher()
-        return self._runner('student', self._student_cfg(self.index)).train()
+            teacher = self._runner('teacher', self._teacher_cfg())
+        else:
+            student = self._runner('student', self._student_cfg(self.index))
+        with locked(self.work_dir):  # a runner has connected the processes
+            if teacher is not None:
+                self._train_teacher(teacher)
+                student = self._runner('student', self._student_cfg(self.index))
+            return student.train()
 
     def test(self) -> dict:
         """Metrics of ``load_from``, a checkpoint of either stage."""
@@ -80,8 +88,7 @@ class SelfTrainingRunner:
             set_aside(folder, time.strftime('before_%Y%m%d_%H%M%S'))
         shutil.rmtree(os.path.dirname(self.index), ignore_errors=True)
 
-    def _train_teacher(self) -> None:
-        runner = self._runner('teacher', self._teacher_cfg())  # connects processes, too
+    def _train_teacher(self, runner: Runner) -> None:
         if not self.resume:
             if is_main_process():
                 self._forget()

@@ -14,13 +14,17 @@ from torch.utils.data import DataLoader
 from ...datasets.stream_dataset import StreamDataset
 from ...utils.model import unwrap
 from ...utils.random_state import random_state, set_random_state
-from ..hooks.mean_teacher import MeanTeacherHook
-from ..hooks.memory import MemoryHook
 from .data_checks import check_training
+from .hook_checks import check_needed, check_repeated
+from .loop_checks import (
+    LABELED,
+    check_accumulation,
+    check_lengths,
+    check_stream_names,
+)
+from .metric_checks import check_monitors
 from .runner import SemiRunner
 from .schedules import warn_of_lengths
-
-LABELED = 'labeled'
 
 
 @LOOPS.register_module()
@@ -72,7 +76,14 @@ class SemiTrainLoop(IterBasedTrainLoop):
         log_interval: int = 50,
     ) -> None:
         _check_scale_lr(runner)
-        _check_accumulation(runner, accumulation)
+        check_accumulation(runner, accumulation)
+        check_lengths(
+            max_iters,
+            dynamic_intervals,
+            val_interval=val_interval,
+            log_interval=log_interval,
+        )
+        check_repeated(runner.hooks)
         self.accumulation = accumulation
         self.streams = build_streams(runner, dataloader)
         datasets = {name: loader.dataset for name, loader in self.streams.items()}
@@ -99,9 +110,10 @@ class SemiTrainLoop(IterBasedTrainLoop):
 
     def run(self):
         """Train; a resumed run starts at the samples it had not yet seen."""
+        check_needed(self.runner.hooks, unwrap(self.runner.model))
+        check_monitors(self.runner)
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
-        self._check_hooks()
         warn_of_lengths(self.runner)
         self._log_streams()
         self._set_accumulation()
@@ -201,20 +213,19 @@ class SemiTrainLoop(IterBasedTrainLoop):
 
     def _validate_if_due(self) -> None:
         self._decide_current_val_interval()
-        if self._is_validation_due():
+        if not self.validated and self.validates_after(self._iter):
             self.validated = True
             self._random_state = random_state()
             self.runner.val_loop.run()
             set_random_state(self._random_state)
             self._random_state = None
 
-    def _is_validation_due(self) -> bool:
+    def validates_after(self, iters: int) -> bool:
+        """Whether a validation is due once ``iters`` iterations are done."""
         return (
             self.runner.val_loop is not None
-            and not self.validated
-            and self._iter > 0
-            and self._iter >= self.val_begin
-            and (self._iter % self.val_interval == 0 or self._iter == self._max_iters)
+            and iters >= max(self.val_begin, 1)
+            and (iters % self.val_interval == 0 or iters == self._max_iters)
         )
 
     def passes(self, iters: int) -> dict[str, float]:
@@ -241,22 +252,6 @@ class SemiTrainLoop(IterBasedTrainLoop):
                 f'{total:.1f} passes in {self._max_iters} iterations'
             )
 
-    def _check_hooks(self) -> None:
-        model = unwrap(self.runner.model)
-        has_teacher = any(p.teacher is not None for p in getattr(model, 'pairs', ()))
-        has_memory = getattr(model, 'has_memory', False)
-        hooks = [type(hook) for hook in self.runner.hooks]
-        if has_teacher and not any(issubclass(h, MeanTeacherHook) for h in hooks):
-            raise ValueError(
-                f'{type(model).__name__} has a teacher, but no hook moves it: add '
-                "dict(type='MeanTeacherHook', decay=0.99) to custom_hooks"
-            )
-        if has_memory and not any(issubclass(h, MemoryHook) for h in hooks):
-            raise ValueError(
-                f'{type(model).__name__} has a memory bank, but no hook fills it: add '
-                "dict(type='MemoryHook') to custom_hooks"
-            )
-
 
 def _check_scale_lr(runner) -> None:
     settings = getattr(runner, 'auto_scale_lr', None)  # FlexibleRunner has none
@@ -265,25 +260,6 @@ def _check_scale_lr(runner) -> None:
         raise ValueError(
             'auto_scale_lr with named streams needs the runner that sums their batch '
             "sizes: set runner_type='SemiRunner'"
-        )
-
-
-def _check_accumulation(runner, accumulation: int) -> None:
-    if accumulation < 1:
-        raise ValueError(
-            f'train_cfg.accumulation must be at least 1, but got {accumulation}'
-        )
-    wrapper = runner.optim_wrapper
-    if isinstance(wrapper, dict):
-        counts = wrapper.get('accumulative_counts', 1)
-    else:
-        counts = getattr(wrapper, '_accumulative_counts', 1)
-    if counts != 1:
-        raise ValueError(
-            'an iteration of SemiTrainLoop is one optimizer step: instead of '
-            f'optim_wrapper.accumulative_counts={counts} set '
-            f'train_cfg.accumulation={counts}; max_iters, schedules and intervals then '
-            'count optimizer steps'
         )
 
 
@@ -304,6 +280,7 @@ def build_streams(runner, dataloaders: dict) -> dict[str, DataLoader]:
             'train_dataloader of SemiTrainLoop must map stream names to dataloaders, '
             f"'{LABELED}' among them, but has {found}"
         )
+    check_stream_names(dataloaders, unwrap(runner.model), runner.logger)
     return {name: _stream(runner, name, cfg) for name, cfg in dataloaders.items()}
 
 

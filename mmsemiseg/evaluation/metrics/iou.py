@@ -8,6 +8,7 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
 from ..label_maps import LabelMapWriter
+from ..metric_names import iou_names
 
 
 @METRICS.register_module()
@@ -69,6 +70,13 @@ class PerClassIoUMetric(IoUMetric):
         for sample in data_samples if folder else ():
             label = sample['pred_sem_seg']['data'].squeeze(0).cpu().numpy()
             self.label_maps.write(folder, sample['img_path'], label, self.dataset_meta)
+
+    def metric_names(self) -> list[str]:
+        """What will be returned, classes that may have no IoU included."""
+        names = iou_names(self)
+        if self.per_class and names and 'mIoU' in self.metrics:
+            names += [f'IoU.{name}' for name in self.dataset_meta['classes']]
+        return names
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         if self.format_only:

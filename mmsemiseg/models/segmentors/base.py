@@ -61,9 +61,12 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         pending: Detached tensors that a loss leaves for hooks; not saved.
         find_unused_parameters: Whether parameters may be without gradient in some
             iteration, so that distributed training must look for them.
+        reads_streams: Names of the streams that the method needs, and of those that it
+            reads where they are there; None: not known, so they are not checked.
     """
 
     find_unused_parameters = False
+    reads_streams: tuple[tuple[str, ...], tuple[str, ...]] | None = None
 
     def __init__(
         self,

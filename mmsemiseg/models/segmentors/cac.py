@@ -77,6 +77,8 @@ class CAC(SemiSegmentor):
         views: Names of the two crops in the unlabeled stream.
     """
 
+    reads_streams = (('labeled', 'unlabeled'), ())
+
     def __init__(
         self,
         student: dict,

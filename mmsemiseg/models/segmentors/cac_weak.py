@@ -71,6 +71,11 @@ class CACWeak(CAC):
         self.weak_weight = weak_weight
         self.weak_ramp = weak_ramp
 
+    @property
+    def reads_streams(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        names = ('labeled', 'unlabeled', self.weak_stream)
+        return tuple(dict.fromkeys(names)), ()
+
     def unsupervised_loss(self, inputs: dict) -> dict:
         with self.adapter.keeping() as features:
             losses = super().unsupervised_loss(inputs)

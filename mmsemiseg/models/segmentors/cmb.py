@@ -105,6 +105,8 @@ class CMB(SemiSegmentor):
             labeled ones. Running statistics of BatchNorm depend on it.
     """
 
+    reads_streams = (('labeled', 'unlabeled'), ('source',))
+
     def __init__(
         self,
         student: dict,

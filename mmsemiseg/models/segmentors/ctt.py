@@ -123,6 +123,8 @@ class CTT(SemiSegmentor):
         views: Names of the teachers' and the students' view in the unlabeled stream.
     """
 
+    reads_streams = (('labeled', 'unlabeled'), ())
+
     def __init__(
         self,
         student: dict,

@@ -57,6 +57,7 @@ class MeanTeacher(SemiSegmentor):
     """
 
     with_teacher = True
+    reads_streams = (('labeled', 'unlabeled'), ())
 
     def __init__(
         self,

@@ -42,6 +42,10 @@ class SupOnly(SemiSegmentor):
         """Whether there are masks of images without labels, in self-training."""
         return bool(self.extra_streams)
 
+    @property
+    def reads_streams(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return ('labeled', *self.extra_streams), ()
+
     def unsupervised_loss(self, inputs: dict) -> dict:
         losses = {}
         for name in self.extra_streams:

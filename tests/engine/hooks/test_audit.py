@@ -174,7 +174,7 @@ def test_a_network_that_the_model_lacks_is_refused_before_training(tmp_path):
 
 
 def test_settings_are_checked():
-    with pytest.raises(ValueError, match='interval must be at least 1, but got 0'):
+    with pytest.raises(ValueError, match='interval must be an integer >= 1, but got 0'):
         PseudoLabelAuditHook(dict(), dict(), interval=0)
 
 

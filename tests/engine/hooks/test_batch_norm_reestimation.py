@@ -23,7 +23,8 @@ from torch import nn
 
 from mmsemiseg.datasets.samplers import StreamSampler
 from mmsemiseg.engine.hooks import BatchNormReestimationHook
-from mmsemiseg.engine.runner.checkpoint import find_resumable, read_checkpoint
+from mmsemiseg.engine.runner.checkpoint import read_checkpoint
+from mmsemiseg.engine.runner.run_folder import find_resumable
 from mmsemiseg.utils.random_state import random_state
 
 FILE = 'bn_reestimated.pth'
@@ -426,7 +427,7 @@ def test_settings():
         'unlabeled',
         ('student',),
     )
-    with pytest.raises(ValueError, match='batches must be at least 1, but got 0'):
+    with pytest.raises(ValueError, match='batches must be an integer >= 1, but got 0'):
         BatchNormReestimationHook(batches=0)
     for momentum in (0, 1.5):
         with pytest.raises(ValueError, match=r'momentum must be in \(0, 1\] or None'):

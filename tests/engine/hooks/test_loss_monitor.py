@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from checkpoint_files import good
 from mmengine.logging import MessageHub
 from mmseg.registry import HOOKS
 
@@ -16,13 +17,14 @@ class FakeLogger:
         self.warnings.append(text)
 
 
-def make_runner(name, **settings):
+def make_runner(name, work_dir=None, **settings):
     model = torch.nn.Module()
     for key, value in settings.items():
         setattr(model, key, value)
     return SimpleNamespace(
         model=model,
         iter=0,
+        work_dir=work_dir,
         logger=FakeLogger(),
         message_hub=MessageHub.get_instance(f'test_loss_monitor_{name}'),
     )
@@ -81,8 +83,8 @@ def test_each_loss_has_its_own_streak():
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
-def test_a_loss_that_is_not_finite_ends_the_run(value):
-    runner = make_runner(f'broken{value}')
+def test_a_loss_that_is_not_finite_ends_the_run(value, tmp_path):
+    runner = make_runner(f'broken{value}', tmp_path)
     runner.iter = 41
     row = {'loss': value, 'sup.loss_ce': 1.0, 'loss_unsup': value, 'acc': value}
     with pytest.raises(FloatingPointError) as error:
@@ -91,13 +93,14 @@ def test_a_loss_that_is_not_finite_ends_the_run(value):
     assert text.startswith(f'loss_unsup = {value} at iteration 42. ')
     assert 'sup.loss_ce' not in text
     assert 'no checkpoint of this run yet' in text
-    runner.message_hub.update_info('last_ckpt', 'work/iter_40.pth')
-    with pytest.raises(FloatingPointError, match=r'Go on from work/iter_40.pth'):
+    torch.save(good(), tmp_path / 'iter_40.pth')
+    torch.save(good(state_dict=dict(w=torch.tensor(value))), tmp_path / 'iter_41.pth')
+    with pytest.raises(FloatingPointError, match=r'Go on from .*/iter_40.pth'):
         feed(LossMonitorHook(), runner, [row])
 
 
-def test_a_sum_that_alone_is_not_finite_is_named():
-    runner = make_runner('sum')
+def test_a_sum_that_alone_is_not_finite_is_named(tmp_path):
+    runner = make_runner('sum', tmp_path)
     with pytest.raises(FloatingPointError, match=r'^loss = inf at iteration 1'):
         feed(LossMonitorHook(), runner, [{'loss': float('inf'), 'loss_unsup': 1}])
 
@@ -110,6 +113,6 @@ def test_other_values_may_be_nan_and_outputs_missing():
 
 
 def test_settings_are_checked():
-    with pytest.raises(ValueError, match='streak must be at least 1, but got 0'):
+    with pytest.raises(ValueError, match='streak must be an integer >= 1, but got 0'):
         LossMonitorHook(streak=0)
     assert isinstance(HOOKS.build({'type': 'LossMonitorHook'}), LossMonitorHook)

@@ -167,7 +167,7 @@ def test_no_warning_without_such_classes(data, tmp_path, capsys):
 
 
 def test_wrong_warn_after():
-    with pytest.raises(ValueError, match='warn_after must be at least 1 or None'):
+    with pytest.raises(ValueError, match='warn_after must be an integer >= 1'):
         MemoryHook(warn_after=0)
 
 

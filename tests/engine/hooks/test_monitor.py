@@ -159,7 +159,7 @@ def test_processes_report_what_they_saw_together(tmp_path):
 
 def test_settings_are_checked():
     for name in ('interval', 'window'):
-        with pytest.raises(ValueError, match=f'{name} must be at least 1, but got 0'):
+        with pytest.raises(ValueError, match=f'{name} must be an integer >= 1'):
             PseudoLabelMonitorHook(**{name: 0})
     hook = HOOKS.build({'type': 'PseudoLabelMonitorHook', 'interval': 7})
     assert hook.interval == 7

@@ -406,7 +406,7 @@ def test_added_to_a_run_that_was_stopped(data, tmp_path):
 def test_settings():
     hook = HOOKS.build(dict(type='ReloadBestHook', patience=5))
     assert (hook.patience, hook.metric) == (5, 'student/mIoU')
-    with pytest.raises(ValueError, match='patience must be at least 1, but got 0'):
+    with pytest.raises(ValueError, match='patience must be an integer >= 1, but got 0'):
         ReloadBestHook(0)
     with pytest.raises(ValueError, match="teacher must be in .*, but got 'best'"):
         ReloadBestHook(5, teacher='best')

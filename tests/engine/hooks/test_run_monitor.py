@@ -62,6 +62,6 @@ def test_gap_of_each_pair_and_none_without_both():
 
 
 def test_settings_are_checked():
-    with pytest.raises(ValueError, match='interval must be at least 1, but got 0'):
+    with pytest.raises(ValueError, match='interval must be an integer >= 1, but got 0'):
         RunMonitorHook(interval=0)
     assert isinstance(HOOKS.build({'type': 'RunMonitorHook'}), RunMonitorHook)

@@ -15,11 +15,11 @@ from torch import nn
 
 from mmsemiseg.engine.hooks import SafeCheckpointHook
 from mmsemiseg.engine.runner.checkpoint import (
-    find_resumable,
     plain,
     read_checkpoint,
     whole_file,
 )
+from mmsemiseg.engine.runner.run_folder import find_resumable
 
 
 class Run:
@@ -322,6 +322,109 @@ def test_pointer_is_written_whole(tmp_path, monkeypatch):
     # of the two, the one that it names is still there
     assert files(tmp_path) == ['iter_1.pth', 'iter_2.pth']
     assert pointer(tmp_path) == str(tmp_path / 'iter_1.pth')
+
+
+@pytest.mark.parametrize(
+    ('settings', 'text'),
+    [
+        (dict(max_keep_ckpt=2), "no setting 'max_keep_ckpt' .did you mean 'max_keep_c"),
+        (dict(intervall=5), "no setting 'intervall'.*'interval'.*its settings are"),
+        (dict(interval='500'), "interval must be an integer >= -1, but got '500'"),
+        (dict(max_keep_ckpts=1.5), 'max_keep_ckpts must be an integer >= -1'),
+    ],
+)
+def test_settings_are_checked(settings, text):
+    with pytest.raises(ValueError, match=text):
+        SafeCheckpointHook(**settings)
+
+
+def test_epochs_of_a_loop_that_counts_iterations(tmp_path):
+    runner = Run(tmp_path)
+    runner.train_loop.streams = {}
+    with pytest.raises(ValueError, match='set default_hooks.checkpoint.by_epoch=False'):
+        SafeCheckpointHook(interval=500).before_train(runner)
+
+
+def validating(tmp_path, at, start=0, hub=None):
+    """A runner whose loop says after which iterations it validates."""
+    runner = Run(tmp_path, hub, start)
+    runner.train_loop.validates_after = lambda iters: iters == at
+    return runner
+
+
+def started(runner, interval=10, **settings):
+    hook = SafeCheckpointHook(by_epoch=False, interval=interval, **settings)
+    hook.before_train(runner)
+    return hook
+
+
+def test_the_first_validation_has_a_checkpoint(tmp_path, caplog):
+    """It is there before the validation begins, which may be long."""
+    caplog.set_level(logging.INFO)
+    runner = validating(tmp_path, at=2)
+    hook = started(runner)
+    assert 'the first checkpoint is saved after iteration 2 of 100' in caplog.text
+    step(hook, runner)
+    assert files(tmp_path) == []
+    step(hook, runner)
+    assert files(tmp_path) == ['iter_2.pth']
+    runner.train_loop.validates_after = lambda iters: True
+    step(hook, runner, miou=0.5)
+    assert files(tmp_path) == ['iter_2.pth'], 'the later ones wait for the interval'
+    # nor is a resumed run given one
+    hub = runner.saved_hub('iter_2.pth')
+    again = validating(tmp_path, at=4, start=3, hub=hub)
+    caplog.clear()
+    step(started(again), again)
+    assert files(tmp_path) == ['iter_2.pth']
+    assert 'the first checkpoint' not in caplog.text
+
+
+def test_a_loop_that_does_not_tell_when_it_validates(tmp_path):
+    runner = Run(tmp_path)
+    hook = started(runner, interval=-1)
+    step(hook, runner, miou=0.5)
+    assert files(tmp_path) == ['iter_1.pth']
+    # a validation alone is no training
+    other = Run(tmp_path / 'other')
+    SafeCheckpointHook(by_epoch=False, interval=5).after_val_epoch(other, dict(mIoU=1))
+    assert files(tmp_path / 'other') == []
+
+
+def test_no_checkpoint_where_none_is_wanted(tmp_path, caplog):
+    runner = validating(tmp_path, at=1)
+    hook = started(runner, interval=-1, save_last=False)
+    assert 'no checkpoint will be saved in 100 iterations' in caplog.text
+    step(hook, runner, miou=0.5)
+    assert files(tmp_path) == []
+
+
+def test_the_last_checkpoint_of_a_run_that_is_stopped(tmp_path):
+    runner = validating(tmp_path, at=1)
+    hook = started(runner)
+    for _ in range(3):
+        step(hook, runner)
+    runner.train_loop.stop_training = True
+    hook.after_train_epoch(runner)
+    hook.after_train(runner)
+    assert files(tmp_path) == ['iter_1.pth', 'iter_3.pth']
+    assert read_checkpoint(tmp_path / 'iter_3.pth')['meta'] == dict(epoch=0, iter=3)
+    assert pointer(tmp_path) == str(tmp_path / 'iter_3.pth')
+    # where it has just been saved it is not saved again
+    runner = validating(tmp_path / 'b', at=1)
+    hook = started(runner, interval=1)
+    step(hook, runner)
+    runner.seen.clear()
+    runner.train_loop.stop_training = True
+    hook.after_train_epoch(runner)
+    assert runner.seen == {}
+    # nor where no last one is wanted
+    runner = validating(tmp_path / 'c', at=9)
+    hook = started(runner, save_last=False)
+    step(hook, runner)
+    runner.train_loop.stop_training = True
+    hook.after_train_epoch(runner)
+    assert files(tmp_path / 'c') == []
 
 
 # With mmengine's Runner

@@ -517,7 +517,7 @@ def change_accumulation(cfg, monkeypatch):
 def change_streams(cfg, monkeypatch):
     root = Path(cfg.train_dataloader.labeled.dataset.data_root).parent
     more = dict(batch_size=1, dataset=labeled_set(root, 'val'))
-    cfg.train_dataloader.third = more
+    cfg.train_dataloader.source = more
 
 
 CHANGES = [
@@ -527,7 +527,7 @@ CHANGES = [
     (change_batch, "batch_size of the stream 'unlabeled' was 3, now 2"),
     (change_images, "images of the stream 'labeled' was 2, now 1"),
     (change_accumulation, 'accumulation was 1, now 2'),
-    (change_streams, "the stream 'third' was not there"),
+    (change_streams, "the stream 'source' was not there"),
 ]
 
 

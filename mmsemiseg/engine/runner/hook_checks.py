@@ -1,0 +1,48 @@
+"""Hooks that a run must have, and those that it must not have twice."""
+
+from collections.abc import Sequence
+
+from mmengine.hooks import Hook, ParamSchedulerHook
+from torch import nn
+
+from ..hooks.mean_teacher import MeanTeacherHook
+from ..hooks.memory import MemoryHook
+
+OF_MMENGINE = {ParamSchedulerHook: 'learning rates would change twice a step'}
+
+
+def check_repeated(hooks: Sequence[Hook]) -> None:
+    """Raise ValueError if a hook that acts on the model or its files is there twice.
+
+    Those are the classes with an attribute ``why_once``, what two of them would do. A
+    subclass counts as its base. Others, such as monitors, may be there more than once.
+    """
+    found: dict[type, list[str]] = {}
+    for hook in hooks:
+        for kind in type(hook).__mro__:
+            if kind in OF_MMENGINE or 'why_once' in vars(kind):
+                found.setdefault(kind, []).append(type(hook).__name__)
+    for kind, names in found.items():
+        if len(names) > 1:
+            effect = OF_MMENGINE.get(kind) or kind.why_once
+            raise ValueError(
+                f'{kind.__name__} is there {len(names)} times ({", ".join(names)}): '
+                f'{effect}. Keep one of them; look in default_hooks and custom_hooks, '
+                'and in the base configs'
+            )
+
+
+def check_needed(hooks: Sequence[Hook], model: nn.Module) -> None:
+    """Raise ValueError if no hook moves the teacher, or none fills the memory bank."""
+    has_teacher = any(p.teacher is not None for p in getattr(model, 'pairs', ()))
+    has_memory = getattr(model, 'has_memory', False)
+    if has_teacher and not any(isinstance(hook, MeanTeacherHook) for hook in hooks):
+        raise ValueError(
+            f'{type(model).__name__} has a teacher, but no hook moves it: add '
+            "dict(type='MeanTeacherHook', decay=0.99) to custom_hooks"
+        )
+    if has_memory and not any(isinstance(hook, MemoryHook) for hook in hooks):
+        raise ValueError(
+            f'{type(model).__name__} has a memory bank, but no hook fills it: add '
+            "dict(type='MemoryHook') to custom_hooks"
+        )
