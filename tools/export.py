@@ -24,7 +24,13 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 import mmsemiseg  # noqa: F401  (registers everything)
-from mmsemiseg.engine.runner.checkpoint import plain, read_checkpoint, whole_file
+from mmsemiseg.engine.runner.checkpoint import (
+    CheckpointError,
+    plain,
+    read_checkpoint,
+    whole_file,
+)
+from mmsemiseg.engine.runner.finite import describe_broken
 from mmsemiseg.utils import launch
 from mmsemiseg.utils.export import export_network
 
@@ -117,9 +123,10 @@ def main(args):
     cfg = launch.read_config(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
     init_default_scope(cfg.get('default_scope') or 'mmseg')
-    exported = export_network(
-        cfg, read_checkpoint(args.checkpoint), args.network, args.inference_only
-    )
+    content = read_checkpoint(args.checkpoint)
+    if broken := describe_broken(dict(state_dict=content.get('state_dict'))):
+        raise CheckpointError(f'{args.checkpoint} is of no use: {broken}')
+    exported = export_network(cfg, content, args.network, args.inference_only)
     report(exported, *write(exported, args.out, args.force))
 
 

@@ -13,7 +13,11 @@ from mmseg.apis import init_model
 from mmseg.registry import TRANSFORMS
 from tiny_run import METAINFO, config, mean_teacher, tiny_student, train, write_data
 
-from mmsemiseg.engine.runner.checkpoint import plain, read_checkpoint
+from mmsemiseg.engine.runner.checkpoint import (
+    CheckpointError,
+    plain,
+    read_checkpoint,
+)
 from mmsemiseg.utils.export import export_network
 
 STEPS = [dict(type='LoadImageFromFile')]
@@ -206,6 +210,16 @@ def test_missing_files(missing, run, export, tmp_path):
 
 
 # Networks
+
+
+def test_weights_that_are_not_finite(run, export, tmp_path):
+    folder, _ = run
+    saved = read_checkpoint(folder / 'last.pth')
+    saved['state_dict']['pairs.0.teacher.decode_head.conv_seg.bias'][0] = float('nan')
+    torch.save(plain(saved), tmp_path / 'nan.pth')
+    with pytest.raises(CheckpointError, match='nan.pth is of no use: .*conv_seg.bias'):
+        export(folder / 'config.py', tmp_path / 'nan.pth', '--out', tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
 
 
 def test_predict_with_is_the_default():

@@ -83,9 +83,9 @@ class SemiTrainLoop(IterBasedTrainLoop):
             val_interval=val_interval,
             log_interval=log_interval,
         )
-        check_repeated(runner.hooks)
         self.accumulation = accumulation
         self.streams = build_streams(runner, dataloader)
+        check_repeated(runner.hooks)
         datasets = {name: loader.dataset for name, loader in self.streams.items()}
         check_training(runner, datasets, allow_overlap, check_data)
         super().__init__(

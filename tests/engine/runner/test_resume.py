@@ -166,6 +166,16 @@ def test_killed_while_it_saves_or_validates(moment, iteration, data, whole, tmp_
     assert not list(work_dir.glob('*.part'))
 
 
+def test_killed_in_the_first_validation(data, whole, tmp_path):
+    """Long before the first interval ends."""
+    settings = {'default_hooks.checkpoint.interval': ITERS}
+    killed(run(data, tmp_path / 'run', **settings), 'val', 3)
+    assert [path.name for path in (tmp_path / 'run').glob('*.pth')] == ['iter_3.pth']
+    finish(run(data, tmp_path / 'run', resume='auto', **settings))
+    places = different(last(tmp_path / 'run'), whole)
+    assert [place for place in places if 'keep_ckpt_ids' not in place] == []
+
+
 def test_killed_again_and_again(data, whole, tmp_path):
     work_dir = tmp_path / 'run'
     killed(run(data, work_dir), 'forward', 4)

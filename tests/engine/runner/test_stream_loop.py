@@ -286,3 +286,19 @@ def test_teacher_and_hook_need_each_other(data, tmp_path):
     cfg = config(data, tmp_path / 'hook', sup_only())
     cfg.custom_hooks = [dict(type='MeanTeacherHook')]
     refuse(cfg, 'MeanTeacherHook moves a teacher, but SupOnly has none')
+
+
+def test_early_stopping_leaves_a_last_checkpoint(data, tmp_path):
+    """And the first validation has one, though ``interval`` is the whole run."""
+    cfg = config(data, tmp_path / 'run', sup_only(), max_iters=8)
+    del cfg.train_dataloader.unlabeled
+    cfg.train_cfg.val_interval = 2
+    stop = dict(type='EarlyStoppingHook', monitor='student/mIoU', min_delta=1000)
+    cfg.custom_hooks = [dict(stop, patience=1)]
+    runner = train(cfg)
+    assert runner.iter == 4
+    names = sorted(path.name for path in (tmp_path / 'run').glob('*.pth'))
+    assert names == ['iter_2.pth', 'iter_4.pth']
+    log = next((tmp_path / 'run').rglob('*.log')).read_text()
+    assert 'the first checkpoint is saved after iteration 2 of 8' in log
+    assert log.index('a first checkpoint at 2 iter') < log.index('Iter(val)')
