@@ -5,10 +5,10 @@ import inspect
 import os
 
 from mmengine.config import DictAction
-from mmengine.runner import Runner
 from mmseg.registry import METRICS, RUNNERS
 
 import mmsemiseg  # noqa: F401  (registers everything)
+from mmsemiseg.engine.runner import QuietRunner
 from mmsemiseg.utils import launch
 from mmsemiseg.utils.tool_settings import use_tta
 
@@ -110,7 +110,7 @@ def main(args):
         save_predictions(cfg, args.out)
     if args.show_dir is not None:
         paint_images(cfg, args.show_dir)
-    build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
+    build = RUNNERS.build if 'runner_type' in cfg else QuietRunner.from_cfg
     build(cfg).test()
 
 

@@ -5,10 +5,10 @@ import os
 
 from mmengine.config import DictAction
 from mmengine.device import get_device
-from mmengine.runner import Runner
 from mmseg.registry import MODELS, RUNNERS
 
 import mmsemiseg  # noqa: F401  (registers everything)
+from mmsemiseg.engine.runner import QuietRunner
 from mmsemiseg.engine.runner.loop_checks import check_loop_reads
 from mmsemiseg.engine.runner.type_checks import check_types
 from mmsemiseg.utils import launch
@@ -100,7 +100,7 @@ def main(args):
     cfg = build_config(args)
     check_types(cfg)
     check_loop_reads(cfg.get('train_cfg'), cfg.get('train_dataloader'))
-    build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
+    build = RUNNERS.build if 'runner_type' in cfg else QuietRunner.from_cfg
     build(cfg).train()
 
 

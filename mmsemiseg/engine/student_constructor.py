@@ -8,6 +8,8 @@ from mmseg.engine.optimizers import LearningRateDecayOptimizerConstructor
 from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
+from ..utils.quiet import LAYER_PRINTS, without_prints
+
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class StudentConstructor(DefaultOptimWrapperConstructor):
@@ -49,7 +51,8 @@ class StudentConstructor(DefaultOptimWrapperConstructor):
         for index, pair in enumerate(module.pairs):
             groups: list[dict] = []
             try:
-                self.inner.add_params(groups, pair.student, **kwargs)
+                with without_prints(LAYER_PRINTS):
+                    self.inner.add_params(groups, pair.student, **kwargs)
             except NotImplementedError as error:
                 raise ValueError(
                     f'optim_wrapper.constructor {self.name} does not know the layers '

@@ -13,6 +13,11 @@ from contextlib import contextmanager
 # Printed when modules of MMSegmentation and MMDetection are imported: parts of theirs
 # that nothing here needs
 IMPORT_PRINTS = re.compile(r'^Could not import OneDL\s*$|Line NMS is not compiled')
+# Printed by MMSegmentation's layer-wise decay, a line for each parameter
+LAYER_PRINTS = re.compile(
+    r'^(self\.paramwise_cfg is |Build LearningRateDecay|set param \S+ as id \d+\s*$'
+    r'|Param groups = )'
+)
 # Warnings of a module: (the beginning of the message, the module)
 WARNINGS = (
     ('Fail to import ``MultiScaleDeformableAttention``', r'mmcv\.cnn\.bricks'),
@@ -39,7 +44,14 @@ def quiet_imports() -> Iterator[None]:
     """While modules are imported, drop the known lines that they print and warn."""
     for message, module in WARNINGS:
         warnings.filterwarnings('ignore', re.escape(message), module=module)
-    before, sys.stdout = sys.stdout, _Sieve(sys.stdout)
+    with without_prints(IMPORT_PRINTS):
+        yield
+
+
+@contextmanager
+def without_prints(known: re.Pattern) -> Iterator[None]:
+    """Drop what is printed with such a text."""
+    before, sys.stdout = sys.stdout, _Sieve(sys.stdout, known)
     try:
         yield
     finally:
@@ -50,13 +62,14 @@ def quiet_imports() -> Iterator[None]:
 class _Sieve:
     """A stream without the known lines while it is active, then the stream itself."""
 
-    def __init__(self, stream) -> None:
+    def __init__(self, stream, known: re.Pattern) -> None:
         self._stream = stream
+        self._known = known
         self.active = True
         self._dropped = False  # a text whose end of line comes by itself
 
     def write(self, text: str) -> int:
-        if self.active and IMPORT_PRINTS.search(text):
+        if self.active and self._known.search(text):
             self._dropped = not text.endswith('\n')
             return len(text)
         dropped, self._dropped = self._dropped, False

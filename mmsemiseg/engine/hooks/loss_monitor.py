@@ -12,7 +12,7 @@ from ...utils.model import unwrap
 from ...utils.settings import check_integers
 from ..runner.run_folder import describe_way_on
 from .classes import describe_unready
-from .words import settings_to_look_at
+from .words import silent
 
 
 @HOOKS.register_module()
@@ -47,25 +47,19 @@ class LossMonitorHook(Hook):
         broken = {k: v for k, v in losses.items() if not math.isfinite(v)}
         if broken:
             raise FloatingPointError(_describe_broken(runner, broken))
-        silent = []
+        zero = []
         for name, value in losses.items():
             if name != 'loss' and not re.match(r'sup\d*\.', name):
                 self._zeros[name] = self._zeros.get(name, 0) + 1 if value == 0 else 0
                 if self._zeros[name] == self.streak:
-                    silent.append(name)
-        if silent:
-            self._warn(runner, silent)
+                    zero.append(name)
+        if zero:
+            self._warn(runner, zero)
 
     def _warn(self, runner, names: list[str]) -> None:
-        missing = describe_unready(runner)
-        why = f'{missing}, or ' if missing else ''
-        runner.logger.warning(
-            f'{", ".join(names)} {"was" if len(names) == 1 else "were"} exactly 0 in '
-            f'the last {self.streak} iterations (now {runner.iter + 1}): {why}no '
-            'unlabeled pixel teaches the student. Look at '
-            f'{settings_to_look_at(unwrap(runner.model))}; during a warm-up this is as '
-            'it should be.'
-        )
+        missing, model = describe_unready(runner), unwrap(runner.model)
+        text = silent(names, self.streak, runner.iter + 1, missing, model)
+        runner.logger.warning(text)
 
 
 def _as_floats(values: list) -> list[float]:

@@ -11,7 +11,7 @@ from ...utils.model import unwrap
 from ...utils.settings import check_integers
 from .classes import class_names
 from .pending import pending
-from .words import settings_to_look_at
+from .words import starving_class
 
 
 @HOOKS.register_module()
@@ -86,12 +86,7 @@ class PseudoLabelMonitorHook(Hook):
         names = class_names(runner, len(unseen))
         for k in sorted(starving - self._starving):
             total, _, confidence = sums[:, k].tolist()
-            why = 'it was not predicted at all'
-            if total:
-                why = f'its mean confidence was {confidence / total:.3f}'
-            runner.logger.warning(
-                f'no pseudo label for class {names[k]!r} ({k}) in the last '
-                f'{int(unseen[k])} iterations; since the last report, {why}. Look at '
-                f'{settings_to_look_at(unwrap(runner.model))}.'
-            )
+            mean = confidence / total if total else None
+            name, model = f'{names[k]!r} ({k})', unwrap(runner.model)
+            runner.logger.warning(starving_class(name, int(unseen[k]), mean, model))
         self._starving = starving

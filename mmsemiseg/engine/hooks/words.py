@@ -38,6 +38,28 @@ def settings_to_look_at(model) -> str:
     return f'the settings of {kind}: {named or "its threshold and loss weight"}'
 
 
+def silent(names: list[str], streak: int, iteration: int, missing: str, model) -> str:
+    """Losses that are exactly 0; ``missing``: what a memory lacks, or ''."""
+    why = f'{missing}, or ' if missing else ''
+    return (
+        f'{", ".join(names)} {"was" if len(names) == 1 else "were"} exactly 0 in the '
+        f'last {streak} iterations (now {iteration}): {why}no unlabeled pixel teaches '
+        f'the student. Look at {settings_to_look_at(model)}; during a warm-up this is '
+        'as it should be.'
+    )
+
+
+def starving_class(name: str, unseen: int, confidence: float | None, model) -> str:
+    """A class without pseudo label; the mean confidence where it is predicted."""
+    why = 'it was not predicted at all'
+    if confidence is not None:
+        why = f'its mean confidence was {confidence:.3f}'
+    return (
+        f'no pseudo label for class {name} in the last {unseen} iterations; since the '
+        f'last report, {why}. Look at {settings_to_look_at(model)}.'
+    )
+
+
 def low_coverage(share: float, iterations: int, model) -> str:
     """Next to no unlabeled pixel teaches anything."""
     filters = filters_of(model)

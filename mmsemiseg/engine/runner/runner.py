@@ -9,13 +9,11 @@ from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
 from mmengine.hooks import SyncBuffersHook
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
 from ...utils.memory import keep_freed_memory
 from ...utils.model import unwrap
-from ...utils.quiet import quiet_console
 from ...utils.random_state import seed_generators
 from ...utils.tool_settings import complete_config
 from ..student_constructor import by_student
@@ -29,20 +27,22 @@ from .checkpoint import (
     whole_file,
 )
 from .data_checks import check_testing
+from .fitted_schedules import fitted_schedules
 from .hook_checks import check_repeated
 from .inherited import check_inherited
 from .loop_checks import check_loop_reads
 from .processes import ddp_settings, init_processes
+from .quiet_runner import QuietRunner
 from .run_folder import find_resumable
 from .run_lock import is_in_use, locked
 from .run_state import restore, run_state
 from .saved_content import SavedContentHook
-from .schedules import fitted_schedules, with_ends
+from .schedules import with_ends
 from .type_checks import check_types
 
 
 @RUNNERS.register_module()
-class SemiRunner(Runner):
+class SemiRunner(QuietRunner):
     """Runner of one run on a CPU, a GPU or many, which can be stopped at any time.
 
     - A run that was stopped, by a signal too, and is resumed equals the uninterrupted
@@ -78,13 +78,6 @@ class SemiRunner(Runner):
         if self.distributed and not is_distributed() and get_device() == 'cpu':
             init_processes(self.launcher, env_cfg.get('dist_cfg') or {})
         super().setup_env(env_cfg)
-
-    def build_logger(self, *args, **settings):
-        """As mmengine's; the long texts are in its file alone."""
-        logger = super().build_logger(*args, **settings)
-        quiet_console(logger)
-        logger.info(f'environment, config and hooks are in the log in {self.log_dir}')
-        return logger
 
     def set_randomness(
         self, seed, diff_rank_seed: bool = False, deterministic: bool = False

@@ -3,16 +3,13 @@
 MMEngine gives a schedule whose config has no ``end`` that of the run.
 """
 
-import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from mmengine.optim import _ParamScheduler
 from mmengine.optim.scheduler.param_scheduler import INF
 
 from ...utils.model import unwrap
 
-LENGTHS = ('begin', 'end', 'total_iters', 'T_max', 'total_steps')
 WORDS = dict(lr='the learning rate', momentum='the momentum')
 
 
@@ -68,7 +65,7 @@ def describe_schedules(
     for place, scheduler in schedulers.items():
         if scheduler.by_epoch:
             yield (
-                f'{place} ({_kind(scheduler)}) counts epochs, of which a run of '
+                f'{place} ({kind_of(scheduler)}) counts epochs, of which a run of '
                 'iterations has a single one: it does nothing. Set by_epoch=False'
             )
             continue
@@ -78,9 +75,10 @@ def describe_schedules(
             if max_iters < end < INF:
                 rising.add(key)
                 yield (
-                    f'the warm-up {_kind(scheduler)} ends at iteration {end}, but the '
-                    f'run at {max_iters}: {_name(scheduler)} never gets to its full '
-                    f'value. Set {place}.{setting} to a part of train_cfg.max_iters'
+                    f'the warm-up {kind_of(scheduler)} ends at iteration {end}, but '
+                    f'the run at {max_iters}: {_name(scheduler)} never gets to its '
+                    f'full value. Set {place}.{setting} to a part of '
+                    'train_cfg.max_iters'
                 )
             continue
         if key not in last or end >= last[key][0]:
@@ -93,16 +91,16 @@ def describe_schedules(
         elif max_iters < end < INF:
             yield (
                 f'{_name(scheduler)} has not come down when the run ends: '
-                f'{_kind(scheduler)} ends at iteration {end}, but the run at '
+                f'{kind_of(scheduler)} ends at iteration {end}, but the run at '
                 f'{max_iters} (train_cfg.max_iters). {_remedy(setting, max_iters)}'
             )
 
 
 def is_warm_up(scheduler: _ParamScheduler) -> bool:
     """Whether the value rises, or is back at its full one at the end."""
-    if _kind(scheduler).startswith('Linear'):
+    if kind_of(scheduler).startswith('Linear'):
         return scheduler.end_factor >= scheduler.start_factor
-    return _kind(scheduler).startswith(('Constant', 'ReduceOnPlateau'))
+    return kind_of(scheduler).startswith(('Constant', 'ReduceOnPlateau'))
 
 
 def describe_starts(runner, max_iters: int) -> Iterator[str]:
@@ -137,58 +135,9 @@ def describe_starts(runner, max_iters: int) -> Iterator[str]:
         )
 
 
-@contextmanager
-def fitted_schedules(runner) -> Iterator[None]:
-    """While a checkpoint is loaded: schedules keep the length that the config gives.
-
-    A checkpoint brings the ``end`` of its own run. Where that of this run is another
-    (it goes on for longer), the values become those that a run of this length would
-    have had from its first iteration; else they are the checkpoint's.
-    """
-    schedulers = named_schedulers(runner.param_schedulers)
-    fresh = [copy.deepcopy(s.state_dict()) for s in schedulers.values()]
-    yield
-    schedulers = named_schedulers(runner.param_schedulers)
-    changed = [
-        f'{place}.{key} from {getattr(scheduler, key)} to {state[key]}'
-        for (place, scheduler), state in zip(schedulers.items(), fresh, strict=False)
-        for key in LENGTHS
-        if key in state and getattr(scheduler, key) != state[key]
-    ]
-    if not changed or len(fresh) != len(schedulers):
-        return
-    if any(not _counts_alone(scheduler) for scheduler in schedulers.values()):
-        runner.logger.warning(
-            f'schedules stay as long as the checkpoint has them: {", ".join(changed)} '
-            'would need all values of the run so far'
-        )
-        return
-    _replay(list(schedulers.values()), fresh, runner.iter)
-    runner.logger.warning(
-        f'the length of schedules changes, {", ".join(changed)}: from here on their '
-        'values are those of a run that had this length from its first iteration'
-    )
-
-
-def _replay(schedulers: list[_ParamScheduler], fresh: list[dict], steps: int) -> None:
-    for scheduler, state in zip(schedulers, fresh, strict=True):
-        scheduler.load_state_dict(dict(state, last_step=-1, _global_step=-1))
-        name = scheduler.param_name
-        groups = scheduler.optimizer.param_groups
-        scheduler.base_values = [group[f'initial_{name}'] for group in groups]
-        for group, value in zip(groups, scheduler.base_values, strict=True):
-            group[name] = value
-        # A count of 0 would make it suspect that the optimizer has not stepped
-        counter = getattr(scheduler.optimizer, '_global_step', -1)
-        scheduler.optimizer._global_step = max(counter, steps)
-    for _ in range(steps + 1):
-        for scheduler in schedulers:
-            scheduler.step()
-
-
-def _counts_alone(scheduler: _ParamScheduler) -> bool:
-    """Whether the value depends on nothing but the number of iterations."""
-    return not (scheduler.by_epoch or _kind(scheduler).startswith('ReduceOnPlateau'))
+def kind_of(scheduler: _ParamScheduler) -> str:
+    """The name of its type."""
+    return type(scheduler).__name__
 
 
 def _horizon(scheduler: _ParamScheduler) -> tuple[int, str]:
@@ -212,7 +161,7 @@ def _early(end: int, setting: str, scheduler: _ParamScheduler, max_iters: int) -
         stays = 'rises again'
     return (
         f'{_name(scheduler)} {stays} for the last {max_iters - end} iterations: '
-        f'{_kind(scheduler)} ends at iteration {end}, but the run at {max_iters} '
+        f'{kind_of(scheduler)} ends at iteration {end}, but the run at {max_iters} '
         f'(train_cfg.max_iters). {_remedy(setting, max_iters)}'
     )
 
@@ -221,10 +170,6 @@ def _remedy(setting: str, max_iters: int) -> str:
     if setting.endswith('.end'):
         return f'Leave out its end, or set {setting}={max_iters}'
     return f'Set {setting} to fit'
-
-
-def _kind(scheduler: _ParamScheduler) -> str:
-    return type(scheduler).__name__
 
 
 def _name(scheduler: _ParamScheduler) -> str:

@@ -1,0 +1,18 @@
+"""mmengine's Runner with a quiet console."""
+
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from ...utils.quiet import quiet_console
+
+
+@RUNNERS.register_module()
+class QuietRunner(Runner):
+    """What runs plain configs in the tools, and what :class:`SemiRunner` is made of."""
+
+    def build_logger(self, *args, **settings):
+        """As mmengine's; the long texts are in its file alone."""
+        logger = super().build_logger(*args, **settings)
+        quiet_console(logger)
+        logger.info(f'environment, config and hooks are in the log in {self.log_dir}')
+        return logger
