@@ -11,6 +11,7 @@ import pytest
 import torch
 from helpers import sample
 from mmengine import optim
+from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner, checkpoint
 from mmseg.models import SegDataPreProcessor
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -25,6 +26,7 @@ MMENGINE = {
     '_max_iters': IterBasedTrainLoop,
     '_load_from': Runner,
     '_resume': Runner,
+    '_save_checkpoint': CheckpointHook,
     '_test_loop': Runner,
     '_load_checkpoint_to_model': checkpoint,
     '_ParamScheduler': optim,

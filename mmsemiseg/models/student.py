@@ -38,7 +38,8 @@ def check_losses(segmentor: nn.Module) -> None:
                 f'{path} of {name}: CrossEntropyLoss with class_weight and '
                 'avg_non_ignore=True raises an IndexError in MMSegmentation. Set '
                 'avg_non_ignore=False: with class_weight that already is the weighted '
-                'mean over the valid pixels'
+                'mean over the valid pixels. (mmsegmentation 1.2.2 raises it there, '
+                'too: leave class_weight out, or take onedl-mmsegmentation)'
             )
 
 
