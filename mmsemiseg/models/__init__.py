@@ -1,5 +1,5 @@
 from .adapter import HEAD_RULES, HeadRule, SegmentorAdapter
-from .backbones import DilatedVGG
+from .backbones import DilatedVGG, EfficientNetLite
 from .batch_augment import BatchAugment
 from .data_preprocessor import Batch, SemiDataPreProcessor
 from .heads import DeepLabV2Head, DeepLabV3PlusHead
@@ -39,6 +39,7 @@ __all__ = [
     'DeepLabV3PlusHead',
     'DilatedVGG',
     'DirectionalContrastLoss',
+    'EfficientNetLite',
     'FixMatch',
     'FrequencyWindow',
     'HeadRule',
