@@ -162,7 +162,7 @@ base() {
     install_torch
     pip install -q -c "$PINS" pip setuptools wheel
     install_mmcv_without_ops
-    install runtime mm augment
+    install runtime mm augment pretrained
     install_self
 }
 

@@ -79,7 +79,15 @@ def test_make_env_installs_what_any_method_imports():
 
 def test_tested_set_names_every_requirement():
     pinned = names('constraints')
-    for requirements in ('runtime', 'mm', 'augment', 'rc2l', 'viz', 'tests'):
+    for requirements in (
+        'runtime',
+        'mm',
+        'augment',
+        'pretrained',
+        'rc2l',
+        'viz',
+        'tests',
+    ):
         missing = names(requirements) - pinned
         assert not missing, f'{requirements}: {missing} without a version'
 

@@ -1,9 +1,10 @@
 """Convert initial weights of other libraries to a checkpoint of MMSegmentation.
 
-Reads a ResNet with the names of torchvision, Caffe ports or detectron2, or a DeepLabV2
-with `layer5.conv2d_list`, also below `module.` or `Scale.`. Writes `backbone.*` and,
-for DeepLabV2, `decode_head.conv_seg.*`, and says what the images must look like. Code
-in a file never runs. docs/pretrained.md says where the files are.
+Reads a ResNet with the names of torchvision, Caffe ports or detectron2, a DeepLabV2
+with `layer5.conv2d_list`, also below `module.` or `Scale.`, or an EfficientNet-Lite.
+Writes `backbone.*` and, for DeepLabV2, `decode_head.conv_seg.*`, and says what the
+images must look like. Code in a file never runs. docs/pretrained.md says where the
+files are.
 
 examples:
   # DeepLabV2 from COCO, checked against a config's student
@@ -14,6 +15,9 @@ examples:
   # an ImageNet backbone of Caffe's kind
   python tools/convert_weights.py resnet101_msra.pth --kind caffe \\
       --out pretrained/resnet101_caffe.pth
+
+  # weights inside an installed Python package, by their name
+  python tools/convert_weights.py efficientnet-lite0 --out pretrained/lite0.pth
 """
 
 import argparse
@@ -33,9 +37,15 @@ from mmsemiseg.engine.runner.checkpoint import (
     read_checkpoint,
     whole_file,
 )
+from mmsemiseg.models.backbones import efficientnet_lite_weights as lite
+from mmsemiseg.utils.package_weights import PACKAGE_WEIGHTS, find_package_weights
 
-# What the weights expect: how blocks stride, and the images.
+# What the weights expect: how blocks stride, where there is a choice, and the images.
 KINDS = dict(
+    lite=dict(
+        style=None,
+        preprocess=dict(mean=[127] * 3, std=[128] * 3, bgr_to_rgb=True),
+    ),
     coco=dict(
         style='caffe',
         preprocess=dict(
@@ -79,7 +89,11 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('weights', help='file of the other library')
+    parser.add_argument(
+        'weights',
+        help='file of the other library, or one of the names '
+        + ', '.join(PACKAGE_WEIGHTS),
+    )
     parser.add_argument('--out', required=True, help='the checkpoint to write')
     parser.add_argument(
         '--kind',
@@ -95,6 +109,8 @@ def parse_args(argv=None):
 
 def read_weights(path):
     """name -> tensor of a file, whatever it is wrapped in."""
+    if path in PACKAGE_WEIGHTS:
+        path = find_package_weights(path)
     content = read_checkpoint(path)
     for key in ('state_dict', 'model'):
         if isinstance(content.get(key), dict):
@@ -105,8 +121,10 @@ def read_weights(path):
     return weights
 
 
-def new_name(name):
+def new_name(name, arch='lite0'):
     """A tensor's name in MMSegmentation, or None.
+
+    `arch` is the size of an EfficientNet-Lite.
 
     >>> new_name('Scale.layer5.conv2d_list.1.bias')
     'decode_head.conv_seg.convs.1.bias'
@@ -116,6 +134,9 @@ def new_name(name):
     True
     """
     name = PREFIX.sub('', name)
+    light = lite.new_name(name, arch)
+    if light is not None:
+        return f'backbone.{light}'
     branch = BRANCH.match(name)
     if branch:
         return f'decode_head.conv_seg.convs.{branch[1]}'
@@ -133,6 +154,8 @@ def kind_of(weights, kind=None):
         found = 'coco'
     elif any(name.startswith('stem.conv1.') for name in names):
         found = 'caffe'
+    elif any(name.startswith('_conv_stem.') for name in names):
+        found = 'lite'
     if found is None and kind is None:
         raise ValueError(
             'files with the names of torchvision are of two kinds, which have other '
@@ -146,8 +169,9 @@ def kind_of(weights, kind=None):
 def convert(weights, backbone_only=False):
     """Tensors under new names, and the old names of those that are left out."""
     renamed, left_out = {}, []
+    arch = lite.arch_of([PREFIX.sub('', name) for name in weights])
     for name, value in weights.items():
-        new = new_name(name)
+        new = new_name(name, arch)
         if new is None or (backbone_only and not new.startswith('backbone.')):
             left_out.append(name)
         else:
@@ -159,8 +183,9 @@ def convert(weights, backbone_only=False):
         raise ValueError(f'the file has tensors twice: {", ".join(twice[0])}')
     if not any(name.startswith('backbone.') for name in renamed):
         raise ValueError(
-            'the file has no ResNet: none of its tensors is named as in torchvision, '
-            f'detectron2 or DeepLabV2. It has {some(left_out)}'
+            'the file has no backbone: none of its tensors is named as in torchvision, '
+            'detectron2, DeepLabV2 or EfficientNet-Lite. It has '
+            f'{some(left_out)}'
         )
     return {new: found[0][1] for new, found in renamed.items()}, left_out
 
@@ -216,7 +241,7 @@ def differences(kind, student_cfg, preprocess):
     expected = KINDS[kind]
     found = []
     style = student_cfg.backbone.get('style', 'pytorch')
-    if style != expected['style']:
+    if expected['style'] not in (None, style):
         found.append(f'backbone style={style!r}, not {expected["style"]!r}')
     for key, value in expected['preprocess'].items():
         given = preprocess.get(key, False if key == 'bgr_to_rgb' else None)
@@ -250,10 +275,10 @@ def main(argv=None):
     if left_out:
         print(f'left out: {len(left_out)} tensors: {some(left_out)}')
     settings = ', '.join(f'{k}={v}' for k, v in expected['preprocess'].items())
-    print(
-        f'kind {kind}: backbone=dict(style={expected["style"]!r}), '
-        f'data_preprocessor=dict({settings})'
+    blocks = (
+        f'backbone=dict(style={expected["style"]!r}), ' if expected['style'] else ''
     )
+    print(f'kind {kind}: {blocks}data_preprocessor=dict({settings})')
     for note in notes:
         print(f'{args.student} differs: {note}')
     return 0

@@ -32,8 +32,8 @@ def parse_args():
     parser.add_argument(
         '--pretrained',
         metavar='FILE',
-        help="file with the backbone's weights, instead of those that the config would "
-        'download',
+        help="file with the backbone's weights, or the name of weights in a Python "
+        'package (efficientnet-lite0), instead of those that the config would download',
     )
     parser.add_argument('--seed', type=int, help='seed of the run')
     parser.add_argument(
@@ -74,7 +74,7 @@ def parse_args():
 
 def build_config(args):
     if args.pretrained is not None:
-        launch.existing_file(args.pretrained, '--pretrained')
+        launch.existing_weights(args.pretrained, '--pretrained')
     cfg = launch.load_config(args.config, args.cfg_options, args.work_dir)
     if args.sup_only:
         use_sup_only(cfg)

@@ -7,6 +7,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
+from .package_weights import PACKAGE_WEIGHTS, find_package_weights
 from .pretrained_fit import named_tensors
 from .tool_settings import complete_config
 
@@ -52,6 +53,19 @@ def existing_file(path, setting):
     if '://' not in str(path) and not Path(path).is_file():
         raise FileNotFoundError(f'{setting}: there is no file {path}')
     return str(path)
+
+
+def existing_weights(path, setting):
+    """The same for weights, which may also have a name, as `efficientnet-lite0`."""
+    if str(path) in PACKAGE_WEIGHTS:
+        find_package_weights(str(path))
+        return str(path)
+    try:
+        return existing_file(path, setting)
+    except FileNotFoundError as error:
+        names = ', '.join(PACKAGE_WEIGHTS)
+        text = f'{error}, and no weights have this name ({names})'
+        raise FileNotFoundError(text) from None
 
 
 def read_config(path):
@@ -119,7 +133,7 @@ def student_configs(model):
 
 def use_pretrained(model, file):
     """Start every student's backbone from the weights in `file`, without a network."""
-    existing_file(file, '--pretrained')
+    existing_weights(file, '--pretrained')
     for student in student_configs(model):
         student.pop('pretrained', None)
         student.backbone.pop('pretrained', None)

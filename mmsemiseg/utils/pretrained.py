@@ -9,6 +9,8 @@ from typing import Any
 
 from mmengine.model.weight_init import PretrainedInit
 
+from .package_weights import PACKAGE_WEIGHTS, find_package_weights
+
 WAYS_OUT = (
     'Either give a local file with `--pretrained FILE`, or set `init_cfg=None` (and '
     '`pretrained=None`) to train from scratch'
@@ -87,12 +89,16 @@ def check_pretrained(cfg: Mapping, name: str = 'model') -> None:
     """Refuse a config whose pretrained files are not there. Addresses are not tried.
 
     Raises:
-        FileNotFoundError: A local file is missing; names it and its config key.
+        FileNotFoundError: A local file is missing; names it and its config key. Or the
+            package is, in which weights with a name are.
         ValueError: A ``Pretrained`` entry has no ``checkpoint``.
     """
     for key, checkpoint in find_pretrained(cfg, name).items():
         if not isinstance(checkpoint, (str, os.PathLike)):
             raise ValueError(f'{key} must be a file or an address, not {checkpoint!r}')
+        if checkpoint in PACKAGE_WEIGHTS:
+            find_package_weights(checkpoint)
+            continue
         path = os.path.expanduser(os.fspath(checkpoint))
         if not is_remote(path) and not os.path.isfile(path):
             raise FileNotFoundError(

@@ -224,7 +224,7 @@ def test_config_that_feeds_other_images_is_named(tmp_path, tool, capsys):
     ('content', 'message'),
     [
         ({'epoch': 3}, 'has no tensors'),
-        ({'blocks.0.weight': torch.zeros(1)}, r'no ResNet.*It has blocks\.0\.weight'),
+        ({'blocks.0.weight': torch.zeros(1)}, r'no backbone.*It has blocks\.0\.weight'),
         (
             {'conv1.weight': torch.zeros(1), 'module.conv1.weight': torch.ones(1)},
             r'tensors twice: conv1\.weight, module\.conv1\.weight',
@@ -256,3 +256,20 @@ def test_base_config_of_coco_expects_what_is_written(tool):
     config = 'configs/_base_/models/deeplabv2_r101-d8.py'
     _, student, preprocess = tool.student_of(config)
     assert tool.differences('torchvision', student, preprocess) == []
+
+
+def test_weights_in_a_package_by_their_name(tmp_path, tool, capsys):
+    new = tmp_path / 'lite0.pth'
+    tool.main(['efficientnet-lite0', '--out', str(new)])
+    text = capsys.readouterr().out
+    assert 'left out: 8 tensors: _conv_head.weight' in text
+    images = 'data_preprocessor=dict(mean=[127, 127, 127], std=[128, 128, 128]'
+    assert f'kind lite: {images}, bgr_to_rgb=True)' in text
+    own = MODELS.build(dict(type='EfficientNetLite'))
+    init = dict(type='Pretrained', checkpoint=str(new), prefix='backbone.')
+    loaded = MODELS.build(dict(type='EfficientNetLite', init_cfg=init))
+    own.init_cfg = dict(type='Pretrained', checkpoint='efficientnet-lite0')
+    for net in (own, loaded):
+        net.init_weights()
+    for one, other in zip(own.parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(one, other)
