@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.registry import Registry
 from mmseg import registry
 
@@ -25,7 +26,7 @@ PLACES = {
 }
 
 
-def check_types(cfg: Mapping[str, Any]) -> None:
+def check_types(cfg: Config | Mapping[str, Any]) -> None:
     """Raise ValueError for a type that is not registered, with the setting's name.
 
     The parts of a model and of a data set are left to those that build them.
@@ -37,8 +38,8 @@ def check_types(cfg: Mapping[str, Any]) -> None:
 
 
 def _get(cfg: Any, place: str) -> Any:
-    for key in place.split('.'):
-        cfg = cfg.get(key) if isinstance(cfg, Mapping) else None
+    for key in place.split('.'):  # a Config of MMEngine is no Mapping
+        cfg = cfg.get(key) if isinstance(cfg, (Mapping, Config)) else None
     return cfg
 
 

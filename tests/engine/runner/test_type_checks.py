@@ -1,4 +1,5 @@
 import pytest
+from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 
 import mmsemiseg  # noqa: F401, fills the registries
@@ -32,6 +33,8 @@ from mmsemiseg.engine.runner.type_checks import check_types
 def test_unknown_types(cfg, text):
     with pytest.raises(ValueError, match=text):
         check_types(cfg)
+    with pytest.raises(ValueError, match=text):  # as the tools read it
+        check_types(Config(cfg))
     with pytest.raises(ValueError, match=text):
         SemiRunner.from_cfg(cfg)
 
