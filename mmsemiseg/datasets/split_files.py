@@ -43,7 +43,8 @@ class MaskFolder:
         if missing := self.missing(stems):
             raise FileNotFoundError(
                 f'{len(missing)} images have no mask in {self.folder}: '
-                f'{name_some(missing)}'
+                f'{name_some(missing)}. If only some images have masks, make no '
+                'split: list those that have one in labeled.txt'
             )
         todo = [stem for stem in stems if stem not in self._counts]
         with ThreadPoolExecutor() as pool:

@@ -22,6 +22,7 @@ LAYER_PRINTS = re.compile(
 WARNINGS = (
     ('Fail to import ``MultiScaleDeformableAttention``', r'mmcv\.cnn\.bricks'),
     ('``MultiScaleDeformableAttention`` has been moved', r'mmcv\.cnn\.bricks'),
+    ('The shape of value will convert from ', r'mmengine\.structures'),
     ('The draw is False, it means that the hook for vis', r'mmseg\.engine\.hooks'),
 )
 # Log records, whole or by their beginning

@@ -12,6 +12,7 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
 from tiny_run import config, mean_teacher, train, write_data
 
 from mmsemiseg.utils.quiet import (
@@ -79,6 +80,15 @@ def test_known_warnings_of_their_modules_and_no_others():
             warnings.warn_explicit(message, UserWarning, 'f.py', 1, module='mine')
     told = [str(one.message) for one in seen]
     assert told == [text for message, _ in WARNINGS for text in ('other', message)]
+
+
+def test_merged_predictions_of_tta_do_not_warn():
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter('always')
+        with quiet_imports():
+            pass
+        PixelData(data=torch.zeros(2, 3))
+    assert [str(one.message) for one in seen] == []
 
 
 class Frozen(torch.nn.Module):

@@ -1,6 +1,7 @@
 """Advice during a run, and a last line on what the unlabeled images were worth."""
 
 import re
+import shlex
 from os import path as osp
 
 import torch
@@ -124,6 +125,7 @@ class AdviceHook(Hook):
             confidence / valid if confidence else None,
             self._scores,
             baseline_command(runner),
+            _first_stage(runner, model),
         )
         runner.logger.info(text)
 
@@ -155,4 +157,13 @@ def _lag(runner, names: tuple[str, str], scores: tuple[float, float]) -> Lag:
 def baseline_command(runner) -> str:
     """How to train on the same labels alone, from the config that the run wrote."""
     name = osp.basename(runner.cfg.filename or f'{runner.timestamp}.py')
-    return f'mim train mmsemiseg {osp.join(runner.work_dir, name)} --sup-only'
+    path = shlex.quote(osp.join(runner.work_dir, name))
+    return f'mim train mmsemiseg {path} --sup-only'
+
+
+def _first_stage(runner, model) -> str | None:
+    """Self-training's own run on the labels alone, beside its second stage."""
+    parent, name = osp.split(osp.abspath(runner.work_dir))
+    folder = osp.join(parent, 'teacher')
+    second = name == 'student' and 'pseudo' in getattr(model, 'extra_streams', ())
+    return folder if second and osp.isdir(folder) else None

@@ -64,10 +64,11 @@ def low_coverage(share: float, iterations: int, model) -> str:
     """Next to no unlabeled pixel teaches anything."""
     filters = filters_of(model)
     lower = ' or '.join(f'model.{name} (now {filters[name]})' for name in filters)
+    passed = 'iteration' if iterations == 1 else f'{iterations} iterations'
     remedy = f'lower {lower} or train longer' if lower else 'train longer'
     return (
         f'fewer than {LITTLE:.0%} of the unlabeled pixels teach anything '
-        f'({share:.2%} in the last {iterations} iterations): {remedy}'
+        f'({share:.2%} in the last {passed}): {remedy}'
     )
 
 
@@ -128,22 +129,32 @@ def verdict(
     confidence: float | None,
     scores: dict[str, float],
     command: str,
+    first_stage: str | None = None,
 ) -> str:
-    """Whether the unlabeled images helped, as far as a single run can know."""
+    """Whether the unlabeled images helped, as far as a single run can know.
+
+    ``first_stage``: the folder of the same training on labels alone, in self-training.
+    """
     if not getattr(model, 'learns_unlabeled', True):
         return (
             'this run learned from labels alone: it is what a run with unlabeled '
             'images has to beat' + _ended(scores)
         )
+    alone = f'a run of the same length without the unlabeled images: {command}'
+    if first_stage:
+        alone = f'the first stage, whose log is in {first_stage}'
     return (
         f'did the unlabeled images help? {_taught(model, coverage, confidence)}'
-        f'{_ended(scores)}. Whether that is more than the labels alone give, only a '
-        f'run of SupOnly of the same length can tell: {command}'
+        f'{_ended(scores)}. To see whether that is more than the labels alone give, '
+        f'compare with {alone}'
     )
 
 
 def _taught(model, coverage: float | None, confidence: float | None) -> str:
     sure = '' if confidence is None else f' (mean confidence {confidence:.2f})'
+    masks = getattr(model, 'extra_streams', ())
+    if masks:
+        return f'They taught by masks (stream {", ".join(map(repr, masks))})'
     if coverage is None:
         return f'How many of their pixels taught is not known of {type(model).__name__}'
     if coverage < LITTLE:

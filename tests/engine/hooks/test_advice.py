@@ -1,3 +1,4 @@
+import shlex
 from types import SimpleNamespace
 
 import pytest
@@ -181,8 +182,29 @@ def test_last_line():
     assert last_line(runner, hook) == (
         'did the unlabeled images help? 31% of their pixels taught over the run (mean '
         'confidence 0.80); mIoU at the last validation: student 48.2, teacher 48.7. '
-        'Whether that is more than the labels alone give, only a run of SupOnly of the '
-        'same length can tell: mim train mmsemiseg work_dirs/mine/config.py --sup-only'
+        'To see whether that is more than the labels alone give, compare with a run of '
+        'the same length without the unlabeled images: '
+        'mim train mmsemiseg work_dirs/mine/config.py --sup-only'
+    )
+
+
+def test_the_command_of_the_last_line_can_be_copied():
+    runner, hook = make('space')
+    runner.work_dir = 'work dirs/mine'
+    command = last_line(runner, hook).split('images: ')[1]
+    assert shlex.split(command)[3] == 'work dirs/mine/config.py'
+
+
+def test_last_line_of_self_training_points_to_its_first_stage(tmp_path):
+    runner, hook = make('masks', extra_streams=('pseudo',))
+    runner.work_dir = str(tmp_path / 'student')
+    (tmp_path / 'teacher').mkdir()
+    val(runner, hook, 10, student=48.2)
+    assert last_line(runner, hook) == (
+        "did the unlabeled images help? They taught by masks (stream 'pseudo'); mIoU "
+        'at the last validation: student 48.2. To see whether that is more than the '
+        'labels alone give, compare with the first stage, whose log is in '
+        f'{tmp_path / "teacher"}'
     )
 
 
@@ -210,7 +232,7 @@ def test_shares_of_methods_without_pseudo_labels():
         hook.after_train_iter(runner, runner.iter)
     assert ' 30% of their pixels taught over the run;' in last_line(
         runner, hook
-    ).replace('. Whether', ';')
+    ).replace('. To see', ';')
 
 
 @pytest.mark.parametrize('settings', [dict(gap=0), dict(period=0)])
