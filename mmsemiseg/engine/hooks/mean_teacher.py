@@ -4,6 +4,7 @@ from mmseg.registry import HOOKS
 
 from ...functional.schedules import ema_decay
 from ...utils.model import unwrap
+from ...utils.settings import errors_name
 from .step_hook import StepHook
 
 
@@ -30,7 +31,8 @@ class MeanTeacherHook(StepHook):
         warmup: str | None = '1/(t+1)',
         anneal: str | None = None,
     ) -> None:
-        ema_decay(0, 1, decay, warmup, anneal)  # refuses bad settings here
+        with errors_name('MeanTeacherHook'):  # bad settings are refused here
+            ema_decay(0, 1, decay, warmup, anneal)
         self.decay = decay
         self.warmup = warmup
         self.anneal = anneal

@@ -1,5 +1,7 @@
 """Settings that name a metric, compared with what validation will give."""
 
+from difflib import get_close_matches
+
 from mmengine.hooks import EarlyStoppingHook
 
 from ...evaluation.metric_names import metric_names
@@ -38,9 +40,11 @@ def check_metric(val_loop, setting: str, name: str) -> None:
         network, named, metric = name.partition('/')
         if not named or network not in networks:
             near = did_you_mean(network, networks) if named else ''
+            usual = known or ['mIoU']
+            metric = (get_close_matches(name, usual, n=1) or usual[-1:])[0]
             raise ValueError(
                 f'{setting} must be a metric of a validated network, such as '
-                f'{networks[0]}/{(known or ["mIoU"])[-1]}, of {networks}, '
+                f'{networks[0]}/{metric}, of {networks}, '
                 f'but got {name!r}{near}'
             )
     else:

@@ -146,7 +146,7 @@ def test_resumed_run_does_not_copy_again(accumulation, data, tmp_path):
     ('settings', 'message'),
     [
         (dict(decay=1.1), r'decay must be in \[0, 1\], but got 1.1'),
-        (dict(decay='a'), r"decay must be in \[0, 1\], but got 'a'"),
+        (dict(decay='a'), r"^MeanTeacherHook: decay must be in \[0, 1\], but got 'a'"),
         (dict(warmup='1/t'), "warmup must be .* but got '1/t'"),
         (dict(anneal='linear'), "anneal must be .* but got 'linear'"),
     ],

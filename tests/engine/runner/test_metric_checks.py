@@ -18,7 +18,8 @@ def loop(networks=None, *metrics):
     ('networks', 'name', 'text'),
     [
         (['student', 'teacher'], 'studnt/mIoU', r"mean 'student'\?"),
-        (['student'], 'mIoU', 'of a validated network, such as student/'),
+        (['student'], 'mIoU', 'of a validated network, such as student/mIoU,'),
+        (['student'], 'mIou', 'such as student/mIoU,'),
         (['student'], 'teacher/mIoU', r"of \['student'\], but got 'teacher/mIoU'"),
         (['student'], 'student/mIou', r"gives no 'mIou'.*did you mean 'mIoU'\?"),
         (['student'], 'student/mDice', r"only \['aAcc', 'mIoU', 'mAcc'\]"),
