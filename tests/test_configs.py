@@ -333,6 +333,8 @@ def test_official_presets_of_cmb_are_as_published(path):
 def test_paper_presets_of_cmb_are_as_the_text(path):
     model = Config.fromfile(path).model
     assert (model.bank_start, model.read_at, model.entropy_over) == (0, 'cell', 'all')
+    if 'class_balance' in model:
+        assert model.class_balance.median == 'all'
     loss = MODELS.build(model.student.decode_head.loss_decode)
     logits = torch.zeros(1, 4, 1, 8)  # log 4 at the 2 pixels that have a label
     label = torch.tensor([[[1, 0] + [255] * 6]])

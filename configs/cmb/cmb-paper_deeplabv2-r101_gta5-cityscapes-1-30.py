@@ -6,6 +6,7 @@ model = dict(
     entropy_norm='nats',
     entropy_over='all',
     ramp_up=dict(kind='step', length=2000),
+    class_balance=dict(median='all'),
     contrast_joint=True,
     bank_start=0,  # "on every training iteration"
     read_at='cell',

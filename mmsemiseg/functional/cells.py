@@ -48,7 +48,8 @@ def logits_at_cells(
         length = logits.shape[dim]
         place = torch.arange(length, dtype=logits.dtype, device=logits.device)
         places = _along(place, pixels[dim - 2], 'linear', align_corners)
-        pixel = torch.arange(len(places), dtype=logits.dtype, device=logits.device)
+        # in float32, as at_cells: in others PyTorch may round to another pixel
+        pixel = torch.arange(len(places), dtype=torch.float32, device=logits.device)
         place = places[_along(pixel, size[dim - 2], 'nearest').long()]
         before = place.long().clamp(max=length - 1)
         after = (before + 1).clamp(max=length - 1)

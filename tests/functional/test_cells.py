@@ -64,6 +64,15 @@ def test_logits_of_cells_pass_the_gradient_on_and_are_never_half():
     assert logits_at_cells(logits.double(), (6, 6), (3, 3)).dtype == torch.float64
 
 
+def test_cells_are_of_the_same_pixels_for_all_types():
+    """PyTorch rounds the places of 74 cells in 6 pixels otherwise in float64."""
+    number = torch.arange(6)[None, None]
+    expected = at_cells(number, (1, 74))[0]
+    for dtype in (torch.float32, torch.float64):
+        found = logits_at_cells(number[None].to(dtype), (1, 6), (1, 74))
+        assert torch.equal(found[0, 0].round().long(), expected)
+
+
 def test_logits_of_cells_are_not_as_large_as_the_image(monkeypatch):
     sizes, interpolate = [], F.interpolate
 

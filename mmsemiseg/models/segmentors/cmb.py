@@ -19,6 +19,7 @@ from ...functional import (
     pseudo_label,
     pseudo_label_loss,
     pseudo_label_stats,
+    rank_in_group,
     schedules,
     select_per_group,
     to_group,
@@ -60,11 +61,12 @@ class CMB(SemiSegmentor):
         feature: Where the features are taken, see :class:`SegmentorAdapter`.
         num_augments: A, augmentations of each unlabeled image.
         weak_augment: Settings of :class:`BatchAugment` for labeled images; None: none.
-        strong_augment: The same for unlabeled images.
+        strong_augment: Settings of :class:`BatchAugment` for unlabeled images; None:
+            none.
         sup_weight: Factor of the student's own losses.
-        pseudo_weight: Of the cross entropy with the pseudo labels.
-        entropy_weight: Of the entropy of the student's predictions.
-        contrast_weight: Of each contrastive term; 0: there is no bank.
+        pseudo_weight: Factor of the cross entropy with the pseudo labels.
+        entropy_weight: Factor of the entropy of the student's predictions.
+        contrast_weight: Factor of each contrastive term; 0: there is no bank.
         confidence_power: s; a pixel weighs confidence ** s.
         ramp_up: ``dict(kind='exp'|'linear'|'cosine'|'step', length=iterations)`` of the
             pseudo label loss; None: none.
@@ -379,7 +381,7 @@ class CMB(SemiSegmentor):
         if self.iteration < self.contrast_start:
             return _zero(head, maps[0][0])
         bank = copy.deepcopy(self.bank)
-        bank.enqueue(**new)
+        bank.enqueue(new['features'], new['group'])
         keys, filled = bank.features, bank.filled()
         key_weights = head.key_weights(keys, filled) if self.memory_attention else None
         cells = [self.cells(*part) for part in maps]
@@ -407,10 +409,11 @@ class CMB(SemiSegmentor):
 
     @torch.no_grad()
     def candidates(self, labeled: Batch) -> dict[str, Tensor]:
-        """Vectors of labeled pixels that enter the bank, and their class, or -1."""
+        """Vectors of labeled pixels that enter the bank, their class or -1, rank."""
         if self.iteration < self.bank_start:
             rows = self.bank.features.new_zeros(0, self.bank.dim)
-            return dict(features=rows, group=rows.new_zeros(0, dtype=torch.int64))
+            group = rows.new_zeros(0, dtype=torch.int64)
+            return dict(features=rows, group=group, rank=group)
         network = getattr(self.pairs[0], self.bank_from)
         head = getattr(self.head_pairs[0], self.bank_from)
         output = self.adapter(network, labeled.inputs)
@@ -450,7 +453,8 @@ class CMB(SemiSegmentor):
     ) -> dict[str, Tensor]:
         """The best ones of each class, the best last; all if there are few.
 
-        A full bank forgets the worst ones of its oldest step first.
+        A full bank forgets the worst ones of its oldest step first. With their rank,
+        how many of the class are better, for steps of several batches or processes.
         """
         if self.bank_rank == 'random':
             score = torch.rand(len(rows)).to(rows.device, non_blocking=True)
@@ -470,7 +474,8 @@ class CMB(SemiSegmentor):
                 part, images * classes, number, score, lowest, best_last=True
             )
             group = torch.where(part >= 0, part % classes, -1)
-        return dict(features=rows[index], group=group)
+        rank = rank_in_group(group.flip(0)).flip(0)
+        return dict(features=rows[index], group=group, rank=rank)
 
     # Memory
 
@@ -493,12 +498,14 @@ class CMB(SemiSegmentor):
         self,
         features: Tensor | None = None,
         group: Tensor | None = None,
+        rank: Tensor | None = None,
         label_counts: Tensor | None = None,
         pseudo_counts: Tensor | None = None,
     ) -> None:
         """Keep what the batches of a step left; :class:`MemoryHook` calls it."""
         if features is not None:
-            self.bank.enqueue(features, group)
+            order = rank.sort(stable=True, descending=True).indices
+            self.bank.enqueue(features[order], group[order])
         if label_counts is not None:
             self.balance.update(label_counts, pseudo_counts)
 

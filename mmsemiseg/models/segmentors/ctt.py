@@ -77,14 +77,14 @@ class CTT(SemiSegmentor):
             teachers; ``'mutual'``, the other students, there are no teachers.
         feature: Where features are taken, see :class:`SegmentorAdapter`.
         mix: ``'cutmix'`` or ``'classmix'`` of the unlabeled images; None.
-        sup_weight: Of the students' own losses.
-        ct_weight: Of the cross entropy with pseudo labels.
+        sup_weight: Factor of the students' own losses.
+        ct_weight: Factor of the cross entropy with pseudo labels.
         ct_reduce: ``'mean'`` or ``'sum'`` over those who label or, at the low level,
             over the other students.
         ramp_up: ``dict(kind='exp'|'linear'|'cosine'|'step', length=iterations)`` of
             ``ct_weight``.
-        hc_weight: Of the high-level contrast.
-        lc_weight: Of the low-level contrast.
+        hc_weight: Factor of the high-level contrast.
+        lc_weight: Factor of the low-level contrast.
         temperature: tau of the contrast.
         threshold: phi in [0, 1]: cells with confidence above it are at the high level.
         lc_direction: False lets unsure cells learn from less confident ones too.

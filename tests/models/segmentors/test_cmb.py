@@ -426,6 +426,22 @@ def test_a_full_bank_keeps_what_a_list_keeps(rank):
         assert queue.flatten().tolist() == lists[c][::-1]
 
 
+def test_a_step_of_several_batches_enters_by_rank():
+    """Also if it has more than the bank keeps: the best of each batch stay."""
+    model = make(enqueue_number=3, bank_size=4, proj_channels=1)
+    batches = []
+    for first in (0, 10):
+        rows = torch.arange(4.0)[:, None] + first
+        head, image = Fixed(scores=torch.arange(4.0)), torch.zeros(4).long()
+        new = model.selected(head, rows, torch.ones(4).long(), image, images=1)
+        assert new['rank'][new['group'] == 1].tolist() == [2, 1, 0]
+        batches.append(new)
+    step = {name: torch.cat([new[name] for new in batches]) for name in batches[0]}
+    model.update_memory(**step)
+    assert kept(model.bank)[1].flatten().tolist() == [2, 12, 3, 13]
+    assert model.bank.count.tolist() == [0, 4, 0]
+
+
 def pixels():
     """Logits (1, 3, 1, 4), labels and confidences."""
     probs = [[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.2, 0.5, 0.3], [0.25, 0.5, 0.25]]
