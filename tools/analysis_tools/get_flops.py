@@ -1,7 +1,7 @@
 """Parameters and floating point operations of the network that predicts.
 
 Counted is one forward pass on the CPU with random weights (nothing is loaded), without
-auxiliary heads, which predict nothing. Warnings name operators that have no count. As
+auxiliary heads, which predict nothing. A line names operators that have no count. As
 in MMSegmentation's tool of this name, a multiplication with an addition is one
 operation; `step_flops` counts a whole training step, and two. With sliding windows it
 is one window.
@@ -14,7 +14,7 @@ examples:
 import argparse
 
 import torch
-from mmengine.analysis import get_model_complexity_info
+from mmengine.analysis import FlopAnalyzer
 from mmengine.config import Config, DictAction
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
@@ -82,15 +82,16 @@ def test_shape(cfg, network):
 
 
 def count(network, shape):
-    """Parameters, those of auxiliary heads alone, operations."""
+    """Parameters, those of auxiliary heads alone, operations, what is not counted."""
     total = sum(p.numel() for p in network.parameters())
     network.auxiliary_head = None
     image = torch.rand(1, 3, *shape)
-    found = get_model_complexity_info(
-        network.eval(), inputs=(image,), show_table=False, show_arch=False
-    )
+    found = FlopAnalyzer(network.eval(), (image,))
+    found.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     used = sum(p.numel() for p in network.parameters())
-    return used, total - used, found['flops']
+    flops = found.total()
+    missing = sorted({name.split('::')[-1] for name in found.unsupported_ops()})
+    return used, total - used, flops, missing
 
 
 def main(args):
@@ -100,11 +101,13 @@ def main(args):
     model = revert_sync_batchnorm(MODELS.build(without_pretrained(cfg.model)))
     name, network = choose_network(model, args.network)
     shape = tuple(args.shape or test_shape(cfg, network))
-    parameters, auxiliary, flops = count(network, shape)
+    parameters, auxiliary, flops, missing = count(network, shape)
     print(f'{name}, input 3 x {shape[0]} x {shape[1]}')
     print(f'parameters: {parameters / 1e6:.3f} M')
     if auxiliary:
         print(f'of auxiliary heads, in training alone: {auxiliary / 1e6:.3f} M more')
+    if missing:
+        print(f'operators that are not counted: {", ".join(missing)}')
     print(f'FLOPs: {flops / 1e9:.3f} G (a multiplication with an addition is one)')
 
 
