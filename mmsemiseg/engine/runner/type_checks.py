@@ -63,7 +63,7 @@ def _check(kind: str, setting: str, known: Registry, scope: str) -> None:
             names += found.module_dict
             found = found.parent
     raise ValueError(
-        f'{setting} must be registered as a {known.name}, but got {kind!r}'
+        f'{setting} must be a registered {known.name}, but got {kind!r}'
         f'{did_you_mean(kind, names)}. The module of a class of your own belongs into '
         'custom_imports'
     )
