@@ -157,6 +157,13 @@ class SemiRunner(QuietRunner):
             check({name: part.batch_size for name, part in loop.streams.items()})
         return loop
 
+    @staticmethod
+    def build_dataloader(dataloader, *args, **settings):
+        """As mmengine's; without workers none is asked to persist."""
+        if isinstance(dataloader, dict) and not dataloader.get('num_workers'):
+            dataloader = dict(dataloader, persistent_workers=False)
+        return QuietRunner.build_dataloader(dataloader, *args, **settings)
+
     def scale_lr(self, optim_wrapper, auto_scale_lr: dict | None = None) -> None:
         loop = self.train_loop
         if not hasattr(loop, 'streams'):

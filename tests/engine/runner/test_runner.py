@@ -125,3 +125,19 @@ def test_epochs_of_the_base_are_refused_with_what_to_write(data, tmp_path):
     message = r'max_epochs=3.*_delete_=True, type=.SemiTrainLoop., max_iters'
     with pytest.raises(ValueError, match=message):
         train(cfg)
+
+
+@pytest.mark.parametrize('settings', [dict(num_workers=0), {}])
+def test_loaders_without_workers_keep_none(settings):
+    """`--cfg-options val_dataloader.num_workers=0` is enough."""
+    loader = SemiRunner.build_dataloader(
+        dict(
+            dataset=list(range(3)),
+            batch_size=1,
+            persistent_workers=True,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            collate_fn=dict(type='default_collate'),
+            **settings,
+        )
+    )
+    assert [int(batch) for batch in loader] == [0, 1, 2]
