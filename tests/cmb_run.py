@@ -118,14 +118,19 @@ def trained(cfg, stop_after=None):
 
 
 def memory_of(rows_of_ranks, keep_labels='last'):
-    """Bank and windows that took the rows of all steps: those of rank 0 first."""
+    """Bank and windows that took the rows of all steps: those of process 0 first.
+
+    In the bank those of a step come by their rank, the best last.
+    """
     bank = ClassQueueBank(CLASSES, SIZE, WIDTH)
     labels = FrequencyWindow(LABELS, CLASSES, keep_labels)
     pseudo = FrequencyWindow(PSEUDO, CLASSES)
     for step in zip(*rows_of_ranks, strict=True):
         batches = [rows for of_rank in step for rows in of_rank]
         joined = {k: torch.cat([rows[k] for rows in batches]) for k in batches[0]}
-        bank.enqueue(joined['features'], joined['group'])
+        rank = joined['rank'].tolist()
+        order = sorted(range(len(rank)), key=lambda row: -rank[row])
+        bank.enqueue(joined['features'][order], joined['group'][order])
         labels.enqueue(joined['label_counts'])
         pseudo.enqueue(joined['pseudo_counts'])
     return {
