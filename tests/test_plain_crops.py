@@ -48,19 +48,41 @@ def gta5(root):
     write(root / 'labels' / '00001.png', (1052, 1914), 26)
 
 
+def photographs(root):
+    """A wide and an upright one in each part; the first of training has a label."""
+    sizes = dict(wide=(213, 320), upright=(320, 202))
+    for part in ('train', 'val', 'unlabeled'):
+        for name, size in sizes.items():
+            stem = f'{part}/{name}_{part}'
+            write(root / 'images' / f'{stem}.jpg', (*size, 3), 200)
+            write(root / 'labels' / f'{stem}.png', size, 3)
+    for split in ('38', '60'):
+        (root / 'splits' / split).mkdir(parents=True)
+        (root / 'splits' / split / 'labeled.txt').write_text('wide_train')
+
+
 def load(tmp_path, model, data):
     leaf = tmp_path / 'leaf.py'
     names = (f'models/{model}', f'datasets/{data}', 'default_runtime')
     leaf.write_text(f'_base_ = {[str(BASES / f"{name}.py") for name in names]}\n')
     cfg = Config.fromfile(leaf)
     init_default_scope('mmseg')
-    for make, part in ((voc, 'voc'), (cityscapes, 'city'), (gta5, 'gta5')):
-        make(tmp_path / part)
-    roots = {'data/VOCdevkit/VOC2012/': 'voc', 'data/cityscapes/': 'city'}
-    roots['data/gta5/'] = 'gta5'
+    makers = {
+        'data/VOCdevkit/VOC2012/': voc,
+        'data/cityscapes/': cityscapes,
+        'data/gta5/': gta5,
+        'data/msrc21/': photographs,
+        'data/ccp/': photographs,
+    }
+    if 'unlabeled' in cfg:
+        cfg.train_dataloader.unlabeled = cfg.unlabeled
     loaders = [*cfg.train_dataloader.values(), cfg.val_dataloader, cfg.test_dataloader]
     for loader in loaders:
-        loader.dataset.data_root = str(tmp_path / roots[loader.dataset.data_root])
+        make = makers[loader.dataset.data_root]
+        root = tmp_path / make.__name__
+        if not root.exists():
+            make(root)
+        loader.dataset.data_root = str(root)
     return cfg
 
 
@@ -135,6 +157,35 @@ def test_gta5_is_a_third_stream_with_the_classes_of_cityscapes(tmp_path):
     }
     classes = {tuple(stream.metainfo['classes']) for stream in streams.values()}
     assert len(classes) == 1
+
+
+@pytest.mark.parametrize('kind', ['', '_plain', '_overlap'])
+@pytest.mark.parametrize(('data', 'unlabeled'), [('msrc21', 1), ('ccp', 3)])
+def test_photographs_are_padded_to_the_crop_and_tested_whole(
+    tmp_path, data, unlabeled, kind
+):
+    cfg = load(tmp_path, 'deeplabv3plus_r18-d16', data + kind)
+    np.random.seed(0)
+    padded = dict(labeled=0, unlabeled=0)
+    for _ in range(12):
+        found = samples(cfg)
+        assert [len(stream) for stream in found.values()] == [1, unlabeled]
+        for name, stream in found.items():
+            views = [v for s in stream for v in ([s] if 'inputs' in s else s.values())]
+            for view in views:
+                assert view['inputs'].shape == (3, 192, 192)
+                sample = view['data_samples']
+                if name == 'labeled':
+                    label = sample.gt_sem_seg.data[0]
+                    assert set(label.unique().tolist()) <= {3, 255}
+                    valid = label == 3
+                else:
+                    valid = sample.valid_map.data[0]
+                assert (view['inputs'][:, ~valid] == 127).all() or name != 'labeled'
+                padded[name] += int((~valid).sum())
+    assert (padded['labeled'] > 0) == (padded['unlabeled'] > 0) == (kind != '_plain')
+    sizes = [s['inputs'].shape[1:] for s in DATASETS.build(cfg.val_dataloader.dataset)]
+    assert sizes == [(320, 202), (213, 320)]
 
 
 def small(cfg):

@@ -18,6 +18,11 @@ examples:
       --masks data/camvid/labels/train --prefix 0001TP --prefix 0006R0 --even \\
       --count 24 --out data/camvid/splits/two_sequences_24
 
+  # three images of each of 20 scenes, which the names tell (3_12_s is of scene 3)
+  python tools/make_split.py --images data/msrc21/images/train \\
+      --masks data/msrc21/labels/train --group '^(\\d+)_' --count 60 \\
+      --out data/msrc21/splits/60
+
   # is a published split sound? With --out it is also written in our form
   python tools/make_split.py --images data/voc/JPEGImages \\
       --masks data/voc/SegmentationClass --audit labeled.txt unlabeled.txt
@@ -30,7 +35,14 @@ from collections import Counter
 from fractions import Fraction
 
 from mmsemiseg.datasets.files import find_images, strip_suffix
-from mmsemiseg.datasets.split import evenly_spaced, shuffled, stratified, with_prefix
+from mmsemiseg.datasets.split import (
+    evenly_spaced,
+    from_each_group,
+    grouped,
+    shuffled,
+    stratified,
+    with_prefix,
+)
 from mmsemiseg.datasets.split_files import (
     MaskFolder,
     audit_split,
@@ -54,6 +66,13 @@ def parse_args(argv=None):
     how = parser.add_mutually_exclusive_group()
     how.add_argument('--stratified', action='store_true', help='needs --masks')
     how.add_argument('--even', action='store_true', help='evenly spaced names')
+    how.add_argument(
+        '--group',
+        metavar='REGEX',
+        help='as many images of every group: what the first (...) finds in a name is '
+        'its group. A group that is smaller than its share gives all it has; what is '
+        'left over comes from groups drawn by the seed',
+    )
     parser.add_argument(
         '--prefix',
         action='append',
@@ -90,7 +109,18 @@ def choose(args, stems, masks):
         return evenly_spaced(candidates, count)
     if args.stratified:
         return stratified(candidates, count, masks.count(candidates), args.seed)
+    if args.group is not None:
+        return _from_each_group(candidates, args.group, count, args.seed)
     return shuffled(candidates, args.seed)[:count]
+
+
+def _from_each_group(stems, pattern, count, seed):
+    groups = grouped(stems, pattern)
+    chosen = from_each_group(groups, count, seed)
+    taken = Counter(map(len, grouped(chosen, pattern).values()))
+    shares = [f'{taken[n]} with {n}' for n in sorted(taken, reverse=True)]
+    print(f'groups by their labeled images: {", ".join(shares)}')
+    return chosen
 
 
 def audit(args, stems, masks):
@@ -134,6 +164,7 @@ def main(argv=None):
         seed=args.seed,
         stratified=args.stratified,
         even=args.even,
+        group=args.group,
         prefix=args.prefix,
     )
     write_split(args.out, labeled, unlabeled, settings, masks)

@@ -1,8 +1,12 @@
 """Choosing which images are labeled: seeded, and the same on every machine."""
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+
+from .files import name_some
 
 Pixels = Mapping[str, Mapping[int, int]]
 """Number of pixels of each class of each image: ``pixels[stem][label]``."""
@@ -45,6 +49,68 @@ def with_prefix(stems: Sequence[str], prefixes: Sequence[str]) -> list[str]:
         if not any(f.startswith(prefix) for pair in forms.values() for f in pair):
             raise ValueError(f'prefix={prefix!r} fits none of {len(stems)} images')
     return [s for s, pair in forms.items() if any(f.startswith(prefixes) for f in pair)]
+
+
+def grouped(stems: Sequence[str], pattern: str) -> dict[str, list[str]]:
+    r"""The stems of each group; what the first (...) of ``pattern`` finds names it.
+
+    >>> grouped(['1_2_s', '10_1_s', '1_3_s'], r'^(\d+)_')
+    {'1': ['1_2_s', '1_3_s'], '10': ['10_1_s']}
+
+    Raises:
+        ValueError: ``pattern`` is no regular expression with a group in parentheses,
+            or a stem has no group.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(
+            f'group={pattern!r} is no regular expression: {error}'
+        ) from None
+    if not expression.groups:
+        raise ValueError(
+            f'group={pattern!r} must hold parentheses around the name of the group, '
+            r"as in '^(\d+)_'"
+        )
+    groups: dict[str, list[str]] = {}
+    lost = []
+    for stem in stems:
+        found = expression.search(stem)
+        if found is None or found[1] is None:
+            lost.append(stem)
+        else:
+            groups.setdefault(found[1], []).append(stem)
+    if lost:
+        raise ValueError(
+            f'group={pattern!r} finds no group in {len(lost)} of {len(stems)} names: '
+            f'{name_some(lost)}'
+        )
+    return groups
+
+
+def from_each_group(
+    groups: Mapping[str, Sequence[str]], count: int, seed: int
+) -> list[str]:
+    """``count`` stems, from every group as many as from the others.
+
+    Round by round each group, in seeded order, gives the next of its stems in seeded
+    order. So a group that is smaller than its share gives all it has and the others
+    give more, and a remainder comes from the groups that are first in seeded order.
+
+    >>> from_each_group(dict(x=['x1', 'x2', 'x3'], y=['y1']), 3, seed=0)
+    ['y1', 'x1', 'x3']
+
+    Raises:
+        ValueError: There are more groups than ``count``.
+    """
+    if count < len(groups):
+        raise ValueError(
+            f'count={count} is too small: there are {len(groups)} groups, and each '
+            'gives at least one image'
+        )
+    members = [shuffled(groups[name], seed) for name in shuffled([*groups], seed)]
+    rounds = zip_longest(*members)
+    return [stem for one in rounds for stem in one if stem is not None][:count]
 
 
 def stratified(

@@ -4,7 +4,12 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
 from PIL import Image
 
-from mmsemiseg.datasets import CamVidDataset, FolderSegDataset
+from mmsemiseg.datasets import (
+    CamVidDataset,
+    CCPDataset,
+    FolderSegDataset,
+    MSRC21Dataset,
+)
 
 META = dict(classes=('road', 'sky'), palette=[[0, 0, 0], [9, 9, 9]])
 PREFIX = dict(img_path='images', seg_map_path='labels')
@@ -101,16 +106,24 @@ def test_stock_pipeline_loads_image_and_mask(tmp_path):
     assert sample['data_samples'].gt_sem_seg.data.unique().tolist() == [1]
 
 
-def test_camvid_has_eleven_classes_with_colours(tmp_path):
+@pytest.mark.parametrize(
+    'kind, number, first, last',
+    [
+        (CamVidDataset, 11, 'sky', 'bicyclist'),
+        (CCPDataset, 18, 'background', 'accessories'),
+        (MSRC21Dataset, 21, 'building', 'boat'),
+    ],
+)
+def test_classes_have_a_colour_each(tmp_path, kind, number, first, last):
     write(tmp_path, 'images/train/0001TP_1.jpg', 'labels/train/0001TP_1.png')
-    dataset = CamVidDataset(
+    dataset = kind(
         data_root=str(tmp_path),
         data_prefix=dict(img_path='images/train', seg_map_path='labels/train'),
     )
     meta = dataset.metainfo
-    assert len(meta['classes']) == 11 and len(meta['palette']) == 11
-    assert len({tuple(colour) for colour in meta['palette']}) == 11
-    assert meta['classes'][0] == 'sky' and meta['classes'][10] == 'bicyclist'
+    assert len(set(meta['classes'])) == number
+    assert len({tuple(colour) for colour in meta['palette']}) == number
+    assert (meta['classes'][0], meta['classes'][-1]) == (first, last)
     assert len(dataset) == 1
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mmsemiseg.datasets import FolderSegDataset, UnlabeledDataset
-from mmsemiseg.datasets.split import stratified
+from mmsemiseg.datasets.split import from_each_group, stratified
 
 
 @pytest.fixture
@@ -101,6 +101,38 @@ def test_stratified_with_too_few_images():
     assert sorted(stratified(['x', 'y', 'z'], 3, pixels, seed=0)) == ['x', 'y', 'z']
 
 
+def test_as_many_of_each_group(data, load_tool, capsys):
+    tool = load_tool('make_split')
+    options = ('--group', '^([ab])/', '--count', '6', '--seed', '2')
+    labeled, unlabeled, sidecar = run(tool, data, data / 's', *options)
+    assert [stem[0] for stem in labeled] == ['a'] * 3 + ['b'] * 3
+    assert len({*labeled, *unlabeled}) == 40
+    assert sidecar['settings']['group'] == '^([ab])/'
+    assert 'groups by their labeled images: 2 with 3\n' in capsys.readouterr().out
+    others, _, _ = run(tool, data, data / 't', *options[:-1], '3')
+    assert others != labeled
+    more, _, _ = run(
+        tool, data, data / 'u', *options[:2], '--count', '8', '--seed', '2'
+    )
+    assert set(labeled) < set(more)
+    halves, _, _ = run(
+        tool, data, data / 'v', '--group', '([0-3])[0-9]$', '--count', '8'
+    )
+    assert sorted(stem[2] for stem in halves) == sorted('00112233')
+
+
+def test_groups_that_are_small_and_a_remainder():
+    groups = dict(
+        x=[f'x{i}' for i in range(9)], y=['y0'], z=[f'z{i}' for i in range(5)]
+    )
+    chosen = [from_each_group(groups, 8, seed) for seed in range(20)]
+    shares = [tuple(sorted(s[0] for s in stems)) for stems in chosen]
+    assert {''.join(share) for share in shares} == {'xxxxyzzz', 'xxxyzzzz'}
+    assert sorted(from_each_group(groups, 15, 0)) == sorted(sum(groups.values(), []))
+    backwards = {name: groups[name][::-1] for name in reversed(groups)}
+    assert from_each_group(backwards, 8, 4) == chosen[4]
+
+
 def test_by_prefix_and_evenly_spaced(data, load_tool):
     tool = load_tool('make_split')
     options = ('--prefix', 'b/', '--count', '4', '--even')
@@ -148,6 +180,20 @@ def test_masks_are_needed_for_labeled_images_only(data, load_tool):
         (('--fraction', '0'), 'from 1 to 40, but is 0'),
         ((), 'set --count'),
         (('--prefix', 'zz'), "prefix='zz' fits none"),
+        (
+            ('--count', '4', '--group', '^(a)/'),
+            r'no group in 20 of 40 names: b/20, b/21',
+        ),
+        (
+            ('--count', '4', '--group', '^(a)?'),
+            r"'\^\(a\)\?' finds no group in 20 of 40",
+        ),
+        (('--count', '4', '--group', '^a'), 'must hold parentheses'),
+        (('--count', '4', '--group', '(a'), r"group='\(a' is no regular expression"),
+        (
+            ('--count', '1', '--group', '^(.)/'),
+            'count=1 is too small: there are 2 groups',
+        ),
     ],
 )
 def test_bad_settings(data, load_tool, options, words):

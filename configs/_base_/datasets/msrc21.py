@@ -1,0 +1,85 @@
+# MSRC-21, photographs of 320 x 213 mostly, crops of 192, validation on whole images.
+# 60 labels, three of each of the 20 scenes; the other 337 images are unlabeled:
+#   python tools/make_split.py --images data/msrc21/images/train \
+#       --masks data/msrc21/labels/train --group '^(\d+)_' --count 60 --seed 0 \
+#       --out data/msrc21/splits/60
+# Where a resized image is smaller than the crop, padding (127: 0 after EfficientNet
+# Lite's normalisation) is ignored in labels and not valid in unlabeled images.
+data_root = 'data/msrc21/'
+split = 'splits/60/'
+crop_size = (192, 192)
+base_scale = (320, 320)  # the long side: every image in its own size
+pad_bgr = (127, 127, 127)
+pad = dict(type='Pad', size=crop_size, pad_val=dict(img=pad_bgr, seg=255))
+labeled_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(
+        type='RandomResize', scale=base_scale, ratio_range=(0.5, 2.0), keep_ratio=True
+    ),
+    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
+    pad,
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackSegInputs'),
+]
+unlabeled_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='MultiView',
+        shared=[
+            dict(
+                type='RandomResize',
+                scale=base_scale,
+                ratio_range=(0.5, 2.0),
+                keep_ratio=True,
+            ),
+            dict(type='RandomCrop', crop_size=crop_size),
+            pad,
+            dict(type='RandomFlip', prob=0.5),
+        ],
+        views=dict(weak=[], strong=[dict(type='PhotoMetricDistortion')]),
+    ),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]
+labeled = dict(
+    batch_size=8,
+    num_workers=2,
+    dataset=dict(
+        type='MSRC21Dataset',
+        data_root=data_root,
+        data_prefix=dict(img_path='images/train', seg_map_path='labels/train'),
+        ann_file=split + 'labeled.txt',
+        pipeline=labeled_pipeline,
+    ),
+)
+unlabeled = dict(
+    batch_size=8,
+    num_workers=2,
+    dataset=dict(
+        type='UnlabeledDataset',
+        data_root=data_root,
+        images='images/train',
+        exclude=split + 'labeled.txt',
+        pipeline=unlabeled_pipeline,
+    ),
+)
+train_dataloader = dict(labeled=labeled)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='MSRC21Dataset',
+        data_root=data_root,
+        data_prefix=dict(img_path='images/val', seg_map_path='labels/val'),
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='PerClassIoUMetric', iou_metrics=['mIoU'])
+test_evaluator = val_evaluator
