@@ -5,8 +5,8 @@ images/{train,val} and labels/{train,val} below --out. Void, horse and mountain 
 255, which leaves 21 classes.
 
 The source has no list of a split. Here about a third of each scene, which is the first
-number of a name, is for validation: sorted names are permuted by numpy's RandomState(0),
-one scene after the other, and the first third is taken, but for six images that have a
+number of a name, is for validation: sorted names, permuted by numpy's RandomState(0),
+one scene after the other, of which the first third is taken, but for six images with a
 near-copy. 591 images give 397 and 194.
 
 The licence of the photographs is not told by the source, and faces are shown: for
