@@ -24,14 +24,19 @@ from mmsemiseg.utils.model import unwrap
 
 
 @contextmanager
-def benchmark_config(path: str, options: dict | None) -> Iterator[Config]:
+def benchmark_config(
+    path: str, options: dict | None, change: Callable[[Config], None] | None = None
+) -> Iterator[Config]:
     """The config, its work folder and generated images in a temporary folder.
 
     Where the config has ``synthetic=dict(counts=..., size=...)``, that is written and
-    replaces ``data_root``; the data of other configs are left as they are.
+    replaces ``data_root``; the data of other configs are left as they are. ``change``
+    may change the config before.
     """
     with tempfile.TemporaryDirectory(prefix='benchmark-') as folder:
         cfg = load_config(path, options, work_dir=folder)
+        if change is not None:
+            change(cfg)
         if 'synthetic' in cfg:
             data = os.path.join(folder, 'data')
             write_synthetic(data, **cfg.synthetic)
