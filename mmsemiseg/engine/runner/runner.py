@@ -8,6 +8,7 @@ from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
 from mmengine.hooks import SyncBuffersHook
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
+from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
@@ -31,6 +32,7 @@ from .fitted_schedules import fitted_schedules
 from .hook_checks import check_repeated
 from .inherited import check_inherited
 from .loop_checks import check_loop_reads
+from .param_groups import merge_equal_groups
 from .processes import ddp_settings, init_processes
 from .quiet_runner import QuietRunner
 from .run_folder import find_resumable
@@ -143,9 +145,12 @@ class SemiRunner(QuietRunner):
             return super().train()
 
     def build_optim_wrapper(self, optim_wrapper):
-        return super().build_optim_wrapper(
+        wrapper = super().build_optim_wrapper(
             by_student(optim_wrapper, unwrap(self.model))
         )
+        if isinstance(wrapper, OptimWrapper) and not wrapper.optimizer.state:
+            merge_equal_groups(wrapper.optimizer)
+        return wrapper
 
     def build_train_loop(self, loop):
         check_inherited(loop)
