@@ -1,0 +1,10 @@
+# All 397 labels of MSRC-21: what the unlabeled images would be worth with their labels.
+_base_ = [
+    '../_base_/models/deeplabv3plus_lite0-d16.py',
+    '../_base_/datasets/msrc21.py',
+    '../_base_/schedules/adamw-pretrained_800.py',
+    '../_base_/default_runtime.py',
+]
+heads = dict(num_classes=21)
+model = dict(student=dict(decode_head=heads, auxiliary_head=heads))
+train_dataloader = dict(labeled=dict(dataset=dict(ann_file='')))

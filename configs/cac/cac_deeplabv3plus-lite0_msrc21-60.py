@@ -1,0 +1,18 @@
+# CAC: 60 labels of MSRC-21, the other 337 images unlabeled.
+_base_ = [
+    '../_base_/models/deeplabv3plus_lite0-d16.py',
+    '../_base_/datasets/msrc21_overlap.py',
+    '../_base_/schedules/adamw-pretrained_800.py',
+    '../_base_/default_runtime.py',
+]
+heads = dict(num_classes=21)
+model = dict(
+    type='CAC',
+    student=dict(decode_head=heads, auxiliary_head=heads),
+    pool=2,
+    num_negatives=2560,
+    bank_steps=1,
+    start_iter=50,
+)
+train_dataloader = dict(unlabeled={{_base_.unlabeled}})
+custom_hooks = [dict(type='MemoryHook')]

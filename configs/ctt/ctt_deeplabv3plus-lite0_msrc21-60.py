@@ -1,0 +1,20 @@
+# CTT: 60 labels of MSRC-21, the other 337 images unlabeled.
+_base_ = [
+    '../_base_/models/deeplabv3plus_lite0-d16.py',
+    '../_base_/datasets/msrc21.py',
+    '../_base_/schedules/adamw-pretrained_800.py',
+    '../_base_/default_runtime.py',
+]
+heads = dict(num_classes=21)
+model = dict(
+    type='CTT',
+    ct_weight=0.2,
+    student=dict(decode_head=heads, auxiliary_head=heads),
+    bank_ready='class',
+)
+train_dataloader = dict(unlabeled={{_base_.unlabeled}})
+custom_hooks = [
+    dict(type='MeanTeacherHook', decay=0.99, warmup='1/(t+1)'),
+    dict(type='MemoryHook'),
+]
+default_hooks = dict(checkpoint=dict(save_best='student0/mIoU'))
