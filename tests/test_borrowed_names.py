@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MMENGINE = {
     '_decide_current_val_interval': IterBasedTrainLoop,
     '_max_iters': IterBasedTrainLoop,
+    '_init_model_weights': Runner,
     '_load_from': Runner,
     '_resume': Runner,
     '_save_checkpoint': CheckpointHook,

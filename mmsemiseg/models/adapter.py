@@ -4,7 +4,7 @@ The head's own code is not asked: hooks on the layer that classifies live for on
 call only, so that nothing stays on the segmentor and a deep copy works as well.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
@@ -63,9 +63,9 @@ class SegmentorAdapter:
             calls = None
             if self.pre_cls:
                 calls = stack.enter_context(_record(head, self.rule.classifier))
-            output = first(maps)
+            output = _seen(first)(maps)
             for cascaded in later:
-                output = cascaded(maps, output)
+                output = _seen(cascaded)(maps, output)
         return self._output(head, maps, output, calls)
 
     @property
@@ -142,7 +142,13 @@ class SegmentorAdapter:
 
 
 def resize_logits(logits: Tensor, size, align_corners: bool = False) -> Tensor:
-    """(N, C, h, w) -> (N, C, *size), bilinear, as the heads do for loss and result."""
+    """(N, C, h, w) -> (N, C, *size), bilinear, as the heads do for loss and result.
+
+    In fp32 where the logits are in half precision: losses and confidences are in fp32,
+    and the small map is the cheaper one to convert.
+    """
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
     return resize(logits, tuple(size), None, 'bilinear', align_corners, warning=False)
 
 
@@ -153,7 +159,19 @@ def _heads(segmentor: nn.Module) -> list[nn.Module]:
             'segmentor must be an EncoderDecoder or CascadeEncoderDecoder of '
             f'MMSegmentation, but got {type(segmentor).__name__}'
         )
-    return list(head) if isinstance(head, nn.ModuleList) else [head]
+    heads = list(head) if isinstance(head, nn.ModuleList) else [head]
+    return [getattr(head, '_orig_mod', head) for head in heads]
+
+
+def _seen(head: nn.Module) -> Callable:
+    """A call of the head that hooks see.
+
+    Code that ``torch.compile`` made of a head knows the hooks of the first call and no
+    later ones. MMSegmentation's own losses and predictions run a head uncompiled too:
+    they call its ``forward``.
+    """
+    compiled = getattr(head, '_compiled_call_impl', None) is not None
+    return head.forward if compiled else head
 
 
 def _stage_index(feature: str | int | None) -> int | None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..functional import classmix_masks, mix, partners
 from ..functional.augment import color_jitter, gaussian_blur, scale_crop
 from ..functional.pseudo_label import IGNORE_INDEX
+from ..utils.layout import as_laid_out
 from ..utils.settings import check_numbers, check_ranges
 from .data_preprocessor import Batch
 
@@ -147,6 +148,7 @@ class BatchAugment:
             ignore_index: The label of pixels without one, which ClassMix never pastes.
         """
         _check_maps(images, maps, fills)
+        given = images
         fills = dict(dict(valid=False), **fills)
         moved = dict(maps)
         if 'valid' not in maps:
@@ -163,7 +165,7 @@ class BatchAugment:
                 valid = dict(valid=moved['valid'])
                 change = partial(_valid_changed, change)
                 images, _ = self._where_drawn(name, change, images, valid)
-        return images, {name: moved[name] for name in maps}
+        return as_laid_out(images, given), {name: moved[name] for name in maps}
 
     def _mixed(
         self, images: Tensor, maps: dict, label: str, ignore_index: int

@@ -43,7 +43,13 @@ class SemiDataPreProcessor(SegDataPreProcessor):
     is smaller than ``size``.
     Padding is 255 in labels, -1 in ``coords`` and False in ``valid_map``. A plain
     ``{inputs, data_samples}`` (validation, prediction) is handled as mmseg does.
+
+    Attributes:
+        channels_last: Whether batches of images are laid out so in memory. A setting
+            of :class:`~mmsemiseg.engine.runner.SemiRunner`, for weights too.
     """
+
+    channels_last = False
 
     def __init__(
         self,
@@ -79,7 +85,10 @@ class SemiDataPreProcessor(SegDataPreProcessor):
 
     def forward(self, data: dict, training: bool = False) -> dict:
         if not training:
-            return super().forward(data, training)
+            data = super().forward(data, training)
+            if isinstance(data['inputs'], Tensor):  # test-time augmentation has lists
+                data['inputs'] = self._laid_out(data['inputs'])
+            return data
         if 'inputs' in data:
             return self._batch(data, 'labeled')._asdict()
         return dict(inputs={n: self._nested(part, n) for n, part in data.items()})
@@ -97,7 +106,13 @@ class SemiDataPreProcessor(SegDataPreProcessor):
         for image, sample in zip(images, data['data_samples'], strict=True):
             self._pad_sample(sample, image.shape[-2:], (height, width))
         images = [_pad(image, height, width, self.pad_val) for image in images]
-        return Batch(torch.stack(images), list(data['data_samples']))
+        images = self._laid_out(torch.stack(images))
+        return Batch(images, list(data['data_samples']))
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        if not self.channels_last:
+            return images
+        return images.contiguous(memory_format=torch.channels_last)
 
     def _normalise(self, image: Tensor) -> Tensor:
         if self.swaps_channels and image.size(0) == 3:

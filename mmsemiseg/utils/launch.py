@@ -188,6 +188,16 @@ def use_amp(cfg, device, dtype=None):
             cfg.optim_wrapper.pop('dtype', None)
 
 
+def use_channels_last(cfg):
+    """Lay out images, weights and moments so, which the runners here can."""
+    if cfg.get('runner_type') not in ('SemiRunner', 'SelfTrainingRunner'):
+        raise ValueError(
+            "--channels-last needs runner_type='SemiRunner' or 'SelfTrainingRunner' in "
+            f'the config, but it is {cfg.get("runner_type")!r}'
+        )
+    cfg.channels_last = True
+
+
 def use_resume(cfg, resume):
     """`'auto'`: go on from the newest checkpoint in the work folder; else from a file.
 

@@ -210,3 +210,9 @@ def test_shapes_and_types_are_checked():
             mix(mask, partners(2), torch.zeros(shape))
     with pytest.raises(ValueError, match='but got str'):
         mix(mask, partners(2), 'label')
+
+
+def test_images_keep_their_layout():
+    images = torch.rand(3, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    mixed = mix(cutmix_masks(3, 4, 5), partners(3), images)
+    assert mixed.is_contiguous(memory_format=torch.channels_last)

@@ -666,3 +666,38 @@ def test_a_wrapper_of_somebody_else_stays():
     SegmentorAdapter(net).loss(net, images(), samples())
     assert net.extract_feat is wrapper
     assert seen == [2]
+
+
+# torch.compile
+
+COMPILED = {
+    'backbone': lambda net, **how: net.backbone.compile(**how),
+    'head': lambda net, **how: net.decode_head.compile(**how),
+    'wrapped head': lambda net, **how: setattr(
+        net, 'decode_head', torch.compile(net.decode_head, **how)
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ('part', 'backend'),
+    [*((part, 'eager') for part in COMPILED), ('head', 'aot_eager')],
+)
+def test_compiled_parts(part, backend):
+    """By PyTorch's default compiled code does not look for hooks of later calls."""
+    torch._dynamo.reset()
+    plain, compiled = (without_randomness(build(encoder_decoder(FCN))) for _ in '12')
+    COMPILED[part](compiled, backend=backend)
+    adapter = SegmentorAdapter(compiled)
+    x = images()
+    for _ in range(2):
+        head = compiled.decode_head  # as anyone may call it, without hooks
+        assert head(compiled.extract_feat(x)).shape == (2, CLASSES, 4, 6)
+        expected = SegmentorAdapter(plain)(plain, x)
+        found = adapter(compiled, x)
+        assert_close(found.logits, expected.logits)
+        assert_close(found.features, expected.features)
+        found.logits.mean().backward()
+        _, found = adapter.loss(compiled, x, samples())
+        assert_close(found.features, expected.features)
+    torch._dynamo.reset()

@@ -503,3 +503,15 @@ def test_what_needs_kornia_says_so(settings, monkeypatch):
     with pytest.raises(ImportError, match='jitter_prob and blur_prob .*install kornia'):
         BatchAugment(**settings)
     BatchAugment(flip_prob=0.5, scale_prob=0.5, classmix_prob=0.5)
+
+
+@pytest.mark.parametrize('prob', [0.5, 1.0])
+def test_images_keep_their_layout(prob):
+    pytest.importorskip('kornia')
+    settings = dict(STRONG, **dict.fromkeys((*PROBS, 'classmix_prob'), prob))
+    augment, images, maps = BatchAugment(**settings), normalised(raw()), maps_of()
+    for layout in (torch.channels_last, torch.contiguous_format):
+        given = images.contiguous(memory_format=layout)
+        found, _ = augment(given, maps, FILLS, preprocessor=preprocessor())
+        assert not found.equal(given)
+        assert found.is_contiguous(memory_format=layout)

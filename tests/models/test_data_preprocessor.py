@@ -237,3 +237,19 @@ def test_validation_pads_by_test_cfg_and_not_by_size():
         12,
         17,
     )
+
+
+def test_channels_last():
+    nested = dict(labeled=data((8, 10), (12, 6)), unlabeled=dict(weak=data((5, 5))))
+    plain, other = SemiDataPreProcessor(), SemiDataPreProcessor()
+    other.channels_last = True
+    for training, batch in ((True, nested), (False, data((8, 10), (8, 10)))):
+        expected, found = (part(batch, training)['inputs'] for part in (plain, other))
+        pairs = [(expected, found)]
+        if training:
+            weak = (part['unlabeled']['weak'].inputs for part in (expected, found))
+            labeled = (part['labeled'].inputs for part in (expected, found))
+            pairs = [tuple(weak), tuple(labeled)]
+        for one, two in pairs:
+            assert one.equal(two) and one.is_contiguous()
+            assert two.is_contiguous(memory_format=torch.channels_last)

@@ -109,6 +109,13 @@ def test_amp_that_cannot_be(tool, capsys):
     assert "invalid choice: 'fp8'" in capsys.readouterr().err
 
 
+def test_channels_last(tool):
+    assert build(tool('train')).get('channels_last') is None
+    with open('some_config.py', 'a') as file:
+        file.write("runner_type = 'SemiRunner'\n")
+    assert build(tool('train', '--channels-last')).channels_last is True
+
+
 def test_pretrained_file(tool):
     from mmseg.models.backbones import ResNetV1c
 

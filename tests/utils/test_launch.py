@@ -154,6 +154,17 @@ def test_amp_that_cannot_be():
         amp({'type': 'ApexOptimWrapper'}, 'cuda')
 
 
+def test_channels_last():
+    for runner_type in ('SemiRunner', 'SelfTrainingRunner'):
+        cfg = Config({'runner_type': runner_type})
+        launch.use_channels_last(cfg)
+        assert cfg.channels_last is True
+    with pytest.raises(ValueError, match="in the config, but it is 'Runner'"):
+        launch.use_channels_last(Config({'runner_type': 'Runner'}))
+    with pytest.raises(ValueError, match='--channels-last needs runner_type'):
+        launch.use_channels_last(Config({}))
+
+
 @pytest.mark.parametrize('runner_type', ['SemiRunner', 'SelfTrainingRunner'])
 def test_resume(runner_type, tmp_path):
     """These runners look for the newest good checkpoint themselves."""
@@ -202,7 +213,8 @@ def test_what_cannot_be_resumed_is_one_message(kind, tmp_path, capsys):
             checkpoint.read_checkpoint(tmp_path / 'a.pth')
         saved = dict(processes=9, device='', threads=1, accumulation=1, streams={})
         loop = Mock()
-        loop.state_dict.return_value = dict(accumulation=1, streams={})
+        state = dict(accumulation=1, channels_last=False, streams={})
+        loop.state_dict.return_value = state
         run_state.restore(loop, saved)
 
     with pytest.raises(SystemExit):

@@ -5,16 +5,19 @@ import shlex
 from os import path as osp
 
 import torch
+from mmengine.device import get_device
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmseg.registry import HOOKS
 from torch import Tensor
 
 from ...functional.schedules import ema_decay
+from ...utils.cpu import has_bfloat16
 from ...utils.model import unwrap
 from .mean_teacher import MeanTeacherHook
 from .pending import pending
-from .words import LITTLE, Lag, lagging, low_coverage, verdict
+from .words import BFLOAT16, LITTLE, Lag, lagging, low_coverage, verdict
 
 STATE = 'advice'  # of the message hub, which checkpoints hold
 
@@ -23,6 +26,8 @@ STATE = 'advice'  # of the message hub, which checkpoints hold
 class AdviceHook(Hook):
     """Say in plain words when unlabeled images or a teacher do not do their work.
 
+    - A line at the start when the CPU has instructions for bfloat16 that the run does
+      not use.
     - A warning when fewer than 1 % of the unlabeled pixels teach anything; once until
       there are more again. It names the setting that keeps them out
       (``model.filters``) and its value. Not before an eighth of the run.
@@ -59,6 +64,9 @@ class AdviceHook(Hook):
         start = dict(sums=torch.zeros(3).double(), seen=torch.zeros(3).double())
         self._state = dict(start, **runner.message_hub.get_info(STATE, {}))
         runner.message_hub.update_info(STATE, self._state)
+        full_precision = type(runner.optim_wrapper) is OptimWrapper
+        if full_precision and get_device() == 'cpu' and has_bfloat16():
+            runner.logger.info(BFLOAT16)
         self._low = False
         self._behind: set[str] = set()
         self._scores: dict[str, float] = {}

@@ -6,6 +6,13 @@ LITTLE = 0.01  # share of the unlabeled pixels that teaches next to nothing
 SLOW = 20  # a teacher that averages over more than 1/20 of the run is slow for it
 
 
+BFLOAT16 = (
+    'this CPU has instructions for bfloat16, and the run computes in float32: --amp '
+    "(optim_wrapper.type='Bf16OptimWrapper') takes less time a step, with "
+    '--channels-last even less (docs/benchmarks.md)'
+)
+
+
 class Lag(NamedTuple):
     """A teacher and its student at a validation, and how the teacher moves."""
 

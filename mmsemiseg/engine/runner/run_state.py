@@ -31,8 +31,10 @@ def restore(loop, state: dict, exact: bool = True) -> list[str]:
 
     Raises:
         ResumeError: ``exact``, and it differs in a setting: the number of processes
-            or threads, the device, the batches, the data.
+            or threads, the device, the layout in memory, the batches, the data.
     """
+    # Checkpoints from before there was this setting do not name it
+    state = dict(dict(channels_last=False), **state)
     differences = _differences(state, dict(loop.state_dict(), **_surroundings()))
     if differences and exact:
         raise ResumeError(
@@ -63,7 +65,7 @@ def _cpu_instructions() -> str:
 
 
 def _differences(saved: dict, now: dict) -> list[str]:
-    settings = ['processes', 'device', 'accumulation']
+    settings = ['processes', 'device', 'accumulation', 'channels_last']
     if now['device'] == 'cpu':
         settings.append('threads')
     found = [

@@ -157,6 +157,7 @@ class SemiTrainLoop(IterBasedTrainLoop):
         """Where the run stands, but for what mmengine saves; numbers and tensors."""
         return dict(
             accumulation=self.accumulation,
+            channels_last=getattr(self.runner, 'channels_last', False),
             streams={
                 name: dict(
                     drawn=self.drawn[name],

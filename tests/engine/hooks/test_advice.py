@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers import build, student_cfg
 from mmengine.logging import MessageHub
-from mmseg.registry import HOOKS
+from mmseg.registry import HOOKS, OPTIM_WRAPPERS
 from tiny_run import config, mean_teacher, sup_only, train, write_data
 
 from mmsemiseg.engine.hooks import AdviceHook, MeanTeacherHook
@@ -40,6 +40,7 @@ def make(name, max_iters=200, hooks=(), advice=None, **settings):
         logger=Logger(),
         message_hub=MessageHub.get_instance(f'test_advice_{name}'),
         train_loop=None,
+        optim_wrapper=None,
         hooks=[*hooks, hook],
         cfg=SimpleNamespace(filename='configs/config.py'),
         work_dir='work_dirs/mine',
@@ -62,6 +63,30 @@ def moved(steps, **settings):
     hook = MeanTeacherHook(**settings)
     hook.steps = steps
     return hook
+
+
+@pytest.mark.parametrize(
+    ('wrapper', 'device', 'can', 'said'),
+    [
+        ('OptimWrapper', 'cpu', True, True),
+        ('Bf16OptimWrapper', 'cpu', True, False),
+        ('OptimWrapper', 'cpu', False, False),
+        ('OptimWrapper', 'cuda', True, False),
+    ],
+)
+def test_bfloat16_that_is_not_used(wrapper, device, can, said, monkeypatch):
+    place = 'mmsemiseg.engine.hooks.advice'
+    monkeypatch.setattr(f'{place}.get_device', lambda: device)
+    monkeypatch.setattr(f'{place}.has_bfloat16', lambda: can)
+    runner, hook = make('precision')
+    assert runner.logger.infos == []
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    cfg = dict(type=wrapper, optimizer=optimizer)
+    runner.optim_wrapper = OPTIM_WRAPPERS.build(cfg)
+    hook.before_train(runner)
+    assert len(runner.logger.infos) == said
+    if said:
+        assert 'float32: --amp (optim_wrapper.type=' in runner.logger.infos[0]
 
 
 def test_pixels_that_teach_nothing():

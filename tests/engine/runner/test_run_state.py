@@ -14,6 +14,7 @@ class Loop:
     def __init__(self, drawn=12, random=None):
         self.state = dict(
             accumulation=1,
+            channels_last=False,
             streams=dict(labeled=stream(drawn), unlabeled=stream(drawn)),
             validated=False,
             random=random or random_state(),
