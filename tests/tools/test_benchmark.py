@@ -460,3 +460,41 @@ def test_documented_commands(load_tool):
         args = load_tool(f'benchmark/{Path(tool).stem}').parse_args(words)
         assert (ROOT / tool).is_file()
         assert (ROOT / getattr(args, 'config', '')).exists()
+
+
+def test_precisions_and_layouts(overhead, data, tmp_path, capsys):
+    config = tiny_config(data, tmp_path)
+    options = ['--formats', '--repeats', '3', '--warmup', '1']
+    result = run(overhead, config, tmp_path, *options)
+    formats = ['fp32', 'fp32, channels_last', 'bf16', 'bf16, channels_last']
+    for kind in ('wall', 'cpu'):
+        assert list(result[kind]) == formats
+        assert {len(seconds) for seconds in result[kind].values()} == {3}
+    medians = {k: statistics.median(v) for k, v in result['wall'].items()}
+    expected = {k: v / medians['fp32'] for k, v in medians.items()}
+    assert result['ratios'] == pytest.approx(expected)
+    assert 'medians of 3 steps of each, in turn' in capsys.readouterr().out
+
+
+def test_each_format_is_trained_in(overhead, data, tmp_path, monkeypatch):
+    """Also where the config has another one."""
+    module = sys.modules['benchmark_formats']
+    found, original = [], module.run_steps
+
+    def recorded(cfg, make_step):
+        def make(runner):
+            weight = runner.model.student.backbone.stem[0].weight
+            last = weight.is_contiguous(memory_format=torch.channels_last)
+            found.append((runner.cfg.optim_wrapper.type, runner.channels_last, last))
+            return make_step(runner)
+
+        return original(cfg, make)
+
+    monkeypatch.setattr(module, 'run_steps', recorded)
+    wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic')
+    config = tiny_config(data, tmp_path, channels_last=True, optim_wrapper=wrapper)
+    run(overhead, config, tmp_path, '--formats', '--repeats', '1', '--warmup', '1')
+    wrappers = ['OptimWrapper'] * 2 + ['Bf16OptimWrapper'] * 2
+    assert found == [
+        (w, x, x) for w, x in zip(wrappers, [False, True] * 2, strict=True)
+    ]

@@ -18,6 +18,9 @@ builds the same and does neither.
 A config with `synthetic=dict(counts=..., size=...)` gets generated images; with
 `full_banks=True` the queues of its memory banks are full of random rows at the start.
 
+With --formats full steps alone are timed, in turn in float32 and bfloat16, each in
+both memory layouts.
+
 examples:
   python tools/benchmark/step_overhead.py \\
       configs/benchmark/mean-teacher_cutmix_deeplabv3plus-r18_synthetic-320.py
@@ -64,6 +67,7 @@ from benchmark_common import (  # noqa: E402
     surroundings_text,
     table,
 )
+from benchmark_formats import formats_table, measure_formats  # noqa: E402
 from benchmark_process import (  # noqa: E402
     child_command,
     last_line,
@@ -90,6 +94,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     parser.add_argument('--device', choices=['cpu', 'cuda'], help='default: as found')
     parser.add_argument('--threads', type=int, help="default: PyTorch's")
+    parser.add_argument(
+        '--formats', action='store_true', help='compare precisions and layouts'
+    )
     parser.add_argument('--no-memory', action='store_true', help='leave the memory out')
     parser.add_argument('--out', type=Path, metavar='FILE', help='JSON of all figures')
     parser.add_argument('--measure', choices=FORMS, help=argparse.SUPPRESS)
@@ -586,11 +593,18 @@ def main(argv=None) -> int:
         prepare(cfg, args.warmup + 2 * args.repeats)
         seed = (cfg.get('randomness') or {}).get('seed')
         about = surroundings(args.config, seed, device)
-        result, calls = measure_time(cfg, args.repeats, args.warmup)
-        result = dict(about=about, **result)
-        if not args.no_memory:
-            result['memory'] = measure_memory(cfg, calls, args)
-    print(report(result))
+        if args.formats:
+            result = dict(
+                about=about, **measure_formats(cfg, args.repeats, args.warmup)
+            )
+            text = '\n\n'.join([surroundings_text(about), formats_table(result)])
+        else:
+            result, calls = measure_time(cfg, args.repeats, args.warmup)
+            result = dict(about=about, **result)
+            if not args.no_memory:
+                result['memory'] = measure_memory(cfg, calls, args)
+            text = report(result)
+    print(text)
     if args.out is not None:
         args.out.write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
     return 0
