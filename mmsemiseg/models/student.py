@@ -8,9 +8,13 @@ from mmseg.models.losses import CrossEntropyLoss, LovaszLoss
 from mmseg.registry import MODELS
 from torch import nn
 
+from .depthwise import keep_depthwise_type
+
 
 def build_student(cfg: Mapping) -> nn.Module:
     """The segmentor of a config, with losses that bear padding.
+
+    Its depthwise convolutions are in float32 on a CPU.
 
     Raises:
         ValueError: See :func:`check_losses`.
@@ -19,6 +23,7 @@ def build_student(cfg: Mapping) -> nn.Module:
     _mask_lovasz(cfg)
     student = MODELS.build(cfg)
     check_losses(student)
+    keep_depthwise_type(student)
     return student
 
 

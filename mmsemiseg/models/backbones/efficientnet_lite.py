@@ -5,9 +5,8 @@ import math
 import torch
 import torch.utils.checkpoint as checkpointing
 from mmcv.cnn import ConvModule
-from mmcv.cnn.bricks import Conv2dAdaptivePadding, DropPath
+from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
-from mmengine.registry import MODELS as LAYERS
 from mmseg.models.utils import make_divisible
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -170,7 +169,6 @@ class InvertedBottleneck(BaseModule):
             stride=stride,
             dilation=dilation,
             groups=hidden,
-            conv='SameDepthwiseConv2d',
         )
         self.project = _conv(hidden, out_channels, 1, norm_cfg, act_cfg=None)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
@@ -183,21 +181,6 @@ class InvertedBottleneck(BaseModule):
     def _forward(self, x: Tensor) -> Tensor:
         y = self.project(self.depthwise(self.expand(x)))
         return x + self.drop_path(y) if self.shortcut else y
-
-
-@LAYERS.register_module()
-class SameDepthwiseConv2d(Conv2dAdaptivePadding):
-    """With "same" padding; on a CPU in the type of its weights, under autocast too.
-
-    PyTorch's backward pass takes two to five times as long in bfloat16 as in float32,
-    laid out by pixels.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != 'cpu':
-            return super().forward(x)
-        with torch.autocast('cpu', enabled=False):
-            return super().forward(x.to(self.weight.dtype)).to(x.dtype)
 
 
 def stage_layout(arch: str) -> list[tuple[int, int]]:
@@ -221,14 +204,13 @@ def _conv(
     kernel: int,
     norm_cfg: dict,
     act_cfg: dict | None = dict(type='ReLU6'),  # noqa: B006, read only
-    conv: str = 'Conv2dAdaptivePadding',
     **settings: int,
 ) -> ConvModule:
     return ConvModule(
         in_channels,
         out_channels,
         kernel,
-        conv_cfg=dict(type=conv),
+        conv_cfg=dict(type='Conv2dAdaptivePadding'),
         norm_cfg=norm_cfg,
         act_cfg=act_cfg,
         **settings,
