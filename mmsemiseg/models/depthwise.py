@@ -1,15 +1,17 @@
-"""Depthwise convolutions that autocast on a CPU leaves in float32."""
+"""Depthwise convolutions as a CPU computes them fast: in float32, without dilation."""
 
 import torch
+import torch.nn.functional as F
 from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from torch import Tensor, nn
 
 
 def keep_depthwise_type(network: nn.Module) -> None:
-    """Let its depthwise convolutions compute in the type of their weights on a CPU.
+    """Let its depthwise convolutions compute on a CPU in the type of their weights.
 
     Under autocast, too: laid out by pixels, PyTorch's backward pass of them takes two
-    to five times as long in bfloat16 as in float32. What enters and what leaves has the
+    to five times as long in bfloat16 as in float32. Dilated ones, which are slow, too,
+    are computed by :func:`depthwise_by_phases`. What enters and what leaves has the
     type that it had. Weights, their names and their initialisation stay.
     """
     for module in network.modules():
@@ -17,23 +19,85 @@ def keep_depthwise_type(network: nn.Module) -> None:
             module.__class__ = KINDS[type(module)]
 
 
-class _InTypeOfWeights:
+class _Depthwise:
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != 'cpu':
             return super().forward(x)
         with torch.autocast('cpu', enabled=False):
-            return super().forward(x.to(self.weight.dtype)).to(x.dtype)
+            return self._of_own_type(x.to(self.weight.dtype)).to(x.dtype)
+
+    def _of_own_type(self, x: Tensor) -> Tensor:
+        if not _gains_from_phases(x, self):
+            return super().forward(x)
+        x = F.pad(x, self.margins())
+        return depthwise_by_phases(x, self.weight, self.bias, self.dilation[0])
+
+
+def _gains_from_phases(x: Tensor, conv: nn.Conv2d) -> bool:
+    """Measured: about half of the time by pixels, more than all of it by channels."""
+    return (
+        conv.stride == (1, 1)
+        and 1 < conv.dilation[0] == conv.dilation[1]
+        and conv.in_channels == conv.out_channels
+        and conv.padding_mode == 'zeros'
+        and not isinstance(conv.padding, str)
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and not x.is_contiguous()
+    )
+
+
+def depthwise_by_phases(
+    x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int
+) -> Tensor:
+    """A dilated depthwise convolution as one without dilation of each phase.
+
+    Output pixel ``d * q + r`` reads the pixels ``d * (q + t) + r``: every d-th pixel
+    from r on is an image of its own.
+
+    Args:
+        x: (N, C, H, W), padded.
+        weight: (C, 1, k, l).
+        bias: (C,) or None.
+        dilation: d >= 1.
+
+    Returns:
+        (N, C, H - d * (k - 1), W - d * (l - 1)), laid out by pixels.
+    """
+    n, c, h, w = x.shape
+    d = dilation
+    height, width = (
+        a - d * (k - 1) for a, k in zip((h, w), weight.shape[2:], strict=True)
+    )
+    x = F.pad(x, (0, -w % d, 0, -h % d)).permute(0, 2, 3, 1)
+    x = x.reshape(n, -(-h // d), d, -(-w // d), d, c).permute(0, 2, 4, 1, 3, 5)
+    y = F.conv2d(x.flatten(0, 2).permute(0, 3, 1, 2), weight, bias, groups=c)
+    y = y.permute(0, 2, 3, 1).unflatten(0, (n, d, d)).permute(0, 3, 1, 4, 2, 5)
+    y = y.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+    return y[:, :, :height, :width].contiguous(memory_format=torch.channels_last)
 
 
 # nn.Conv2d is named as a base of both: `init_cfg` with layer='Conv2d' asks for the name
 
 
-class DepthwiseConv2d(_InTypeOfWeights, nn.Conv2d):
+class DepthwiseConv2d(_Depthwise, nn.Conv2d):
     """See :func:`keep_depthwise_type`."""
 
+    def margins(self) -> tuple[int, int, int, int]:
+        """Zeros at the left, at the right, above and below."""
+        vertical, horizontal = self.padding
+        return horizontal, horizontal, vertical, vertical
 
-class SameDepthwiseConv2d(_InTypeOfWeights, Conv2dAdaptivePadding, nn.Conv2d):
+
+class SameDepthwiseConv2d(_Depthwise, Conv2dAdaptivePadding, nn.Conv2d):
     """The same with "same" padding."""
+
+    def margins(self) -> tuple[int, int, int, int]:
+        """Zeros at the left, at the right, above and below, for a stride of 1."""
+        sums = [
+            d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)
+        ]
+        (above, below), (left, right) = ((s // 2, s - s // 2) for s in sums)
+        return left, right, above, below
 
 
 KINDS = {nn.Conv2d: DepthwiseConv2d, Conv2dAdaptivePadding: SameDepthwiseConv2d}

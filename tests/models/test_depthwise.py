@@ -1,5 +1,6 @@
 import copy
 
+import pytest
 import torch
 import torch.nn.functional as F
 from helpers import build, student_cfg
@@ -8,7 +9,7 @@ from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from torch import nn
 from torch.testing import assert_close
 
-from mmsemiseg.models.depthwise import keep_depthwise_type
+from mmsemiseg.models.depthwise import depthwise_by_phases, keep_depthwise_type
 from mmsemiseg.models.student import build_student
 
 
@@ -83,3 +84,55 @@ def test_students_have_them_and_begin_with_the_same_weights():
     expected, found = plain.state_dict(), student.state_dict()
     assert expected.keys() == found.keys()
     assert all(found[name].equal(value) for name, value in expected.items())
+
+
+@pytest.mark.parametrize('dilation', [1, 2, 3, 12])
+@pytest.mark.parametrize('size', [(5, 5), (8, 9), (1, 7)])
+@pytest.mark.parametrize('bias', [True, False])
+def test_phases_are_the_dilated_convolution(dilation, size, bias):
+    x = torch.randn(2, 3, *size, dtype=torch.float64)
+    weight = torch.randn(3, 1, 3, 5, dtype=torch.float64)
+    bias = torch.randn(3, dtype=torch.float64) if bias else None
+    x = F.pad(x, (2 * dilation, 2 * dilation, dilation, dilation))
+    given = [t.requires_grad_() for t in (x, weight, bias) if t is not None]
+    expected = F.conv2d(x, weight, bias, dilation=dilation, groups=3)
+    found = depthwise_by_phases(x, weight, bias, dilation)
+    assert_close(found, expected)
+    seed = torch.randn_like(expected)
+    wanted = torch.autograd.grad(expected, given, seed)
+    for ours, theirs in zip(
+        torch.autograd.grad(found, given, seed), wanted, strict=True
+    ):
+        assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize('kind', [nn.Conv2d, Conv2dAdaptivePadding])
+@pytest.mark.parametrize(
+    'settings',
+    [
+        dict(dilation=2, padding=2),
+        dict(dilation=4, padding=1, bias=False),
+        dict(dilation=(2, 3), padding=3),
+        dict(dilation=2, padding=2, stride=2),
+    ],
+)
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_dilated_layers_compute_the_same_in_both_layouts(kind, settings, layout):
+    plain = kind(6, 6, 3, groups=6, **settings).double()
+    ours = copy.deepcopy(plain)
+    keep_depthwise_type(ours)
+    x = torch.randn(2, 6, 9, 11, dtype=torch.float64).contiguous(memory_format=layout)
+    found = ours(x)
+    assert_close(found, plain(x))
+    assert found.is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize(
+    'settings', [dict(padding='same'), dict(padding=2, padding_mode='reflect')]
+)
+def test_other_padding_stays(settings):
+    plain = nn.Conv2d(6, 6, 3, groups=6, dilation=2, **settings)
+    ours = copy.deepcopy(plain)
+    keep_depthwise_type(ours)
+    x = torch.randn(2, 6, 9, 11).contiguous(memory_format=torch.channels_last)
+    assert_close(ours(x), plain(x))
