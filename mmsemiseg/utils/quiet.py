@@ -34,6 +34,8 @@ RECORDS = re.compile(
     # of a teacher: the parameters that a student's config freezes come through
     r'|(module\.)?(pairs|head_pairs)\.\d+\.teacher\.\S+ is skipped since its requires_'
     r'|The prefix is not set in metric class '
+    # a line for each setting of each parameter; SemiRunner says them by group
+    r'|paramwise_options -- '
     r'|"FileClient" will be deprecated in future'
     r'|"HardDiskBackend" is the alias of "LocalBackend"'
     r'|results are saved to $'  # an empty name

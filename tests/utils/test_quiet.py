@@ -123,6 +123,7 @@ def test_console_and_file(tmp_path):
         'Hooks will be executed in the following order:\n ...',
         'results are saved to ',
         'The prefix is not set in metric class IoUMetric.',
+        'paramwise_options -- pairs.0.student.x:lr=0.1',
     ]
     shown = ['Config: wrong', 'results are saved to out', 'pairs.0.teacher.x is 0']
     for text in known + shown:
@@ -153,10 +154,12 @@ def test_a_run_has_it_in_the_log_file_alone(plain, tmp_path, capsys):
     runner = train(cfg)
     told = capsys.readouterr().out
     written = (Path(runner._log_dir) / f'{runner.timestamp}.log').read_text()
-    for text in ('System environment', 'SemiTrainLoop', 'after_train_iter:', '_grad='):
+    names = ('System environment', 'SemiTrainLoop', 'after_train_iter:', '_grad=')
+    for text in (*names, 'paramwise_options -- '):
         assert text in written and text not in told
     assert f'environment, config and hooks are in the log in {runner._log_dir}' in told
     assert ('did the unlabeled images help?' in told) != plain
+    assert ('learning rates: ' in told) != plain
     assert logging.getLevelName(runner.logger.handlers[0].level) == 'INFO'
 
 

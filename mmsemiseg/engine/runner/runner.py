@@ -33,7 +33,7 @@ from .fitted_schedules import fitted_schedules
 from .hook_checks import check_repeated
 from .inherited import check_inherited
 from .loop_checks import check_loop_reads
-from .param_groups import merge_equal_groups
+from .param_groups import describe_groups, merge_equal_groups
 from .processes import ddp_settings, init_processes
 from .quiet_runner import QuietRunner
 from .run_folder import find_resumable
@@ -175,6 +175,8 @@ class SemiRunner(QuietRunner):
         )
         if isinstance(wrapper, OptimWrapper) and not wrapper.optimizer.state:
             merge_equal_groups(wrapper.optimizer)
+            if len(wrapper.optimizer.param_groups) > 1:
+                self.logger.info(describe_groups(wrapper.optimizer))
         return wrapper
 
     def build_train_loop(self, loop):

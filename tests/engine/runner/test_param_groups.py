@@ -3,7 +3,7 @@
 import torch
 from torch.optim import SGD, AdamW
 
-from mmsemiseg.engine.runner.param_groups import merge_equal_groups
+from mmsemiseg.engine.runner.param_groups import describe_groups, merge_equal_groups
 
 
 def groups(values, **other):
@@ -45,3 +45,13 @@ def test_steps_stay_the_same():
 
     for plain, merged in zip(trained(False), trained(True), strict=True):
         torch.testing.assert_close(merged, plain, rtol=0, atol=0)
+
+
+def test_many_groups_in_one_line():
+    parts = [
+        dict(params=[torch.empty(1)], lr=0.1 / (k + 1), weight_decay=k % 2)
+        for k in range(10)
+    ]
+    assert describe_groups(SGD(parts, lr=1.0)) == (
+        'learning rates: 0.01 to 0.1 in 10 groups; weight decay 0 to 1'
+    )
