@@ -6,8 +6,12 @@ BIN = $(VENV)/bin
 
 CLASSIC_VENV ?= .venv-classic
 
+# Processes that run tests, each with one thread; `auto`: as many as there are cores
+TEST_WORKERS ?= auto
+TEST = OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $(TEST_WORKERS) --dist loadfile
+
 .DEFAULT_GOAL := help
-.PHONY: help env ops quickstart test test-classic check format wheel clean
+.PHONY: help env ops quickstart test test-fast test-classic check format wheel clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -24,7 +28,10 @@ quickstart: env ## train, evaluate and predict on a small generated data set
 test: ## set up what the tests need, check the style, run all tests
 	@bash .ci/setup_env.sh tests
 	@$(MAKE) --no-print-directory check
-	@"$(BIN)/python" -m pytest
+	@$(TEST)
+
+test-fast: ## the tests without runs, tools and packages, in the environment there is
+	@$(TEST) -m 'not slow'
 
 test-classic: ## every method and the tests with the original OpenMMLab packages
 	@VENV="$(CLASSIC_VENV)" bash .ci/test_classic.sh

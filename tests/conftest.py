@@ -1,4 +1,31 @@
+from pathlib import Path
+
 import pytest
+
+HERE = Path(__file__).parent
+# Files and folders of runs, of several processes, of tools: `make test-fast` skips them
+SLOW = (
+    'engine',
+    'models/segmentors/test_cac_runs.py',
+    'models/segmentors/test_cmb_runs.py',
+    'models/segmentors/test_ctt_runs.py',
+    'models/segmentors/test_zoo.py',
+    'packaging',
+    'test_configs.py',
+    'test_docs.py',
+    'test_no_sync.py',
+    'test_stock_configs.py',
+    'tools',
+    'utils/test_quiet.py',
+    'utils/test_tta.py',
+)
+
+
+def pytest_collection_modifyitems(items):
+    places = [HERE / name for name in SLOW]
+    for item in items:
+        if any(place in (item.path, *item.path.parents) for place in places):
+            item.add_marker('slow')
 
 
 @pytest.fixture(autouse=True, scope='session')
