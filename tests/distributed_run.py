@@ -27,12 +27,12 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmsemiseg.engine import runner as runners
+from mmsemiseg.engine.checkpoints import run_folder
 from mmsemiseg.engine.hooks import (
     BatchNormReestimationHook,
     BatchNormSyncHook,
     MemoryHook,
 )
-from mmsemiseg.engine.runner import run_folder
 from mmsemiseg.engine.runner.processes import init_processes
 from mmsemiseg.models import MeanTeacher
 from mmsemiseg.utils.gather import gather_rows
@@ -453,10 +453,10 @@ def self_training(folder):
     cfg.self_training = dict(unlabeled=unlabeled, batch_size=1)
     moved = []
 
-    def set_aside(folder, name):
-        moved.extend(run_folder.set_aside(folder, name))
+    def move(folder, name):
+        moved.extend(run_folder.move_earlier_checkpoints(folder, name))
 
-    runners.self_training.set_aside = set_aside
+    runners.self_training.move_earlier_checkpoints = move
     if get_rank() == 0:
         for path in ('teacher/iter_9.pth', 'pseudo_masks/index.json'):
             path = folder / 'self_training' / path

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'mmsemiseg'
 PARTS = ('models.losses', 'models.heads', 'models.memories')
+BELOW_ENGINE = ('functional', 'utils', 'datasets', 'evaluation')
 
 
 def own_imports(path):
@@ -54,7 +55,9 @@ def violations(package, allowed):
         ('models.memories', ['functional', 'utils']),
         ('datasets', ['functional', 'utils']),
         ('evaluation', ['functional', 'utils', 'datasets']),
-        ('engine', ['functional', 'utils', 'datasets', 'evaluation']),
+        ('engine', BELOW_ENGINE),
+        ('engine.checkpoints', ['functional', 'utils']),
+        ('engine.hooks', [*BELOW_ENGINE, 'engine.checkpoints']),
     ],
 )
 def test_direction(package, allowed):

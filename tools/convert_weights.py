@@ -32,10 +32,10 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmsemiseg.engine.runner.checkpoint import (
+from mmsemiseg.engine.checkpoints import (
     CheckpointError,
+    atomic_write,
     read_checkpoint,
-    whole_file,
 )
 from mmsemiseg.models.backbones import efficientnet_lite_weights as lite
 from mmsemiseg.utils.package_weights import PACKAGE_WEIGHTS, find_package_weights
@@ -267,7 +267,7 @@ def main(argv=None):
         notes = differences(kind, student_cfg, preprocess)
     expected = KINDS[kind]
     meta = dict(source=os.path.basename(args.weights), kind=kind, **expected)
-    with whole_file(args.out) as part:
+    with atomic_write(args.out) as part:
         torch.save(dict(meta=meta, state_dict=state), part)
     parts = Counter(name.partition('.')[0] for name in state)
     counts = ', '.join(f'{count} tensors of {part}' for part, count in parts.items())

@@ -24,13 +24,13 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 import mmsemiseg  # noqa: F401  (registers everything)
-from mmsemiseg.engine.runner.checkpoint import (
+from mmsemiseg.engine.checkpoints import (
     CheckpointError,
-    plain,
+    atomic_write,
+    describe_broken,
+    plain_values,
     read_checkpoint,
-    whole_file,
 )
-from mmsemiseg.engine.runner.finite import describe_broken
 from mmsemiseg.utils import launch
 from mmsemiseg.utils.export import export_network
 
@@ -88,9 +88,9 @@ def write(exported, folder, force=False):
     there = [str(path) for path in (config, weights) if path.exists()]
     if there and not force:
         raise FileExistsError(f'{", ".join(there)}: --force overwrites')
-    with whole_file(weights) as part:
-        torch.save(plain(exported.checkpoint), part)
-    with whole_file(config) as part:
+    with atomic_write(weights) as part:
+        torch.save(plain_values(exported.checkpoint), part)
+    with atomic_write(config) as part:
         Path(part).write_text(exported.config.pretty_text, encoding='utf-8')
     return config, weights
 

@@ -1,5 +1,5 @@
-from . import hooks, runner
+from . import checkpoints, hooks, runner
 from .optim_wrapper import Bf16OptimWrapper
 from .student_constructor import StudentConstructor
 
-__all__ = ['Bf16OptimWrapper', 'StudentConstructor', 'hooks', 'runner']
+__all__ = ['Bf16OptimWrapper', 'StudentConstructor', 'checkpoints', 'hooks', 'runner']

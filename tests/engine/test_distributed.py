@@ -24,7 +24,7 @@ from distributed_run import (
 from mmengine.config import Config
 from tiny_run import build, differing, mean_teacher
 
-from mmsemiseg.engine.runner.run_state import ResumeError
+from mmsemiseg.engine.checkpoints.run_state import ResumeError
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = (

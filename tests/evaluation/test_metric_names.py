@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
+from mmengine.evaluator import Evaluator
 from mmseg.evaluation import CityscapesMetric, IoUMetric
 
-from mmsemiseg.evaluation.metric_names import metric_names
+from mmsemiseg.evaluation.metric_names import check_metric, metric_names
 from mmsemiseg.evaluation.metrics import PerClassIoUMetric
 
 META = dict(classes=('road', 'sky'), palette=[[0] * 3, [9] * 3])
@@ -25,3 +28,33 @@ def test_what_cannot_be_known():
     assert metric_names([]) == []
     assert metric_names([IoUMetric(format_only=True, output_dir='x')]) == []
     assert type(metric) is not CityscapesMetric
+
+
+def loop(networks=None, *metrics):
+    evaluator = Evaluator(list(metrics or [IoUMetric()]))
+    return SimpleNamespace(networks=networks, evaluator=evaluator)
+
+
+@pytest.mark.parametrize(
+    ('networks', 'name', 'text'),
+    [
+        (['student', 'teacher'], 'studnt/mIoU', r"mean 'student'\?"),
+        (['student'], 'mIoU', 'of a validated network, such as student/mIoU,'),
+        (['student'], 'mIou', 'such as student/mIoU,'),
+        (['student'], 'teacher/mIoU', r"of \['student'\], but got 'teacher/mIoU'"),
+        (['student'], 'student/mIou', r"gives no 'mIou'.*did you mean 'mIoU'\?"),
+        (['student'], 'student/mDice', r"only \['aAcc', 'mIoU', 'mAcc'\]"),
+        (None, 'mDice', "gives no 'mDice'"),
+    ],
+)
+def test_a_metric_that_will_not_come(networks, name, text):
+    with pytest.raises(ValueError, match=text) as error:
+        check_metric(loop(networks), 'save_best', name)
+    assert str(error.value).startswith('save_best')
+
+
+def test_a_metric_that_comes():
+    check_metric(loop(['student']), 'a', 'student/mIoU')
+    check_metric(loop(), 'a', 'mAcc')
+    check_metric(loop(None, IoUMetric(prefix='val')), 'a', 'val/mAcc')
+    check_metric(loop(['student'], IoUMetric(), SimpleNamespace()), 'a', 'student/own')

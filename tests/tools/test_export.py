@@ -13,9 +13,9 @@ from mmseg.apis import init_model
 from mmseg.registry import TRANSFORMS
 from tiny_run import METAINFO, config, mean_teacher, tiny_student, train, write_data
 
-from mmsemiseg.engine.runner.checkpoint import (
+from mmsemiseg.engine.checkpoints import (
     CheckpointError,
-    plain,
+    plain_values,
     read_checkpoint,
 )
 from mmsemiseg.utils.export import export_network
@@ -72,7 +72,7 @@ def trained(root, cfg):
         spread(network, seed)
     saved = read_checkpoint(cfg.work_dir + '/iter_1.pth')
     saved['state_dict'] = model.state_dict()
-    torch.save(plain(saved), root / 'last.pth')
+    torch.save(plain_values(saved), root / 'last.pth')
     cfg.dump(root / 'config.py')
     return runner
 
@@ -123,7 +123,7 @@ def test_plain_mmseg_takes_it(run, data, export, tmp_path, capsys):
     networks = dict(runner.model.networks)
 
     model, saved = made(ctt())
-    torch.save(plain(saved), tmp_path / 'ctt.pth')
+    torch.save(plain_values(saved), tmp_path / 'ctt.pth')
     loader = runner.cfg.test_dataloader.to_dict()
     run_config(ctt(), test_dataloader=loader).dump(tmp_path / 'ctt.py')
     for name in ('student1', 'teacher0'):
@@ -216,7 +216,7 @@ def test_weights_that_are_not_finite(run, export, tmp_path):
     folder, _ = run
     saved = read_checkpoint(folder / 'last.pth')
     saved['state_dict']['pairs.0.teacher.decode_head.conv_seg.bias'][0] = float('nan')
-    torch.save(plain(saved), tmp_path / 'nan.pth')
+    torch.save(plain_values(saved), tmp_path / 'nan.pth')
     with pytest.raises(CheckpointError, match='nan.pth is of no use: .*conv_seg.bias'):
         export(folder / 'config.py', tmp_path / 'nan.pth', '--out', tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
@@ -326,7 +326,7 @@ def test_our_head_keeps_the_import(export, tmp_path, capsys):
         type='DeepLabV2Head', in_channels=8, in_index=0, num_classes=3
     )
     trained_model, saved = made(model)
-    torch.save(plain(saved), tmp_path / 'last.pth')
+    torch.save(plain_values(saved), tmp_path / 'last.pth')
     run_config(model).dump(tmp_path / 'config.py')
     arguments = (tmp_path / 'config.py', tmp_path / 'last.pth', '--inference-only')
     export(*arguments, '--network', 'teacher', '--out', tmp_path)
@@ -359,7 +359,7 @@ def test_our_head_keeps_the_import(export, tmp_path, capsys):
 )
 def test_data_and_metrics_of_ours(settings, needs, export, tmp_path, capsys):
     _, saved = made(mean_teacher())
-    torch.save(plain(saved), tmp_path / 'last.pth')
+    torch.save(plain_values(saved), tmp_path / 'last.pth')
     imports = dict(imports=['mmsemiseg.models', 'mine'], allow_failed_imports=True)
     cfg = run_config(mean_teacher(), custom_imports=imports, **settings)
     cfg.dump(tmp_path / 'config.py')

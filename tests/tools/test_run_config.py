@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 from tiny_run import config, mean_teacher, train, write_data
 
-from mmsemiseg.engine.runner.checkpoint import plain, read_checkpoint
+from mmsemiseg.engine.checkpoints import plain_values, read_checkpoint
 
 OURS = Path(__file__).resolve().parents[2] / 'tools'
 MMSEG = Path(mmseg.__file__).parent / '.mim' / 'tools'
@@ -36,7 +36,7 @@ def run(tmp_path_factory):
         spread(network, seed)
     saved = read_checkpoint(str(root / 'work/iter_1.pth'))
     saved['state_dict'] = runner.model.state_dict()
-    torch.save(plain(saved), root / 'last.pth')
+    torch.save(plain_values(saved), root / 'last.pth')
     return data, root / 'work/some.py', root / 'last.pth'
 
 

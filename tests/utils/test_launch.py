@@ -5,7 +5,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from torch import nn
 
-from mmsemiseg.engine.runner import checkpoint, run_state
+from mmsemiseg.engine.checkpoints import read_checkpoint, run_state
 from mmsemiseg.utils import launch
 
 
@@ -210,7 +210,7 @@ def test_what_cannot_be_resumed_is_one_message(kind, tmp_path, capsys):
     def fail():
         if kind == 'CheckpointError':
             (tmp_path / 'a.pth').write_bytes(b'no checkpoint')
-            checkpoint.read_checkpoint(tmp_path / 'a.pth')
+            read_checkpoint(tmp_path / 'a.pth')
         saved = dict(processes=9, device='', threads=1, accumulation=1, streams={})
         loop = Mock()
         state = dict(accumulation=1, channels_last=False, streams={})

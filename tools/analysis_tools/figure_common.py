@@ -23,7 +23,7 @@ import mmsemiseg  # noqa: F401  (registers the modules)
 from mmsemiseg.datasets.files import FileIndex, name_some
 from mmsemiseg.datasets.transforms import CenterCropEval, CheckLabels
 from mmsemiseg.datasets.unlabeled import UnlabeledDataset
-from mmsemiseg.engine.runner.checkpoint import (
+from mmsemiseg.engine.checkpoints import (
     CheckpointError,
     read_checkpoint,
     require_fit,

@@ -5,7 +5,7 @@ from mmengine.hooks import CheckpointHook
 from torch import Tensor, nn
 
 from ...utils.model import unwrap
-from ..runner.checkpoint import read_checkpoint, require_fit
+from ..checkpoints import read_checkpoint, require_fit
 
 
 def hook_that_saves_best(runner, metric: str, asker: str) -> CheckpointHook:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...utils.model import unwrap
 from ...utils.settings import check_integers
-from ..runner.run_folder import describe_way_on
+from ..checkpoints import describe_way_on
 from .classes import describe_unready
 from .words import silent
 

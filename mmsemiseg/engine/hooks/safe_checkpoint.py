@@ -2,17 +2,18 @@
 
 import inspect
 from collections import deque
-from glob import escape, glob
 from os import path as osp
-from os import remove
 
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmseg.registry import HOOKS
 
 from ...utils.settings import check_integers, did_you_mean
-from ..runner.checkpoint import whole_file
-from ..runner.run_folder import set_aside
+from ..checkpoints.run_folder import (
+    move_earlier_checkpoints,
+    note_last_checkpoint,
+    remove_unfinished,
+)
 from .save_times import check_save_settings, log_first_save, validates_after
 
 
@@ -67,10 +68,7 @@ class SafeCheckpointHook(CheckpointHook):
             name = osp.basename(last)
             self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         if is_main_process():
-            parts = osp.join(escape(str(self.out_dir)), '*.pth.part')
-            pointer = osp.join(escape(runner.work_dir), 'last_checkpoint.part')
-            for part in glob(parts) + glob(pointer):
-                remove(part)
+            remove_unfinished(runner.work_dir, self.out_dir)
         if self.last_ckpt is None:
             log_first_save(self, runner)
 
@@ -122,7 +120,7 @@ class SafeCheckpointHook(CheckpointHook):
         if not is_main_process():
             return
         name = f'before_{runner.timestamp}'
-        moved = set_aside(runner.work_dir, name, keep=runner._load_from)
+        moved = move_earlier_checkpoints(runner.work_dir, name, keep=runner._load_from)
         if moved:
             runner.logger.info(
                 f'{len(moved)} files of an earlier run were moved: {", ".join(moved)}'
@@ -147,9 +145,7 @@ class SafeCheckpointHook(CheckpointHook):
         self.last_ckpt, self.keep_ckpt_ids = path, kept
         self._saved_step = step
         if is_main_process():
-            with whole_file(osp.join(runner.work_dir, 'last_checkpoint')) as part:
-                with open(part, 'w') as file:
-                    file.write(path)
+            note_last_checkpoint(runner.work_dir, path)
             for old in outdated:
                 name = self.filename_tmpl.format(old)
                 self._delete(self.file_backend.join_path(self.out_dir, name))

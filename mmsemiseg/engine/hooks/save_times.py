@@ -2,7 +2,7 @@
 
 from mmengine.hooks import CheckpointHook
 
-from ..runner.metric_checks import check_metric
+from ...evaluation.metric_names import check_metric
 
 
 def check_save_settings(hook: CheckpointHook, runner) -> None:

@@ -18,16 +18,19 @@ from ...utils.memory import keep_freed_memory
 from ...utils.model import unwrap
 from ...utils.random_state import seed_generators
 from ...utils.tool_settings import complete_config
-from ..student_constructor import by_student
-from .checkpoint import (
+from ..checkpoints import (
     CheckpointError,
+    atomic_write,
     check_resumable,
+    find_resumable,
     is_local,
     read_checkpoint,
     require_fit,
     restore_history,
-    whole_file,
 )
+from ..checkpoints.run_state import restore, run_state
+from ..hooks.saved_content import SavedContentHook
+from ..student_constructor import by_student
 from .data_checks import check_testing
 from .fitted_schedules import fitted_schedules
 from .hook_checks import check_repeated
@@ -36,10 +39,7 @@ from .loop_checks import check_loop_reads
 from .param_groups import describe_groups, merge_equal_groups
 from .processes import ddp_settings, init_processes
 from .quiet_runner import QuietRunner
-from .run_folder import find_resumable
 from .run_lock import is_in_use, locked
-from .run_state import restore, run_state
-from .saved_content import SavedContentHook
 from .schedules import with_ends
 from .type_checks import check_types
 
@@ -233,7 +233,7 @@ class SemiRunner(QuietRunner):
             meta['run_state'] = run_state(self.train_loop)
         path = os.path.join(out_dir, filename)
         writes = is_main_process() and is_local(path)
-        with whole_file(path) if writes else nullcontext(path) as part:
+        with atomic_write(path) if writes else nullcontext(path) as part:
             filename = os.path.basename(part)
             super().save_checkpoint(out_dir, filename, *args, meta=meta, **settings)
 

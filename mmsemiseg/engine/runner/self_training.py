@@ -15,8 +15,8 @@ from mmseg.registry import DATASETS, MODELS
 from ...datasets.image_names import image_names
 from ...datasets.pseudo_masks import without_reduction
 from ...utils.model import unwrap
+from ..checkpoints.run_folder import move_earlier_checkpoints
 from .mask_writer import write_masks
-from .run_folder import set_aside
 from .run_lock import locked
 from .runner import SemiRunner
 
@@ -85,7 +85,7 @@ class SelfTrainingRunner:
         """An earlier run in this folder must not be taken for a part of this one."""
         for stage in STAGES:
             folder = os.path.join(self.work_dir, stage)
-            set_aside(folder, time.strftime('before_%Y%m%d_%H%M%S'))
+            move_earlier_checkpoints(folder, time.strftime('before_%Y%m%d_%H%M%S'))
         shutil.rmtree(os.path.dirname(self.index), ignore_errors=True)
 
     def _train_teacher(self, runner: Runner) -> None:

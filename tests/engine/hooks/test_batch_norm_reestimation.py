@@ -22,9 +22,9 @@ from tiny_run import (
 from torch import nn
 
 from mmsemiseg.datasets.samplers import StreamSampler
+from mmsemiseg.engine.checkpoints import read_checkpoint
+from mmsemiseg.engine.checkpoints.run_folder import find_resumable
 from mmsemiseg.engine.hooks import BatchNormReestimationHook
-from mmsemiseg.engine.runner.checkpoint import read_checkpoint
-from mmsemiseg.engine.runner.run_folder import find_resumable
 from mmsemiseg.utils.random_state import random_state
 
 FILE = 'bn_reestimated.pth'

@@ -9,9 +9,9 @@ from mmengine.logging import MessageHub
 from mmseg.registry import HOOKS, METRICS, MODELS
 from tiny_run import build, config, differing, mean_teacher, write_data
 
+from mmsemiseg.engine.checkpoints import CheckpointError, read_checkpoint
 from mmsemiseg.engine.hooks import ReloadBestHook
 from mmsemiseg.engine.hooks.best_weights import reload_weights, weights
-from mmsemiseg.engine.runner.checkpoint import CheckpointError, read_checkpoint
 from mmsemiseg.models import MeanTeacher
 
 ITERS = 12

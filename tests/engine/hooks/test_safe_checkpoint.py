@@ -13,13 +13,13 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
-from mmsemiseg.engine.hooks import SafeCheckpointHook
-from mmsemiseg.engine.runner.checkpoint import (
-    plain,
+from mmsemiseg.engine.checkpoints import (
+    atomic_write,
+    plain_values,
     read_checkpoint,
-    whole_file,
 )
-from mmsemiseg.engine.runner.run_folder import find_resumable
+from mmsemiseg.engine.checkpoints.run_folder import find_resumable
+from mmsemiseg.engine.hooks import SafeCheckpointHook
 
 
 class Run:
@@ -42,10 +42,10 @@ class Run:
         self.fail_at = None
 
     def save_checkpoint(self, out_dir, filename, *args, meta, **settings):
-        with whole_file(os.path.join(out_dir, filename)) as part:
+        with atomic_write(os.path.join(out_dir, filename)) as part:
             self.seen[filename] = files(out_dir)
             state = dict(meta=dict(meta), message_hub=self.message_hub.state_dict())
-            torch.save(plain(state), part)
+            torch.save(plain_values(state), part)
             if filename == self.fail_at:
                 raise OSError('disk full')
 
@@ -481,7 +481,7 @@ def test_run_of_mmengine(kind, tmp_path):
     assert len(logged.data[0]) == 3
     weight = runner.model.layer.weight
     assert torch.equal(content['state_dict']['layer.weight'], weight)
-    torch.save(plain(content), path)
+    torch.save(plain_values(content), path)
     content = read_checkpoint(path)
     assert set(content['message_hub']['log_scalars']['train/loss']) == {
         'log_history',

@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from tiny_run import build, differing, train, weights
 from torch.testing import assert_close
 
-from mmsemiseg.engine.runner.run_state import ResumeError
+from mmsemiseg.engine.checkpoints.run_state import ResumeError
 from mmsemiseg.utils.model import unwrap
 
 ITERS = 4  # what starts late has begun in the third

@@ -29,8 +29,8 @@ from tiny_run import (
     write_data,
 )
 
-from mmsemiseg.engine.runner.checkpoint import CheckpointError
-from mmsemiseg.engine.runner.run_state import ResumeError
+from mmsemiseg.engine.checkpoints import CheckpointError
+from mmsemiseg.engine.checkpoints.run_state import ResumeError
 
 ITERS = 12
 MAIN = Path(__file__).resolve().parents[3]
@@ -504,12 +504,15 @@ def change_threads(cfg, monkeypatch):
     monkeypatch.setattr(torch, 'get_num_threads', lambda: 17)
 
 
+STATE = 'mmsemiseg.engine.checkpoints.run_state'
+
+
 def change_processes(cfg, monkeypatch):
-    monkeypatch.setattr('mmsemiseg.engine.runner.run_state.get_world_size', lambda: 3)
+    monkeypatch.setattr(f'{STATE}.get_world_size', lambda: 3)
 
 
 def change_device(cfg, monkeypatch):
-    monkeypatch.setattr('mmsemiseg.engine.runner.run_state.get_device', lambda: 'cuda')
+    monkeypatch.setattr(f'{STATE}.get_device', lambda: 'cuda')
 
 
 def change_batch(cfg, monkeypatch):
@@ -599,7 +602,7 @@ def test_a_change_is_a_warning(change, text, again, monkeypatch):
 
 
 def test_other_versions_are_a_warning_alone(again, monkeypatch):
-    place = 'mmsemiseg.engine.runner.run_state._cpu_instructions'
+    place = f'{STATE}._cpu_instructions'
     monkeypatch.setattr(place, lambda: 'SOME')
     assert train(again).iter == 4
     text = log(Path(again.work_dir))

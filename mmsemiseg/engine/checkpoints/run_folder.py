@@ -1,11 +1,15 @@
-"""The checkpoints in the folder of a run: which to go on from, which to move away."""
+"""The checkpoints in the folder of a run: the newest, unfinished, earlier ones."""
 
 import os
 import re
 from contextlib import suppress
 from pathlib import Path
 
-from .checkpoint import CheckpointError, check_resumable, read_checkpoint
+from .fitting import check_resumable
+from .reading import CheckpointError, read_checkpoint
+from .writing import atomic_write
+
+POINTER = 'last_checkpoint'  # the file that names the newest one
 
 
 def find_resumable(
@@ -27,7 +31,7 @@ def find_resumable(
         except CheckpointError as error:
             refused.append(error)
         except FileNotFoundError as error:
-            reason = f'{error}, though last_checkpoint in {folder} names it'
+            reason = f'{error}, though {POINTER} in {folder} names it'
             refused.append(CheckpointError(reason))
         else:
             return str(path), refused
@@ -51,9 +55,7 @@ def _age(path: Path) -> tuple:
 
 def _last_checkpoint(folder: Path) -> Path | None:
     try:
-        text = (
-            (folder / 'last_checkpoint').read_text(errors='replace').strip('\0 \n\r\t')
-        )
+        text = (folder / POINTER).read_text(errors='replace').strip('\0 \n\r\t')
     except OSError:
         return None
     if not text:
@@ -62,7 +64,25 @@ def _last_checkpoint(folder: Path) -> Path | None:
     return own if os.path.exists(own) else Path(text)
 
 
-def set_aside(
+def note_last_checkpoint(folder: str | os.PathLike, path: str) -> None:
+    """Let ``last_checkpoint`` in ``folder`` name the checkpoint ``path``."""
+    with atomic_write(os.path.join(folder, POINTER)) as part:
+        Path(part).write_text(path)
+
+
+def remove_unfinished(folder: str | os.PathLike, out_dir: str | os.PathLike) -> None:
+    """Remove what a killed run had begun to write.
+
+    Args:
+        folder: The work folder, with the file ``last_checkpoint``.
+        out_dir: The folder of the checkpoints.
+    """
+    parts = [*Path(out_dir).glob('*.pth.part'), *Path(folder).glob(f'{POINTER}.part')]
+    for part in parts:
+        part.unlink()
+
+
+def move_earlier_checkpoints(
     folder: str | os.PathLike, name: str, keep: str | None = None
 ) -> list[str]:
     """Move the checkpoints of an earlier run in ``folder`` to its folder ``name``.
@@ -79,7 +99,7 @@ def set_aside(
     folder = Path(folder)
     patterns = ('iter_*', 'epoch_*', 'best_*', 'bn_reestimated')
     files = [path for name in patterns for path in folder.glob(f'{name}.pth')]
-    files = sorted([*files, *folder.glob('last_checkpoint')])
+    files = sorted([*files, *folder.glob(POINTER)])
     moved = []
     for file in files:
         if keep is not None and os.path.realpath(file) == os.path.realpath(keep):

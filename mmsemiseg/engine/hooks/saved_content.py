@@ -2,9 +2,7 @@
 
 from mmengine.hooks import Hook
 
-from .checkpoint import plain
-from .finite import describe_broken
-from .run_folder import describe_way_on
+from ..checkpoints import describe_broken, describe_way_on, plain_values
 
 
 class SavedContentHook(Hook):
@@ -25,6 +23,6 @@ class SavedContentHook(Hook):
                 'was saved: a gradient of this or an earlier iteration was not a '
                 f'finite number. {describe_way_on(runner.work_dir)}'
             )
-        content = plain(checkpoint)
+        content = plain_values(checkpoint)
         checkpoint.clear()
         checkpoint.update(content)

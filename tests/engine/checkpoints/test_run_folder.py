@@ -4,8 +4,8 @@ import pytest
 import torch
 from checkpoint_files import good
 
-from mmsemiseg.engine.runner.checkpoint import CheckpointError
-from mmsemiseg.engine.runner.run_folder import describe_way_on, find_resumable
+from mmsemiseg.engine.checkpoints import CheckpointError
+from mmsemiseg.engine.checkpoints.run_folder import describe_way_on, find_resumable
 
 
 def write_run(folder, steps=(1, 2, 3), last=None):

@@ -3,8 +3,8 @@ import copy
 import pytest
 import torch
 
-from mmsemiseg.engine.runner import run_state as module
-from mmsemiseg.engine.runner.run_state import ResumeError, restore, run_state
+from mmsemiseg.engine.checkpoints import run_state as module
+from mmsemiseg.engine.checkpoints.run_state import ResumeError, restore, run_state
 from mmsemiseg.utils.random_state import random_state
 
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 from tiny_run import build, config, sup_only, train, weights, write_data
 
+from mmsemiseg.engine.checkpoints import CheckpointError
+from mmsemiseg.engine.checkpoints.finite import describe_broken, not_finite
 from mmsemiseg.engine.hooks.reload_best import reload_weights
-from mmsemiseg.engine.runner.checkpoint import CheckpointError
-from mmsemiseg.engine.runner.finite import describe_broken, not_finite
 from mmsemiseg.utils.model import unwrap
 
 NAN, INF = float('nan'), float('inf')
