@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from mmengine.registry import init_default_scope
 
 HERE = Path(__file__).parent
 # Files and folders of runs, of several processes, of tools: `make test-fast` skips them
@@ -26,6 +27,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if any(place in (item.path, *item.path.parents) for place in places):
             item.add_marker('slow')
+
+
+@pytest.fixture(autouse=True, scope='session')
+def default_scope():
+    """Types of mmseg are found, whatever test a process begins with."""
+    init_default_scope('mmseg')
 
 
 @pytest.fixture(autouse=True, scope='session')

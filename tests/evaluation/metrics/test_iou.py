@@ -84,3 +84,38 @@ def test_registered_and_strict():
     assert isinstance(METRICS.build({'type': 'PerClassIoUMetric'}), IoUMetric)
     with pytest.raises(TypeError, match='iou_metric'):
         PerClassIoUMetric(iou_metric=['mIoU'])
+
+
+def named(data):
+    return [dict(one, img_path=f'data/val/{k}/a.png') for k, one in enumerate(data)]
+
+
+def write_list(path, names):
+    path.write_text('\n'.join(names))
+    return str(path)
+
+
+def test_subsets_are_evaluated_by_themselves(tmp_path):
+    data = named(samples(n=4))
+    subsets = dict(
+        choose=write_list(tmp_path / 'a.txt', ['0/a', '2/a']),
+        report=write_list(tmp_path / 'b.txt', ['# half', '1/a.png', 'val/3/a']),
+    )
+    metric = PerClassIoUMetric(subsets=subsets)
+    found = evaluate(metric, data)
+    assert set(found) - set(metric.metric_names()) == set()
+    whole = evaluate(PerClassIoUMetric(), data)
+    assert {key: found[key] for key in whole} == whole
+    assert set(found) - set(whole) == {'choose.mIoU', 'report.mIoU'}
+    for name, part in (('choose', data[0::2]), ('report', data[1::2])):
+        assert found[f'{name}.mIoU'] == evaluate(PerClassIoUMetric(), part)['mIoU']
+
+
+def test_a_subset_of_images_that_are_not_there(tmp_path):
+    subsets = dict(half=write_list(tmp_path / 'a.txt', ['0/a', '9/a']))
+    with pytest.raises(ValueError, match=r"subset 'half'.*a\.txt names images.*9/a"):
+        evaluate(PerClassIoUMetric(subsets=subsets), named(samples()))
+    with pytest.raises(ValueError, match='names no image'):
+        PerClassIoUMetric(subsets=dict(half=write_list(tmp_path / 'b.txt', [])))
+    with pytest.raises(FileNotFoundError, match=r'c\.txt'):
+        PerClassIoUMetric(subsets=dict(half=str(tmp_path / 'c.txt')))
