@@ -264,8 +264,7 @@ def count_step(cfg: Config, args) -> dict:
         batches = make_batches(cfg, model.num_classes, args)
         data = model.data_preprocessor(batches, training=True)
         try_kernels()
-        if hasattr(model, 'num_labeled'):
-            model.num_labeled = 1  # how many rows enter a bank changes no operation
+        model.set_num_labeled(1)  # how many rows enter a bank changes no operation
         sharpen(model, data['inputs']['labeled'].inputs)
         images: Counter = Counter()
         counter = PartCounter()

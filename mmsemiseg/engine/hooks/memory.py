@@ -4,7 +4,6 @@ import torch
 from mmengine.dist import all_gather, get_world_size
 from mmseg.registry import HOOKS
 
-from ...datasets.checks import leaf_datasets
 from ...utils.gather import gather_rows
 from ...utils.model import unwrap
 from ...utils.settings import check_integers
@@ -27,9 +26,6 @@ class MemoryHook(StepHook):
     ``model.unready_classes()``, where there is such a method, for the numbers of the
     classes with too few rows to learn from, and warns of them.
 
-    A model with an attribute ``num_labeled`` is told how many labeled images there are,
-    each counted once where a data set is repeated.
-
     Args:
         warn_after: Iterations, at least 1; None: never.
     """
@@ -51,9 +47,6 @@ class MemoryHook(StepHook):
                 f'MemoryHook fills a memory, but {type(model).__name__} has no '
                 'update_memory()'
             )
-        if hasattr(model, 'num_labeled'):
-            leaves = leaf_datasets(runner.train_dataloader.dataset)
-            model.num_labeled = sum(map(len, leaves))
 
     def after_step(self, runner) -> None:
         parts = [left['memory'] for left in pending(runner) if 'memory' in left]

@@ -43,6 +43,7 @@ def check_needed(hooks: Sequence[Hook], model: nn.Module) -> None:
         )
     if has_memory and not any(isinstance(hook, MemoryHook) for hook in hooks):
         raise ValueError(
-            f'{type(model).__name__} has a memory bank, but no hook fills it: add '
-            "dict(type='MemoryHook') to custom_hooks"
+            f'{type(model).__name__} has a memory bank, but no hook fills it: '
+            "runner_type='SemiRunner' adds one, or add dict(type='MemoryHook') to "
+            'custom_hooks'
         )

@@ -29,6 +29,7 @@ from ..checkpoints import (
     restore_history,
 )
 from ..checkpoints.run_state import restore, run_state
+from ..hooks.memory import MemoryHook
 from ..hooks.saved_content import SavedContentHook
 from ..student_constructor import by_student
 from .data_checks import check_testing
@@ -66,6 +67,8 @@ class SemiRunner(QuietRunner):
     - Processes of a launcher on machines without a GPU talk through gloo.
     - ``sync_bn='torch'`` makes BatchNorm synchronous on GPUs; on CPUs, where PyTorch
       has none, running statistics are averaged, as they are without it.
+    - Where the model has a memory bank, a ``MemoryHook`` is added that fills it. One in
+      the config, with settings of its own, takes its place.
     - MMSegmentation's layer-wise decay of the learning rate acts on each student.
     - ``auto_scale_lr`` scales by the images of one optimizer step: all streams,
       processes and batches of an accumulation together.
@@ -126,6 +129,9 @@ class SemiRunner(QuietRunner):
             defaults['checkpoint'] = dict(checkpoint, type='SafeCheckpointHook')
         super().register_hooks(defaults, custom_hooks)
         self.register_hook(SavedContentHook())
+        has_memory = getattr(unwrap(self.model), 'has_memory', False)
+        if has_memory and not any(isinstance(h, MemoryHook) for h in self.hooks):
+            self.register_hook(MemoryHook())
         if self.distributed and any(isinstance(h, SyncBuffersHook) for h in self.hooks):
             raise ValueError(
                 'SyncBuffersHook averages every buffer over the processes, counters '

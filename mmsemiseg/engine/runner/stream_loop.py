@@ -9,8 +9,10 @@ import torch
 from mmengine.dist import get_world_size
 from mmengine.runner import IterBasedTrainLoop
 from mmseg.registry import LOOPS
+from torch import nn
 from torch.utils.data import DataLoader
 
+from ...datasets.checks import leaf_datasets
 from ...datasets.stream_dataset import StreamDataset
 from ...utils.model import unwrap
 from ...utils.random_state import random_state, set_random_state
@@ -88,6 +90,7 @@ class SemiTrainLoop(IterBasedTrainLoop):
         check_repeated(runner.hooks)
         datasets = {name: loader.dataset for name, loader in self.streams.items()}
         check_training(runner, datasets, allow_overlap, check_data)
+        _tell_num_labeled(unwrap(runner.model), datasets[LABELED])
         super().__init__(
             runner,
             self.streams[LABELED],
@@ -262,6 +265,12 @@ def _check_scale_lr(runner) -> None:
             'auto_scale_lr with named streams needs the runner that sums their batch '
             "sizes: set runner_type='SemiRunner'"
         )
+
+
+def _tell_num_labeled(model: nn.Module, dataset) -> None:
+    """Images of a data set that is repeated count once."""
+    if hasattr(model, 'set_num_labeled'):
+        model.set_num_labeled(sum(map(len, leaf_datasets(dataset))))
 
 
 def _mean_logs(logs: list[dict]) -> dict:

@@ -96,6 +96,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         self._check_predict_with(predict_with)
         self.predict_with = predict_with
         self.pending: dict = {}
+        self.num_labeled: int | None = None
         self._register_load_state_dict_pre_hook(self._load_plain_checkpoint)
 
     @staticmethod
@@ -178,7 +179,10 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
 
     @property
     def has_memory(self) -> bool:
-        """Whether a :class:`~mmsemiseg.engine.hooks.MemoryHook` must fill a bank."""
+        """Whether there is a memory bank, which ``MemoryHook`` fills.
+
+        :class:`~mmsemiseg.engine.runner.SemiRunner` adds that hook.
+        """
         return False
 
     @property
@@ -215,6 +219,10 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
     def check_batch_sizes(self, sizes: dict[str, int]) -> None:
         """Whether the networks bear these streams; the runner asks at the start."""
         check_batch_sizes(self, sizes)
+
+    def set_num_labeled(self, number: int) -> None:
+        """Called before training with the number of labeled images."""
+        self.num_labeled = number
 
     @property
     def has_teachers(self) -> bool:

@@ -69,8 +69,7 @@ class CAC(SemiSegmentor):
         exclude_same_location: Never take the cells at the anchor's own location.
         num_negatives: Cells drawn from each crop's batch in a process; None: all.
         bank_steps: Earlier steps whose negatives are kept (of an accumulation each
-            batch counts); needs ``num_negatives`` and a
-            :class:`~mmsemiseg.engine.hooks.MemoryHook`.
+            batch counts); needs ``num_negatives``.
         unsup_weight: Weight of the loss.
         start_iter: Iteration of the first unsupervised loss.
         pseudo_dropout: Whether pseudo labels come from the classifier with dropout.

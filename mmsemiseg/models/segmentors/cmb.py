@@ -54,8 +54,7 @@ class CMB(SemiSegmentor):
 
     Streams: ``labeled``; ``unlabeled`` with one view that is not augmented but for a
     crop; for domain adaptation also ``source``, labeled images of another domain. Needs
-    a :class:`~mmsemiseg.engine.hooks.MeanTeacherHook` and a
-    :class:`~mmsemiseg.engine.hooks.MemoryHook`.
+    a :class:`~mmsemiseg.engine.hooks.MeanTeacherHook`.
 
     Args:
         feature: Where the features are taken, see :class:`SegmentorAdapter`.

@@ -66,8 +66,7 @@ class CTT(SemiSegmentor):
     + hc_weight * hc + lc_weight * lc``
 
     Teachers and students may see different views of one geometry. Needs a
-    :class:`~mmsemiseg.engine.hooks.MeanTeacherHook` where there are teachers, and a
-    :class:`~mmsemiseg.engine.hooks.MemoryHook` where features are contrasted.
+    :class:`~mmsemiseg.engine.hooks.MeanTeacherHook` where there are teachers.
 
     Args:
         num_pairs: n. One pair is a mean teacher.
@@ -231,7 +230,6 @@ class CTT(SemiSegmentor):
         self.bank_ready = bank_ready
         self.levels_begin = levels_begin
         self.enqueue_number = enqueue_number
-        self.num_labeled: int | None = None  # images, told by MemoryHook
         self.enqueue_select = enqueue_select
         self.checkpointing = checkpointing
         self.views = tuple(views)
@@ -516,8 +514,8 @@ class CTT(SemiSegmentor):
         if labels is None:
             raise RuntimeError(
                 f'enqueue_number={self.enqueue_number!r} needs the number of labeled '
-                'images, which MemoryHook tells before training: without it set '
-                'enqueue_number to an integer'
+                'images, which SemiTrainLoop tells by set_num_labeled() before '
+                'training: without that loop set enqueue_number to an integer'
             )
         number = labels // size if self.enqueue_number == 'ratio' else size // labels
         return min(max(1, number), size)

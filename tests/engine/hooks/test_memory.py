@@ -2,8 +2,8 @@ import pytest
 import torch
 from distributed_run import FakeRunner, Memory, parts
 from mmengine.optim import OptimWrapper
-from mmseg.registry import MODELS, OPTIM_WRAPPERS
-from tiny_run import config, mean_teacher, sup_only, train, write_data
+from mmseg.registry import HOOKS, MODELS, OPTIM_WRAPPERS
+from tiny_run import build, config, mean_teacher, sup_only, train, write_data
 
 from mmsemiseg.engine.hooks import MemoryHook
 from mmsemiseg.models import MeanTeacher
@@ -32,6 +32,16 @@ class Remembering(MeanTeacher):
         self.calls.append(rows.tolist())
 
 
+@MODELS.register_module(force=True)
+class Bank(Remembering):
+    has_memory = True
+
+
+@HOOKS.register_module(force=True)
+class OwnMemoryHook(MemoryHook):
+    """Counts as a MemoryHook."""
+
+
 @OPTIM_WRAPPERS.register_module(force=True)
 class SkippingOptimWrapper(OptimWrapper):
     """Skips every second step."""
@@ -54,6 +64,32 @@ def remembering(data, work_dir, **settings):
 def test_rows_of_each_step(data, tmp_path):
     model = train(remembering(data, tmp_path / 'run', max_iters=2)).model
     assert model.calls == [[[0, 0], [0, 1]], [[1, 0], [1, 1]]]
+
+
+@pytest.mark.parametrize(
+    ('model', 'hooks', 'expected'),
+    [
+        ('Remembering', [], []),
+        ('Bank', [], [(MemoryHook, 10000)]),
+        ('Bank', [dict(type='MemoryHook', warn_after=7)], [(MemoryHook, 7)]),
+        ('Bank', [dict(type='OwnMemoryHook')], [(OwnMemoryHook, 10000)]),
+    ],
+)
+def test_the_runner_adds_a_hook_where_there_is_none(
+    model, hooks, expected, data, tmp_path
+):
+    cfg = remembering(data, tmp_path / 'run')
+    cfg.model.type = model
+    cfg.custom_hooks[1:] = hooks
+    found = [hook for hook in build(cfg).hooks if isinstance(hook, MemoryHook)]
+    assert [(type(hook), hook.warn_after) for hook in found] == expected
+
+
+def test_the_hook_of_the_runner_fills_the_bank(data, tmp_path):
+    cfg = remembering(data, tmp_path / 'run', max_iters=2)
+    cfg.model.type = 'Bank'
+    cfg.custom_hooks.pop()
+    assert train(cfg).model.calls == [[[0, 0], [0, 1]], [[1, 0], [1, 1]]]
 
 
 def test_rows_of_all_batches_of_a_step(data, tmp_path):
@@ -146,14 +182,6 @@ def test_classes_with_too_few_rows_are_named_once(
         assert f'after {told_after} iterations the memory of Unready' in told[0]
         assert "of the classes 'b' (1), 'c' (2);" in told[0]
         assert model.asked_after == told_after
-
-
-def test_the_model_is_told_the_number_of_labeled_images(data, tmp_path):
-    cfg = remembering(data, tmp_path / 'run', max_iters=1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Remembering, 'num_labeled', None, raising=False)
-        model = train(cfg).model
-        assert model.num_labeled == 2
 
 
 def test_no_warning_without_such_classes(data, tmp_path, capsys):

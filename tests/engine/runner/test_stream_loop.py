@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import MODELS
 from tiny_run import (
+    build,
     config,
     differing,
     labeled_set,
@@ -278,6 +279,18 @@ def test_a_plain_loader_is_refused():
     loader = torch.utils.data.DataLoader([1])
     with pytest.raises(ValueError, match='must map stream names to dataloaders'):
         SemiTrainLoop(FakeRunner(), loader, max_iters=1)
+
+
+@pytest.mark.parametrize('times', [1, 5])
+def test_the_model_is_told_the_number_of_labeled_images(times, data, tmp_path):
+    """Before training; each counts once where the data set is repeated."""
+    cfg = config(data, tmp_path / 'run')
+    labeled = cfg.train_dataloader.labeled
+    labeled.dataset = dict(type='RepeatDataset', dataset=labeled.dataset, times=times)
+    runner = build(cfg)
+    assert runner.model.num_labeled is None
+    assert isinstance(runner.train_loop, SemiTrainLoop)
+    assert runner.model.num_labeled == 2
 
 
 def test_teacher_and_hook_need_each_other(data, tmp_path):

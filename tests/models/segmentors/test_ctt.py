@@ -611,7 +611,7 @@ def test_which_ones_enter(select):
 def test_how_many_enter(rule, labels, number):
     """Of N = 8: labels / N or N / labels, at least 1 and never more than N."""
     model = make(bank_size=8, enqueue_number=rule)
-    model.num_labeled = labels
+    model.set_num_labeled(labels)
     assert model.number_to_enqueue() == number
     model.loss(inputs_of(n=4))
     rows = model.pending['memory']
