@@ -455,7 +455,7 @@ def test_documented_commands(load_tool):
     text = (ROOT / 'docs' / 'benchmarks.md').read_text().replace('\\\n', ' ')
     start = 'python tools/benchmark/'
     commands = [x.split() for x in text.splitlines() if x.startswith(start)]
-    assert len(commands) == 7
+    assert len(commands) == 8
     for _, tool, *words in commands:
         args = load_tool(f'benchmark/{Path(tool).stem}').parse_args(words)
         assert (ROOT / tool).is_file()
