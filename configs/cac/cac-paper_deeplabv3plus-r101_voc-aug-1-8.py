@@ -1,6 +1,7 @@
 # CAC by the paper's text, DeepLabV3+-R101, 1/8 of VOC aug, 1 323 labels.
 _base_ = [
     '../_base_/models/deeplabv3plus_r101-d16_cac.py',
+    '../_base_/datasets/voc_val.py',
     '../_base_/datasets/voc-aug_overlap320-paper.py',
     '../_base_/schedules/sgd-1e-2_92560.py',
     '../_base_/default_runtime.py',

@@ -1,6 +1,7 @@
 # CAC by the paper's text, DeepLabV3+-R50, 1/8 of Cityscapes, 372 labels.
 _base_ = [
     '../_base_/models/deeplabv3plus_r50-d16_cac.py',
+    '../_base_/datasets/cityscapes_val.py',
     '../_base_/datasets/cityscapes_overlap720-paper.py',
     '../_base_/schedules/sgd-1e-1_92560.py',
     '../_base_/default_runtime.py',

@@ -1,22 +1,18 @@
 # CAC by the paper's text, PSPNet-R50, 1/8 of VOC aug, 1 323 labels.
 _base_ = [
-    '../_base_/models/pspnet_r50-d8.py',
+    '../_base_/methods/cac_pspnet-r50.py',
+    '../_base_/datasets/voc_val.py',
     '../_base_/datasets/voc-aug_overlap320-paper.py',
     '../_base_/schedules/sgd-1e-2_92560.py',
-    '../_base_/default_runtime.py',
 ]
 model = dict(
-    type='CAC',
     num_negatives=4800,
-    bank_steps=1,
     norm='overlap',
     exclude_same_location=True,
     pseudo_dropout=False,
-    start_iter=5785,
 )
 split = 'splits/1-8_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),
     unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
 )
-custom_hooks = [dict(type='MemoryHook')]

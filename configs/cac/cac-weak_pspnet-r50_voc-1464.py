@@ -1,26 +1,15 @@
 # CAC, PSPNet-R50, the 1 464 masks of VOC 2012, image labels of 9 118 of SBD: Table 5.
 # tools/cam_masks.py makes `cam/index.json` from the labels.
 _base_ = [
-    '../_base_/models/pspnet_r50-d8.py',
+    '../_base_/methods/cac_pspnet-r50.py',
+    '../_base_/datasets/voc_val.py',
     '../_base_/datasets/voc-aug_overlap320.py',
     '../_base_/schedules/sgd-1e-2_92560.py',
-    '../_base_/default_runtime.py',
 ]
-model = dict(
-    type='CACWeak',
-    num_negatives=6400,
-    bank_steps=1,
-    start_iter=5785,
-    weak_stream='unlabeled',
-    weak_weight=0.4,
-    weak_ramp=dict(kind='exp', length=9256),
-)
-lists = 'ImageSets/Segmentation/'
-masks = dict(img_path='JPEGImages', seg_map_path='SegmentationClass')
 weak = dict(
     _delete_=True,
     type='PseudoMaskDataset',
-    ann_file={{_base_.data_root}} + 'cam/index.json',
+    ann_file=_base_.data_root + 'cam/index.json',
     metainfo=dict(
         classes=(
             'background aeroplane bicycle bird boat bottle bus car cat chair cow '
@@ -42,8 +31,15 @@ weak = dict(
         ),
     ],
 )
+model = dict(
+    type='CACWeak',
+    weak_stream='unlabeled',
+    weak_weight=0.4,
+    weak_ramp=dict(kind='exp', length=9256),
+)
+lists = 'ImageSets/Segmentation/'
+masks = dict(img_path='JPEGImages', seg_map_path='SegmentationClass')
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=lists + 'train.txt', data_prefix=masks)),
     unlabeled=dict(dataset=weak),
 )
-custom_hooks = [dict(type='MemoryHook')]

@@ -2,6 +2,7 @@
 # tools/cam_masks.py makes `cam/index.json` from the labels.
 _base_ = [
     '../_base_/models/pspnet_vgg16-d8.py',
+    '../_base_/datasets/voc_val.py',
     '../_base_/datasets/voc-aug_overlap320.py',
     '../_base_/schedules/sgd-1e-2_92560.py',
     '../_base_/default_runtime.py',
@@ -20,7 +21,7 @@ masks = dict(img_path='JPEGImages', seg_map_path='SegmentationClass')
 weak = dict(
     _delete_=True,
     type='PseudoMaskDataset',
-    ann_file={{_base_.data_root}} + 'cam/index.json',
+    ann_file=_base_.data_root + 'cam/index.json',
     metainfo=dict(
         classes=(
             'background aeroplane bicycle bird boat bottle bus car cat chair cow '

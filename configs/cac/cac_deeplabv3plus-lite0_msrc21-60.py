@@ -10,7 +10,7 @@ model = dict(
     type='CAC',
     student=dict(decode_head=heads, auxiliary_head=heads),
     pool=2,
-    num_negatives=2560,
+    num_negatives=2304,  # all cells: 4 images * (192 / 8) * (192 / 8)
     bank_steps=1,
     start_iter=50,
 )

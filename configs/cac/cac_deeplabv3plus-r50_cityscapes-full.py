@@ -2,6 +2,7 @@
 # images unlabeled: Table 2.
 _base_ = [
     '../_base_/models/deeplabv3plus_r50-d16_cac.py',
+    '../_base_/datasets/cityscapes_val.py',
     '../_base_/datasets/cityscapes_overlap720.py',
     '../_base_/schedules/sgd-1e-1_92560.py',
     '../_base_/default_runtime.py',

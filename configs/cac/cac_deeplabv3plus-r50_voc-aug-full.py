@@ -2,15 +2,10 @@
 # images unlabeled: Table 1.
 _base_ = [
     '../_base_/models/deeplabv3plus_r50-d16_cac.py',
+    '../_base_/datasets/voc_val.py',
     '../_base_/datasets/voc-aug_overlap320.py',
     '../_base_/schedules/sgd-1e-2_92560.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    type='CAC',
-    pool=2,
-    num_negatives=6400,
-    bank_steps=1,
-    start_iter=5785,
-)
+model = dict(type='CAC', pool=2, num_negatives=6400, bank_steps=1, start_iter=5785)
 custom_hooks = [dict(type='MemoryHook')]

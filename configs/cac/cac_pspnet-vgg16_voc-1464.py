@@ -1,16 +1,12 @@
 # CAC, PSPNet-VGG16, the 1 464 masks of VOC 2012, 9 118 of SBD unlabeled: Table 5.
 _base_ = [
     '../_base_/models/pspnet_vgg16-d8.py',
+    '../_base_/datasets/voc_val.py',
     '../_base_/datasets/voc-aug_overlap320.py',
     '../_base_/schedules/sgd-1e-2_92560.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    type='CAC',
-    num_negatives=6400,
-    bank_steps=1,
-    start_iter=5785,
-)
+model = dict(type='CAC', num_negatives=6400, bank_steps=1, start_iter=5785)
 lists = 'ImageSets/Segmentation/'
 masks = dict(img_path='JPEGImages', seg_map_path='SegmentationClass')
 train_dataloader = dict(

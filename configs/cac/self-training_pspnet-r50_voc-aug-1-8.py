@@ -1,6 +1,7 @@
 # Self-training, PSPNet-R50, 1/8 of VOC aug, 1 323 labels: Table 3, row ST.
 _base_ = [
     '../_base_/models/pspnet_r50-d8.py',
+    '../_base_/datasets/voc_val.py',
     '../_base_/datasets/voc-aug_crop320.py',
     '../_base_/schedules/sgd-1e-2_92560.py',
     '../_base_/default_runtime.py',

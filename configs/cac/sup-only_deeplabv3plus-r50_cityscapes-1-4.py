@@ -1,6 +1,7 @@
 # Labels alone, DeepLabV3+-R50, 1/4 of Cityscapes, 744 labels: Table 2.
 _base_ = [
     '../_base_/models/deeplabv3plus_r50-d16_cac.py',
+    '../_base_/datasets/cityscapes_val.py',
     '../_base_/datasets/cityscapes_crop720.py',
     '../_base_/schedules/sgd-1e-1_92560.py',
     '../_base_/default_runtime.py',

@@ -1,6 +1,7 @@
 # Labels alone, DeepLabV3+-R50, 1/16 of VOC aug, 662 labels: Table 1.
 _base_ = [
     '../_base_/models/deeplabv3plus_r50-d16_cac.py',
+    '../_base_/datasets/voc_val.py',
     '../_base_/datasets/voc-aug_crop320.py',
     '../_base_/schedules/sgd-1e-2_92560.py',
     '../_base_/default_runtime.py',

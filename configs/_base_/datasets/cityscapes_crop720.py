@@ -1,6 +1,7 @@
 # The labeled stream of CAC on Cityscapes: long side 1024 to 4096, crops of 720, colours
 # as in the published code.
-_base_ = './cityscapes.py'
+# All 2 975 images for training; a config names the lists of its split.
+data_root = 'data/cityscapes/'
 crop_size = (720, 720)
 mean_bgr = (103.53, 116.28, 123.675)
 labeled_resize = dict(
@@ -29,5 +30,14 @@ labeled_pipeline = [
     dict(type='PackSegInputs'),
 ]
 # On each of 4 GPUs: 8 labeled images a step.
-labeled = dict(batch_size=2, num_workers=4, dataset=dict(pipeline=labeled_pipeline))
+labeled = dict(
+    batch_size=2,
+    num_workers=4,
+    dataset=dict(
+        type='CityscapesDataset',
+        data_root=data_root,
+        data_prefix=dict(img_path='leftImg8bit/train', seg_map_path='gtFine/train'),
+        pipeline=labeled_pipeline,
+    ),
+)
 train_dataloader = dict(labeled=labeled)

@@ -1,6 +1,6 @@
 # Both streams of CAC on Cityscapes by the paper's text: unlabeled images are resized as
 # the labeled ones, and the colours of these stay.
-_base_ = './cityscapes_overlap720.py'
+_base_ = ['./cityscapes_crop720.py', './view-colors.py']
 labeled_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
@@ -26,7 +26,17 @@ unlabeled_pipeline = [
         pipeline={{_base_.crop_pipeline}},
     ),
 ]
+unlabeled = dict(
+    batch_size=2,
+    num_workers=4,
+    dataset=dict(
+        type='UnlabeledDataset',
+        data_root={{_base_.data_root}},
+        images='leftImg8bit/train',
+        image_dir='leftImg8bit/train',
+        pipeline=unlabeled_pipeline,
+    ),
+)
 train_dataloader = dict(
-    labeled=dict(dataset=dict(pipeline=labeled_pipeline)),
-    unlabeled=dict(dataset=dict(pipeline=unlabeled_pipeline)),
+    labeled=dict(dataset=dict(pipeline=labeled_pipeline)), unlabeled=unlabeled
 )

@@ -1,6 +1,6 @@
 # Both streams of CAC on VOC by the paper's text: unlabeled images are resized as the
 # labeled ones.
-_base_ = './voc-aug_overlap320.py'
+_base_ = ['./voc-aug_crop320.py', './view-colors.py']
 unlabeled_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(
@@ -13,6 +13,15 @@ unlabeled_pipeline = [
         pipeline={{_base_.crop_pipeline}},
     ),
 ]
-train_dataloader = dict(
-    unlabeled=dict(dataset=dict(pipeline=unlabeled_pipeline)),
+unlabeled = dict(
+    batch_size=4,
+    num_workers=4,
+    dataset=dict(
+        type='UnlabeledDataset',
+        data_root={{_base_.data_root}},
+        images='ImageSets/Segmentation/trainaug.txt',
+        image_dir='JPEGImages',
+        pipeline=unlabeled_pipeline,
+    ),
 )
+train_dataloader = dict(unlabeled=unlabeled)

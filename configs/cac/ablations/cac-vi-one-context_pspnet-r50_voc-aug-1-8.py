@@ -1,8 +1,16 @@
 # Table 3, row VI: identical crops, so one context.
-_base_ = './cac_pspnet-r50_voc-aug-1-8.py'
+_base_ = [
+    '../../_base_/methods/cac_pspnet-r50.py',
+    '../../_base_/datasets/voc_val.py',
+    '../../_base_/datasets/voc-aug_overlap320.py',
+    '../../_base_/schedules/sgd-1e-2_92560.py',
+]
+split = 'splits/1-8_0/'
 train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),
     unlabeled=dict(
         dataset=dict(
+            images=split + 'unlabeled.txt',
             pipeline=[
                 dict(type='LoadImageFromFile'),
                 dict(
@@ -14,7 +22,7 @@ train_dataloader = dict(
                     shared=[{{_base_.unlabeled_resize}}],
                     pipeline={{_base_.crop_pipeline}},
                 ),
-            ]
+            ],
         )
-    )
+    ),
 )
