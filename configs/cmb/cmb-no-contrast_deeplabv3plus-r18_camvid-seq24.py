@@ -1,3 +1,32 @@
-# The same without the contrastive loss.
-_base_ = './cmb_deeplabv3plus-r18_camvid-seq24.py'
-model = dict(contrast_weight=0)
+# CMB without contrast on 24 labels and the other 343 frames unlabeled.
+_base_ = [
+    '../_base_/models/deeplabv3plus_r18-d16.py',
+    '../_base_/datasets/camvid-half_plain.py',
+    '../_base_/augment/cmb.py',
+    '../_base_/schedules/adamw_800.py',
+    '../_base_/default_runtime.py',
+]
+balanced = dict(_delete_=True, type='BalancedCrossEntropy')
+model = dict(
+    type='CMB',
+    student=dict(
+        decode_head=dict(num_classes=11, loss_decode=balanced),
+        auxiliary_head=dict(
+            num_classes=11, loss_decode=dict(loss_weight=0.4, **balanced)
+        ),
+    ),
+    weak_augment={{_base_.weak_augment}},
+    strong_augment={{_base_.strong_augment}},
+    ramp_up=dict(kind='exp', length=100),
+    mix_start=100,
+    bank_start=50,
+    contrast_start=100,
+    enqueue_number=11,  # 256 / 24
+    class_balance=dict(labels=3, pseudo=85, start=100),  # 24 / 8, 343 / 4
+    contrast_weight=0,
+)
+train_dataloader = dict(unlabeled={{_base_.unlabeled}})
+custom_hooks = [
+    dict(type='MeanTeacherHook', decay=0.99, warmup='1/(t+1)', anneal='cosine'),
+    dict(type='MemoryHook'),
+]

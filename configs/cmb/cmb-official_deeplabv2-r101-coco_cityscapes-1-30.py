@@ -1,6 +1,15 @@
 # CMB by the published code, DeepLabV2-R101 from COCO, 1/30 of Cityscapes, 100 labels.
-_base_ = './cmb_deeplabv2-r101-coco_cityscapes-1-30.py'
+_base_ = [
+    '../_base_/methods/cmb_deeplabv2-r101-coco_cityscapes.py',
+    '../_base_/datasets/cityscapes_val-half.py',
+    '../_base_/datasets/cityscapes_half512_unlabeled.py',
+    '../_base_/schedules/sgd-2e-4_150k.py',
+]
 model = dict(
+    enqueue_number=3,
+    class_balance=dict(
+        labels=20, pseudo=1437, start=2001, median='all', keep_labels='first'
+    ),
     memory_attention=False,
     selector_input='unit_keys',
     bank_rank='lowest',
@@ -9,7 +18,6 @@ model = dict(
     contrast_start=2001,
     mix_start=2001,
     unlabeled_first=True,
-    class_balance=dict(start=2001, median='all', keep_labels='first'),
     weak_augment=dict(
         per='batch',
         brightness=0.125,
@@ -26,6 +34,11 @@ model = dict(
         hue=0.25 / 3,
         blur_axis_sigmas=(0.1, 1.5),
     ),
+)
+split = 'splits/1-30_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),
+    unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
 )
 custom_hooks = [
     dict(type='MeanTeacherHook', decay=0.995, warmup='1/(10t+1)', anneal='cosine'),

@@ -1,6 +1,12 @@
 # CMB by the published code, DeepLabV2-R101 from COCO, 1/50 of VOC aug, 212 labels.
-_base_ = './cmb_deeplabv2-r101-coco_voc-aug-1-50.py'
+_base_ = [
+    '../_base_/methods/cmb_deeplabv2-r101-coco_voc-aug.py',
+    '../_base_/datasets/voc_val.py',
+    '../_base_/datasets/voc-aug_crop321_unlabeled.py',
+    '../_base_/schedules/sgd-2e-4_150k.py',
+]
 model = dict(
+    enqueue_number=7,
     memory_attention=False,
     selector_input='unit_keys',
     bank_rank='lowest',
@@ -26,6 +32,11 @@ model = dict(
         blur_axis_sigmas=(0.1, 1.5),
     ),
 )
+split = 'splits/1-50_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),
+    unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
+)
 custom_hooks = [
     dict(type='MeanTeacherHook', decay=0.995, warmup='1/(10t+1)', anneal='cosine'),
     dict(type='MemoryHook'),
@@ -42,3 +53,4 @@ custom_hooks = [
         best='student/mIoU',
     ),
 ]
+auto_scale_lr = dict(base_batch_size=21)

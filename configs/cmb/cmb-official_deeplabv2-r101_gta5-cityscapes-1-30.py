@@ -1,7 +1,16 @@
 # CMB with GTA5 as labeled source by the published code, DeepLabV2-R101 from ImageNet,
 # 1/30 of Cityscapes, 100 labels.
-_base_ = './cmb_deeplabv2-r101_gta5-cityscapes-1-30.py'
+_base_ = [
+    '../_base_/methods/cmb_deeplabv2-r101_cityscapes.py',
+    '../_base_/datasets/cityscapes_val-half.py',
+    '../_base_/datasets/gta5-cityscapes_half512.py',
+    '../_base_/schedules/sgd-2e-4_150k.py',
+]
 model = dict(
+    enqueue_number=3,
+    class_balance=dict(
+        labels=20, pseudo=1437, start=2001, median='all', keep_labels='first'
+    ),
     # The mean of the data set, in RGB
     data_preprocessor=dict(
         mean=[73.15835921, 82.90891754, 72.39239876], std=[255, 255, 255]
@@ -14,7 +23,6 @@ model = dict(
     contrast_start=2001,
     mix_start=2001,
     unlabeled_first=True,
-    class_balance=dict(start=2001, median='all', keep_labels='first'),
     contrast_weight=0.2,
     weak_augment=dict(
         per='batch',
@@ -34,6 +42,11 @@ model = dict(
         blur_axis_sigmas=(0.1, 1.5),
     ),
 )
+split = 'splits/1-30_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),
+    unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
+)
 custom_hooks = [
     dict(type='MeanTeacherHook', decay=0.995, warmup='1/(t+1)', anneal='cosine'),
     dict(type='MemoryHook'),
@@ -50,3 +63,4 @@ custom_hooks = [
         best='student/mIoU',
     ),
 ]
+auto_scale_lr = dict(base_batch_size=12)

@@ -1,6 +1,15 @@
 # CMB by the published code, DeepLabV3+-R50, 1/30 of Cityscapes, 100 labels.
-_base_ = './cmb_deeplabv3plus-r50_cityscapes-1-30.py'
+_base_ = [
+    '../_base_/methods/cmb_deeplabv3plus-r50_cityscapes.py',
+    '../_base_/datasets/cityscapes_val.py',
+    '../_base_/datasets/cityscapes_crop512_unlabeled.py',
+    '../_base_/schedules/sgd-4e-4_150k.py',
+]
 model = dict(
+    enqueue_number=3,
+    class_balance=dict(
+        labels=14, pseudo=958, start=2001, median='all', keep_labels='first'
+    ),
     # The mean of the data set, in RGB
     data_preprocessor=dict(
         mean=[73.15835921, 82.90891754, 72.39239876], std=[255, 255, 255]
@@ -20,7 +29,6 @@ model = dict(
     contrast_start=2001,
     mix_start=2001,
     unlabeled_first=True,
-    class_balance=dict(start=2001, median='all', keep_labels='first'),
     weak_augment=dict(
         per='batch',
         brightness=0.125,
@@ -38,6 +46,11 @@ model = dict(
         blur_axis_sigmas=(0.1, 1.5),
     ),
 )
+split = 'splits/1-30_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),
+    unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
+)
 custom_hooks = [
     dict(type='MeanTeacherHook', decay=0.995, warmup='1/(10t+1)', anneal='cosine'),
     dict(type='MemoryHook'),
@@ -54,3 +67,4 @@ custom_hooks = [
         best='student/mIoU',
     ),
 ]
+auto_scale_lr = dict(base_batch_size=10)

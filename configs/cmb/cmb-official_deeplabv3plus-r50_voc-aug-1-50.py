@@ -1,6 +1,12 @@
 # CMB by the published code, DeepLabV3+-R50, 1/50 of VOC aug, 212 labels.
-_base_ = './cmb_deeplabv3plus-r50_voc-aug-1-50.py'
+_base_ = [
+    '../_base_/methods/cmb_deeplabv3plus-r50_voc-aug.py',
+    '../_base_/datasets/voc_val.py',
+    '../_base_/datasets/voc-aug_crop321_unlabeled.py',
+    '../_base_/schedules/sgd-4e-4_150k.py',
+]
 model = dict(
+    enqueue_number=7,
     # The mean of the data set, in RGB
     data_preprocessor=dict(
         mean=[122.6789143, 116.66876762, 104.00698793], std=[255, 255, 255]
@@ -37,7 +43,11 @@ model = dict(
         blur_axis_sigmas=(0.1, 1.5),
     ),
 )
-optim_wrapper = dict(optimizer=dict(lr=2e-4))
+split = 'splits/1-50_0/'
+train_dataloader = dict(
+    labeled=dict(batch_size=20, dataset=dict(ann_file=split + 'labeled.txt')),
+    unlabeled=dict(batch_size=10, dataset=dict(images=split + 'unlabeled.txt')),
+)
 custom_hooks = [
     dict(type='MeanTeacherHook', decay=0.995, warmup='1/(10t+1)', anneal='cosine'),
     dict(type='MemoryHook'),
@@ -54,3 +64,5 @@ custom_hooks = [
         best='student/mIoU',
     ),
 ]
+optim_wrapper = dict(optimizer=dict(lr=2e-4))
+auto_scale_lr = dict(base_batch_size=30)

@@ -1,13 +1,24 @@
 # CMB by the paper's text, DeepLabV2-R101 from COCO, 1/30 of Cityscapes, 100 labels.
-_base_ = './cmb_deeplabv2-r101-coco_cityscapes-1-30.py'
+_base_ = [
+    '../_base_/methods/cmb_deeplabv2-r101-coco_cityscapes.py',
+    '../_base_/datasets/cityscapes_val-half.py',
+    '../_base_/datasets/cityscapes_half512_unlabeled.py',
+    '../_base_/schedules/sgd-2e-4_150k.py',
+]
 model = dict(
+    enqueue_number=3,
+    class_balance=dict(labels=20, pseudo=1437, median='all'),
     student=dict(decode_head=dict(loss_decode=dict(norm='all'))),  # (3)
     entropy_norm='nats',
     entropy_over='all',
     ramp_up=dict(kind='step', length=2000),
-    class_balance=dict(median='all'),
     contrast_joint=True,
     bank_start=0,  # "on every training iteration"
     read_at='cell',
     enqueue_per='image',
+)
+split = 'splits/1-30_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),
+    unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
 )

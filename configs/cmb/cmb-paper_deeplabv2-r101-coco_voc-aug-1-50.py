@@ -1,6 +1,12 @@
 # CMB by the paper's text, DeepLabV2-R101 from COCO, 1/50 of VOC aug, 212 labels.
-_base_ = './cmb_deeplabv2-r101-coco_voc-aug-1-50.py'
+_base_ = [
+    '../_base_/methods/cmb_deeplabv2-r101-coco_voc-aug.py',
+    '../_base_/datasets/voc_val.py',
+    '../_base_/datasets/voc-aug_crop321_unlabeled.py',
+    '../_base_/schedules/sgd-2e-4_150k.py',
+]
 model = dict(
+    enqueue_number=1,
     student=dict(decode_head=dict(loss_decode=dict(avg_non_ignore=False))),  # (3)
     entropy_norm='nats',
     entropy_over='all',
@@ -9,5 +15,10 @@ model = dict(
     bank_start=0,  # "on every training iteration"
     read_at='cell',
     enqueue_per='image',
-    enqueue_number=1,
 )
+split = 'splits/1-50_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),
+    unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
+)
+auto_scale_lr = dict(base_batch_size=21)

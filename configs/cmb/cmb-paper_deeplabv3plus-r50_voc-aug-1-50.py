@@ -1,6 +1,12 @@
 # CMB by the paper's text, DeepLabV3+-R50, 1/50 of VOC aug, 212 labels.
-_base_ = './cmb_deeplabv3plus-r50_voc-aug-1-50.py'
+_base_ = [
+    '../_base_/methods/cmb_deeplabv3plus-r50_voc-aug.py',
+    '../_base_/datasets/voc_val.py',
+    '../_base_/datasets/voc-aug_crop321_unlabeled.py',
+    '../_base_/schedules/sgd-4e-4_150k.py',
+]
 model = dict(
+    enqueue_number=1,
     student=dict(decode_head=dict(loss_decode=dict(avg_non_ignore=False))),  # (3)
     entropy_norm='nats',
     entropy_over='all',
@@ -9,5 +15,10 @@ model = dict(
     bank_start=0,  # "on every training iteration"
     read_at='cell',
     enqueue_per='image',
-    enqueue_number=1,
 )
+split = 'splits/1-50_0/'
+train_dataloader = dict(
+    labeled=dict(batch_size=20, dataset=dict(ann_file=split + 'labeled.txt')),
+    unlabeled=dict(batch_size=10, dataset=dict(images=split + 'unlabeled.txt')),
+)
+auto_scale_lr = dict(base_batch_size=30)

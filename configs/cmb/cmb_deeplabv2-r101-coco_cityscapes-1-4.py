@@ -1,8 +1,11 @@
 # CMB, DeepLabV2-R101 from COCO, 1/4 of Cityscapes, 744 labels: Table 2.
-_base_ = './cmb_deeplabv2-r101-coco_cityscapes-full.py'
-model = dict(
-    class_balance=dict(labels=148, pseudo=1115),
-)
+_base_ = [
+    '../_base_/methods/cmb_deeplabv2-r101-coco_cityscapes.py',
+    '../_base_/datasets/cityscapes_val-half.py',
+    '../_base_/datasets/cityscapes_half512_unlabeled.py',
+    '../_base_/schedules/sgd-2e-4_150k.py',
+]
+model = dict(class_balance=dict(labels=148, pseudo=1115))
 split = 'splits/1-4_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),

@@ -1,8 +1,11 @@
 # CMB, DeepLabV2-R101 from ImageNet, 1/15 of Cityscapes, 200 labels: Table 4.
-_base_ = './cmb_deeplabv2-r101_cityscapes-full.py'
-model = dict(
-    class_balance=dict(labels=40, pseudo=1387),
-)
+_base_ = [
+    '../_base_/methods/cmb_deeplabv2-r101_cityscapes.py',
+    '../_base_/datasets/cityscapes_val-half.py',
+    '../_base_/datasets/cityscapes_half512_unlabeled.py',
+    '../_base_/schedules/sgd-2e-4_150k.py',
+]
+model = dict(class_balance=dict(labels=40, pseudo=1387))
 split = 'splits/1-15_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),

@@ -1,10 +1,12 @@
 # CMB, DeepLabV2-R101 from ImageNet, 1/30 of Cityscapes, 100 labels: Table 2, and of
 # Table 4.
-_base_ = './cmb_deeplabv2-r101_cityscapes-full.py'
-model = dict(
-    enqueue_number=3,
-    class_balance=dict(labels=20, pseudo=1437),
-)
+_base_ = [
+    '../_base_/methods/cmb_deeplabv2-r101_cityscapes.py',
+    '../_base_/datasets/cityscapes_val-half.py',
+    '../_base_/datasets/cityscapes_half512_unlabeled.py',
+    '../_base_/schedules/sgd-2e-4_150k.py',
+]
+model = dict(enqueue_number=3, class_balance=dict(labels=20, pseudo=1437))
 split = 'splits/1-30_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),

@@ -1,8 +1,11 @@
 # CMB, DeepLabV2-R101 from ImageNet, 1/6 of Cityscapes, 500 labels: Table 4.
-_base_ = './cmb_deeplabv2-r101_cityscapes-full.py'
-model = dict(
-    class_balance=dict(labels=100, pseudo=1237),
-)
+_base_ = [
+    '../_base_/methods/cmb_deeplabv2-r101_cityscapes.py',
+    '../_base_/datasets/cityscapes_val-half.py',
+    '../_base_/datasets/cityscapes_half512_unlabeled.py',
+    '../_base_/schedules/sgd-2e-4_150k.py',
+]
+model = dict(class_balance=dict(labels=100, pseudo=1237))
 split = 'splits/1-6_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),

@@ -1,7 +1,13 @@
 # CMB, DeepLabV2-R101 from ImageNet, 1/20 of VOC aug, 530 labels: Table 3.
-_base_ = './cmb_deeplabv2-r101_voc-aug-full.py'
+_base_ = [
+    '../_base_/methods/cmb_deeplabv2-r101_voc-aug.py',
+    '../_base_/datasets/voc_val.py',
+    '../_base_/datasets/voc-aug_crop321_unlabeled.py',
+    '../_base_/schedules/sgd-2e-4_150k.py',
+]
 split = 'splits/1-20_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),
     unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
 )
+auto_scale_lr = dict(base_batch_size=21)

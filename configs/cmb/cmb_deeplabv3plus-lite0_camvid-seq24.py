@@ -1,7 +1,7 @@
 # CMB: 24 labels of CamVid, the other 343 frames unlabeled.
 _base_ = [
     '../_base_/models/deeplabv3plus_lite0-d16.py',
-    '../_base_/datasets/camvid-half_batch4_plain.py',
+    '../_base_/datasets/camvid-half_plain.py',
     '../_base_/augment/cmb.py',
     '../_base_/schedules/adamw-pretrained_800.py',
     '../_base_/default_runtime.py',
@@ -24,7 +24,9 @@ model = dict(
     enqueue_number=11,  # 256 / 24
     class_balance=dict(labels=6, pseudo=171, start=100),  # 24 / 4, 343 / 2
 )
-train_dataloader = dict(unlabeled={{_base_.unlabeled}})
+train_dataloader = dict(
+    labeled=dict(batch_size=4), unlabeled=dict(_base_.unlabeled, batch_size=2)
+)
 custom_hooks = [
     dict(type='MeanTeacherHook', decay=0.99, warmup='1/(t+1)', anneal='cosine'),
     dict(type='MemoryHook'),

@@ -1,11 +1,14 @@
 # CMB, DeepLabV3+-R50, 1/30 of Cityscapes, 100 labels: Table 2.
-_base_ = './cmb_deeplabv3plus-r50_cityscapes-full.py'
-model = dict(
-    enqueue_number=3,
-    class_balance=dict(labels=14, pseudo=958),
-)
+_base_ = [
+    '../_base_/methods/cmb_deeplabv3plus-r50_cityscapes.py',
+    '../_base_/datasets/cityscapes_val.py',
+    '../_base_/datasets/cityscapes_crop512_unlabeled.py',
+    '../_base_/schedules/sgd-4e-4_150k.py',
+]
+model = dict(enqueue_number=3, class_balance=dict(labels=14, pseudo=958))
 split = 'splits/1-30_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),
     unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
 )
+auto_scale_lr = dict(base_batch_size=10)

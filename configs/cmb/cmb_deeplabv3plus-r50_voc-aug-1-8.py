@@ -1,7 +1,13 @@
 # CMB, DeepLabV3+-R50, 1/8 of VOC aug, 1 323 labels: Table 3.
-_base_ = './cmb_deeplabv3plus-r50_voc-aug-full.py'
+_base_ = [
+    '../_base_/methods/cmb_deeplabv3plus-r50_voc-aug.py',
+    '../_base_/datasets/voc_val.py',
+    '../_base_/datasets/voc-aug_crop321_unlabeled.py',
+    '../_base_/schedules/sgd-4e-4_150k.py',
+]
 split = 'splits/1-8_0/'
 train_dataloader = dict(
-    labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),
-    unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
+    labeled=dict(batch_size=20, dataset=dict(ann_file=split + 'labeled.txt')),
+    unlabeled=dict(batch_size=10, dataset=dict(images=split + 'unlabeled.txt')),
 )
+auto_scale_lr = dict(base_batch_size=30)

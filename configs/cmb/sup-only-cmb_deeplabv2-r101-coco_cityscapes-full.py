@@ -2,6 +2,7 @@
 # without other augmentation.
 _base_ = [
     '../_base_/models/deeplabv2_r101-d8_coco.py',
+    '../_base_/datasets/cityscapes_val-half.py',
     '../_base_/datasets/cityscapes_half512.py',
     '../_base_/schedules/sgd-2e-4_150k.py',
     '../_base_/default_runtime.py',

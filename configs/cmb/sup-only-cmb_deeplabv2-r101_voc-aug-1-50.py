@@ -1,6 +1,13 @@
 # Labels alone, DeepLabV2-R101 from ImageNet, 1/50 of VOC aug, 212 labels.
-_base_ = './sup-only-cmb_deeplabv2-r101_voc-aug-full.py'
+_base_ = [
+    '../_base_/models/deeplabv2_r101-d8.py',
+    '../_base_/datasets/voc_val.py',
+    '../_base_/datasets/voc-aug_crop321.py',
+    '../_base_/schedules/sgd-2e-4_150k.py',
+    '../_base_/default_runtime.py',
+]
 split = 'splits/1-50_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),
 )
+auto_scale_lr = dict(base_batch_size=14)

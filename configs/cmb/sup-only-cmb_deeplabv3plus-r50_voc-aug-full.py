@@ -2,6 +2,7 @@
 # augmentation.
 _base_ = [
     '../_base_/models/deeplabv3plus_r50-d16_cmb.py',
+    '../_base_/datasets/voc_val.py',
     '../_base_/datasets/voc-aug_crop321.py',
     '../_base_/schedules/sgd-4e-4_150k.py',
     '../_base_/default_runtime.py',

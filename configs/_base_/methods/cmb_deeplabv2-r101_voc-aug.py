@@ -1,0 +1,16 @@
+# CMB with DeepLabV2-R101 from ImageNet on VOC, where class 0 is background.
+_base_ = [
+    '../models/deeplabv2_r101-d8.py',
+    '../augment/cmb.py',
+    '../default_runtime.py',
+]
+model = dict(
+    type='CMB',
+    # ClassMix pastes the background only if there is no other class
+    weak_augment=dict(_base_.weak_augment, classmix_skip=0),
+    strong_augment=dict(_base_.strong_augment, classmix_skip=0),
+)
+custom_hooks = [
+    dict(type='MeanTeacherHook', decay=0.995, warmup='1/(10t+1)', anneal='cosine'),
+    dict(type='MemoryHook'),
+]

@@ -1,0 +1,16 @@
+# CMB with DeepLabV3+-R50 on VOC, where class 0 is background.
+_base_ = [
+    '../models/deeplabv3plus_r50-d16_cmb.py',
+    '../augment/cmb.py',
+    '../default_runtime.py',
+]
+model = dict(
+    type='CMB',
+    # ClassMix pastes the background only if there is no other class
+    weak_augment=dict(_base_.weak_augment, classmix_skip=0),
+    strong_augment=dict(_base_.strong_augment, classmix_skip=0),
+)
+custom_hooks = [
+    dict(type='MeanTeacherHook', decay=0.995, warmup='1/(10t+1)', anneal='cosine'),
+    dict(type='MemoryHook'),
+]

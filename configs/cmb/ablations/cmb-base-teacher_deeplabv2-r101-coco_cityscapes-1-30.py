@@ -1,0 +1,19 @@
+# Table 8: the base with vectors of the teacher.
+_base_ = [
+    '../../_base_/methods/cmb_deeplabv2-r101-coco_cityscapes.py',
+    '../../_base_/datasets/cityscapes_val-half.py',
+    '../../_base_/datasets/cityscapes_half512_unlabeled.py',
+    '../../_base_/schedules/sgd-2e-4_150k.py',
+]
+model = dict(
+    enqueue_number=3,
+    class_balance=dict(labels=20, pseudo=1437),
+    attention=False,
+    quality_filter=False,
+    bank_rank='random',
+)
+split = 'splits/1-30_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),
+    unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
+)

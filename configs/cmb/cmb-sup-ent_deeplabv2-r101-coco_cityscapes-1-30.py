@@ -1,6 +1,0 @@
-# Table 5: the losses of labels, entropy.
-_base_ = './cmb_deeplabv2-r101-coco_cityscapes-1-30.py'
-model = dict(
-    pseudo_weight=0,
-    contrast_weight=0,
-)

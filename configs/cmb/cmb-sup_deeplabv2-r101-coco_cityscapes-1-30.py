@@ -1,7 +1,0 @@
-# Table 5: the loss of labels alone, with the weak augmentation.
-_base_ = './cmb_deeplabv2-r101-coco_cityscapes-1-30.py'
-model = dict(
-    pseudo_weight=0,
-    entropy_weight=0,
-    contrast_weight=0,
-)
