@@ -1,3 +1,14 @@
 # CPS with CutMix (Chen et al., CVPR 2021), with the data and the length of CTT.
-_base_ = './ctt-mutual_deeplabv2-r101-coco_cityscapes-1-8.py'
-model = dict(mix='cutmix')
+_base_ = [
+    '../_base_/methods/ctt_deeplabv2-r101-coco_cityscapes.py',
+    '../_base_/datasets/cityscapes_val-half.py',
+    '../_base_/datasets/cityscapes_half256x512_unlabeled.py',
+    '../_base_/schedules/sgd-25e-5_80k.py',
+]
+model = dict(hc_weight=0, lc_weight=0, teaching='mutual', mix='cutmix')
+split = 'splits/1-8_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),
+    unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
+)
+custom_hooks = []

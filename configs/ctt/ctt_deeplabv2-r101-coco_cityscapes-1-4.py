@@ -1,5 +1,10 @@
 # CTT, DeepLabV2-R101 from COCO, 1/4 of Cityscapes, 744 labels: Table 1.
-_base_ = './ctt_deeplabv2-r101-coco_cityscapes-1-8.py'
+_base_ = [
+    '../_base_/methods/ctt_deeplabv2-r101-coco_cityscapes.py',
+    '../_base_/datasets/cityscapes_val-half.py',
+    '../_base_/datasets/cityscapes_half256x512_unlabeled.py',
+    '../_base_/schedules/sgd-25e-5_80k.py',
+]
 split = 'splits/1-4_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),

@@ -1,23 +1,12 @@
 # CTT, DeepLabV2-R101 from COCO, 1/8 of Cityscapes, 372 labels: Table 1.
 _base_ = [
-    '../_base_/models/deeplabv2_r101-d8_coco.py',
+    '../_base_/methods/ctt_deeplabv2-r101-coco_cityscapes.py',
+    '../_base_/datasets/cityscapes_val-half.py',
     '../_base_/datasets/cityscapes_half256x512_unlabeled.py',
     '../_base_/schedules/sgd-25e-5_80k.py',
-    '../_base_/default_runtime.py',
 ]
-model = dict(
-    type='CTT',
-    # That of Cityscapes, in BGR
-    data_preprocessor=dict(mean=[72.39239876, 82.90891754, 73.15835921]),
-    student=dict(decode_head=dict(num_classes=19)),
-)
 split = 'splits/1-8_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),
     unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
 )
-custom_hooks = [
-    dict(type='MeanTeacherHook', decay=0.99, warmup=None),
-    dict(type='MemoryHook'),
-]
-default_hooks = dict(checkpoint=dict(save_best='student0/mIoU'))

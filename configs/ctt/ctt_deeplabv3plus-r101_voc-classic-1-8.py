@@ -2,6 +2,7 @@
 # 183 labels: Table 3.
 _base_ = [
     '../_base_/models/deeplabv3plus_r101-d16.py',
+    '../_base_/datasets/voc_val.py',
     '../_base_/datasets/voc-aug_rotate321_unlabeled.py',
     '../_base_/schedules/sgd-25e-5_80k.py',
     '../_base_/default_runtime.py',

@@ -2,6 +2,7 @@
 # data and the length of CTT.
 _base_ = [
     '../_base_/models/deeplabv2_r101-d8_coco.py',
+    '../_base_/datasets/cityscapes_val-half.py',
     '../_base_/datasets/cityscapes_half256x512_unlabeled.py',
     '../_base_/schedules/sgd-25e-5_80k.py',
     '../_base_/default_runtime.py',

@@ -1,6 +1,7 @@
 # Labels alone, DeepLabV2-R101 from COCO, all 2 975 labels of Cityscapes: Table 1.
 _base_ = [
     '../_base_/models/deeplabv2_r101-d8_coco.py',
+    '../_base_/datasets/cityscapes_val-half.py',
     '../_base_/datasets/cityscapes_half256x512.py',
     '../_base_/schedules/sgd-25e-5_80k.py',
     '../_base_/default_runtime.py',

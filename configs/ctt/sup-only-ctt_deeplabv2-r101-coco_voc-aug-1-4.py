@@ -1,6 +1,13 @@
 # Labels alone, DeepLabV2-R101 from COCO, 1/4 of VOC aug, 2 645 labels: Table 2.
-_base_ = './sup-only-ctt_deeplabv2-r101-coco_voc-aug-full.py'
+_base_ = [
+    '../_base_/models/deeplabv2_r101-d8_coco.py',
+    '../_base_/datasets/voc_val.py',
+    '../_base_/datasets/voc-aug_rotate321.py',
+    '../_base_/schedules/sgd-25e-5_80k.py',
+    '../_base_/default_runtime.py',
+]
 split = 'splits/1-4_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),
 )
+auto_scale_lr = dict(base_batch_size=10)

@@ -1,7 +1,19 @@
 # Labels alone, DeepLabV3+-R101, 1/2 of the 1 464 masks of VOC 2012,
 # 732 labels: Table 3.
-_base_ = './sup-only-ctt_deeplabv3plus-r101_voc-classic-1-8.py'
+_base_ = [
+    '../_base_/models/deeplabv3plus_r101-d16.py',
+    '../_base_/datasets/voc_val.py',
+    '../_base_/datasets/voc-aug_rotate321.py',
+    '../_base_/schedules/sgd-25e-5_80k.py',
+    '../_base_/default_runtime.py',
+]
 split = 'splits/classic-1-2/'
 train_dataloader = dict(
-    labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),
+    labeled=dict(
+        dataset=dict(
+            ann_file=split + 'labeled.txt',
+            data_prefix=dict(seg_map_path='SegmentationClass'),
+        )
+    ),
 )
+auto_scale_lr = dict(base_batch_size=10)

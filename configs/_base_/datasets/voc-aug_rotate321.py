@@ -1,6 +1,7 @@
 # The labeled stream of CTT on VOC: long side 250 to 750, rotated and flipped, crops of
 # 321.
-_base_ = './voc-aug.py'
+# All 10 582 images with augmented masks (SBD); a config names the lists of its split.
+data_root = 'data/VOCdevkit/VOC2012/'
 crop_size = (321, 321)
 mean_bgr = (104, 117, 123)
 resize = dict(
@@ -20,5 +21,15 @@ labeled_pipeline = [
     dict(type='PackSegInputs'),
 ]
 # On one GPU: 10 labeled and 10 unlabeled images a step.
-labeled = dict(batch_size=10, num_workers=4, dataset=dict(pipeline=labeled_pipeline))
+labeled = dict(
+    batch_size=10,
+    num_workers=4,
+    dataset=dict(
+        type='PascalVOCDataset',
+        data_root=data_root,
+        data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClassAug'),
+        ann_file='ImageSets/Segmentation/trainaug.txt',
+        pipeline=labeled_pipeline,
+    ),
+)
 train_dataloader = dict(labeled=labeled)

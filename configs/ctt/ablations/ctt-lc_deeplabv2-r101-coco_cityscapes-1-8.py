@@ -1,0 +1,13 @@
+# Table 4: labels and the low level, phi = 1, so that all cells are at it.
+_base_ = [
+    '../../_base_/methods/ctt_deeplabv2-r101-coco_cityscapes.py',
+    '../../_base_/datasets/cityscapes_val-half.py',
+    '../../_base_/datasets/cityscapes_half256x512_unlabeled.py',
+    '../../_base_/schedules/sgd-25e-5_80k.py',
+]
+model = dict(ct_weight=0, hc_weight=0, threshold=1)
+split = 'splits/1-8_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),
+    unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
+)
