@@ -1,5 +1,6 @@
 """Every config loads, and its model and its pipelines build."""
 
+import ast
 import math
 import re
 import runpy
@@ -32,6 +33,43 @@ ROOT = Path(__file__).resolve().parents[1] / 'configs'
 PATHS = sorted(p for p in ROOT.rglob('*.py') if '_base_' not in p.parts)
 
 
+def bases(path):
+    """The files that a config inherits from."""
+    text = re.sub(r'\{\{.*?\}\}', 'None', path.read_text(encoding='utf-8'))
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == '_base_':
+            names = ast.literal_eval(node.value)
+            names = [names] if isinstance(names, str) else names
+            return [(path.parent / name).resolve() for name in names]
+    return []
+
+
+def levels(path):
+    return 1 + max(map(levels, bases(path)), default=0)
+
+
+@pytest.mark.parametrize('path', PATHS, ids=lambda p: p.stem)
+def test_a_config_is_made_of_atoms_in_three_levels(path):
+    assert levels(path) <= 3
+    assert [base for base in bases(path) if ROOT / '_base_' not in base.parents] == []
+
+
+def test_every_atom_is_used():
+    """But those that a user adds to choose how to test."""
+    found, new = set(), set(PATHS)
+    while new:
+        found |= new
+        new = {base for path in new for base in bases(path)} - found
+    atoms = {path for path in ROOT.rglob('*.py') if '_base_' in path.parts}
+    unused = {path for path in atoms - found if path.parent.name != 'evaluation'}
+    assert unused == set()
+
+
+def test_names_of_configs_are_unique():
+    """Then mim finds a config by its name, whatever folder it is in."""
+    assert len({path.stem for path in PATHS}) == len(PATHS)
+
+
 def pipelines(cfg):
     """All lists under the key ``pipeline``, wrapped data sets included."""
     if isinstance(cfg, dict):
@@ -60,10 +98,25 @@ def pad_colours(part):
             yield from pad_colours(value)
 
 
+def left_over(part):
+    """Names that stand for `{{_base_.name}}` in an expression: no value replaces them.
+
+    >>> list(left_over(dict(a=['_data_root_c22e5acam/index.json', 'a_b_c'])))
+    ['_data_root_c22e5acam/index.json']
+    """
+    if isinstance(part, str):
+        if re.match(r'_\w+_[0-9a-f]{6}', part):
+            yield part
+    elif isinstance(part, (dict, list, tuple)):
+        for value in part.values() if isinstance(part, dict) else part:
+            yield from left_over(value)
+
+
 @pytest.mark.parametrize('path', PATHS, ids=lambda p: p.stem)
 def test_config(path):
     cfg = Config.fromfile(path)
     init_default_scope(cfg.default_scope)
+    assert list(left_over(cfg)) == []
     cfg.model.student.backbone.init_cfg = None
     cfg.model.student.pretrained = None
     with torch.device('meta'):  # shapes without numbers, so that large nets are quick
@@ -239,15 +292,15 @@ def test_metafile_lists_every_config(metafile):
     folder = metafile.parent
     models = yaml.safe_load(metafile.read_text(encoding='utf-8'))['Models']
     assert [(m['Name'], m['Config']) for m in models] == [
-        (path.stem, f'configs/{folder.name}/{path.name}')
-        for path in sorted(folder.glob('*.py'), key=lambda p: p.stem)
+        (path.stem, path.relative_to(ROOT.parent).as_posix())
+        for path in sorted(folder.rglob('*.py'), key=lambda p: p.stem)
     ]
 
 
 @pytest.mark.parametrize('method', ['cac', 'cmb', 'ctt'])
 def test_readme_names_every_config(method):
     text = (ROOT / method / 'README.md').read_text(encoding='utf-8')
-    stems = {path.stem for path in PATHS if path.parent.name == method}
+    stems = {path.stem for path in (ROOT / method).rglob('*.py')}
     found = set()
     for line in text.splitlines():
         names = re.findall(r'`([\w.<>-]+)`', line)
@@ -352,7 +405,7 @@ CTT_LABELS = {
 # Where CMB or CAC takes one image more.
 CTT_SPLITS = {('voc-aug', 529): '529_0', ('voc-aug', 1322): '1322_0'}
 OF_CTT = re.compile(r'.*(cityscapes|voc-aug|voc-classic)-(full|1-\d+)')
-CTT = [p for p in PATHS if p.parent.name == 'ctt' and OF_CTT.match(p.stem)]
+CTT = [p for p in PATHS if ROOT / 'ctt' in p.parents and OF_CTT.match(p.stem)]
 
 
 @pytest.mark.parametrize('path', CTT, ids=lambda p: p.stem)
@@ -389,17 +442,18 @@ def test_one_level_of_ctt_alone_has_all_cells(level, threshold):
     """Rows of Table 4, which are those of Table 8 with phi = 0 and 1."""
     end = '_deeplabv2-r101-coco_cityscapes-1-8.py'
     for name in (f'ctt-{level}', f'ctt-ct-{level}'):
-        model = Config.fromfile(ROOT / 'ctt' / f'{name}{end}').model
+        model = Config.fromfile(ROOT / 'ctt/ablations' / f'{name}{end}').model
         other = {'hc': 'lc', 'lc': 'hc'}[level]
         assert (model.threshold, model[f'{other}_weight']) == (threshold, 0)
         assert f'{level}_weight' not in model
-    row = Config.fromfile(ROOT / 'ctt' / f'ctt-hc-lc-phi{100 * threshold}{end}')
+    name = f'ctt-hc-lc-phi{100 * threshold}'
+    row = Config.fromfile(ROOT / 'ctt/ablations' / f'{name}{end}')
     assert row.model.threshold == threshold
 
 
 def test_the_separate_pairs_of_ctt_meet_in_testing_alone():
     name = 'ctt-ensemble-separate_deeplabv2-r101-coco_cityscapes-1-8'
-    model = Config.fromfile(ROOT / 'ctt' / f'{name}.py').model
+    model = Config.fromfile(ROOT / 'ctt/ablations' / f'{name}.py').model
     assert (model.teaching, model.predict_with) == ('own', 'mean_students')
     assert model.hc_weight == model.lc_weight == 0
 
