@@ -161,7 +161,7 @@ def test_config(path):
 # Schedule -> iterations of the warm-up, and of the run; then poly 0.9 down to 0
 DECAYS = {
     'adamw_800': (100, 800),
-    'adamw-pretrained_800': (100, 800),
+    'adamw-pretrained_1000': (100, 1000),
     'quickstart': (50, 1200),
     'quickstart_800': (50, 800),
     'sgd-1e-1_92560': (0, 92560),

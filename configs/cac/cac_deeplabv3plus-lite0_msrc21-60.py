@@ -2,7 +2,7 @@
 _base_ = [
     '../_base_/models/deeplabv3plus_lite0-d16.py',
     '../_base_/datasets/msrc21_overlap.py',
-    '../_base_/schedules/adamw-pretrained_800.py',
+    '../_base_/schedules/adamw-pretrained_1000.py',
     '../_base_/default_runtime.py',
 ]
 heads = dict(num_classes=21)
@@ -10,7 +10,7 @@ model = dict(
     type='CAC',
     student=dict(decode_head=heads, auxiliary_head=heads),
     pool=2,
-    num_negatives=2304,  # all cells: 4 images * (192 / 8) * (192 / 8)
+    num_negatives=4608,  # all cells: 8 images * (192 / 8) * (192 / 8)
     bank_steps=1,
     start_iter=50,
 )

@@ -3,7 +3,7 @@ _base_ = [
     '../_base_/models/deeplabv3plus_lite0-d16.py',
     '../_base_/datasets/ccp_plain.py',
     '../_base_/augment/cmb.py',
-    '../_base_/schedules/adamw-pretrained_800.py',
+    '../_base_/schedules/adamw-pretrained_1000.py',
     '../_base_/default_runtime.py',
 ]
 balanced = dict(_delete_=True, type='BalancedCrossEntropy')
@@ -22,7 +22,7 @@ model = dict(
     bank_start=50,
     contrast_start=100,
     enqueue_number=7,  # 256 / 38
-    class_balance=dict(labels=9, pseudo=907, start=100),  # 38 / 4, 1815 / 2
+    class_balance=dict(labels=4, pseudo=453, start=100),  # 38 / 8, 1815 / 4
     contrast_weight=0,
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})

@@ -3,7 +3,7 @@ _base_ = [
     '../_base_/models/deeplabv3plus_lite0-d16.py',
     '../_base_/datasets/msrc21_plain.py',
     '../_base_/augment/cmb.py',
-    '../_base_/schedules/adamw-pretrained_800.py',
+    '../_base_/schedules/adamw-pretrained_1000.py',
     '../_base_/default_runtime.py',
 ]
 balanced = dict(_delete_=True, type='BalancedCrossEntropy')
@@ -22,7 +22,7 @@ model = dict(
     bank_start=50,
     contrast_start=100,
     enqueue_number=4,  # 256 / 60
-    class_balance=dict(labels=15, pseudo=168, start=100),  # 60 / 4, 337 / 2
+    class_balance=dict(labels=7, pseudo=84, start=100),  # 60 / 8, 337 / 4
     contrast_weight=0,
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})

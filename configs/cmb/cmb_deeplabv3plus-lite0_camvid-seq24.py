@@ -3,7 +3,7 @@ _base_ = [
     '../_base_/models/deeplabv3plus_lite0-d16.py',
     '../_base_/datasets/camvid-half_plain.py',
     '../_base_/augment/cmb.py',
-    '../_base_/schedules/adamw-pretrained_800.py',
+    '../_base_/schedules/adamw-pretrained_1000.py',
     '../_base_/default_runtime.py',
 ]
 balanced = dict(_delete_=True, type='BalancedCrossEntropy')
@@ -22,11 +22,9 @@ model = dict(
     bank_start=50,
     contrast_start=100,
     enqueue_number=11,  # 256 / 24
-    class_balance=dict(labels=6, pseudo=171, start=100),  # 24 / 4, 343 / 2
+    class_balance=dict(labels=3, pseudo=85, start=100),  # 24 / 8, 343 / 4
 )
-train_dataloader = dict(
-    labeled=dict(batch_size=4), unlabeled=dict(_base_.unlabeled, batch_size=2)
-)
+train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 custom_hooks = [
     dict(type='MeanTeacherHook', decay=0.99, warmup='1/(t+1)', anneal='cosine'),
     dict(type='MemoryHook'),

@@ -1,8 +1,8 @@
 # CTT: 24 labels of CamVid, the other 343 frames unlabeled.
 _base_ = [
     '../_base_/models/deeplabv3plus_lite0-d16.py',
-    '../_base_/datasets/camvid-half_batch4.py',
-    '../_base_/schedules/adamw-pretrained_800.py',
+    '../_base_/datasets/camvid-half.py',
+    '../_base_/schedules/adamw-pretrained_1000.py',
     '../_base_/default_runtime.py',
 ]
 heads = dict(num_classes=11)

@@ -49,7 +49,7 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 labeled = dict(
-    batch_size=4,
+    batch_size=8,
     num_workers=2,
     dataset=dict(
         type='CCPDataset',
@@ -60,7 +60,7 @@ labeled = dict(
     ),
 )
 unlabeled = dict(
-    batch_size=4,
+    batch_size=8,
     num_workers=2,
     dataset=dict(
         type='UnlabeledDataset',

@@ -46,7 +46,7 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 labeled = dict(
-    batch_size=4,
+    batch_size=8,
     num_workers=2,
     dataset=dict(
         type='MSRC21Dataset',
@@ -57,7 +57,7 @@ labeled = dict(
     ),
 )
 unlabeled = dict(
-    batch_size=4,
+    batch_size=8,
     num_workers=2,
     dataset=dict(
         type='UnlabeledDataset',

@@ -17,7 +17,7 @@ labeled = dict(
     )
 )
 unlabeled = dict(
-    batch_size=2,
+    batch_size=4,
     dataset=dict(
         pipeline=[
             dict(type='LoadImageFromFile'),
