@@ -157,9 +157,9 @@ def _lag(runner, names: tuple[str, str], scores: tuple[float, float]) -> Lag:
     lag = lag._replace(predict_with=getattr(model, 'predict_with', ''))
     if not hooks:
         return lag
-    hook = hooks[0]
-    decay = ema_decay(hook.steps, total, hook.decay, None, hook.anneal)
-    return lag._replace(updates=hook.steps, hook=hook, decay=decay)
+    hook, done = hooks[0], model.teacher_updates
+    decay = ema_decay(done, total, hook.decay, None, hook.anneal)
+    return lag._replace(updates=done, hook=hook, decay=decay)
 
 
 def baseline_command(runner) -> str:

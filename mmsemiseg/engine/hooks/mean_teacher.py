@@ -14,7 +14,8 @@ class MeanTeacherHook(StepHook):
 
     Note that ``decay`` is the weight of the *old* teacher (MMEngine's ``momentum`` is
     1 - decay). At the start of a fresh run the teacher becomes a full copy of the
-    student, whatever was loaded into it, and t is 0.
+    student, whatever was loaded into it, and t is 0. The model counts t
+    (``model.teacher_updates``), and checkpoints hold it.
 
     Args:
         decay: d in [0, 1].
@@ -46,10 +47,10 @@ class MeanTeacherHook(StepHook):
             )
         if runner.iter == 0:
             model.copy_to_teacher()
-        self.steps = max(int(pair.steps) for pair in model.pairs)
 
     def after_step(self, runner) -> None:
-        total = runner.max_iters
-        decay = ema_decay(self.steps, total, self.decay, self.warmup, self.anneal)
-        unwrap(runner.model).update_teacher(decay)
-        self.steps += 1
+        model = unwrap(runner.model)
+        done, total = model.teacher_updates, runner.max_iters
+        model.update_teacher(
+            ema_decay(done, total, self.decay, self.warmup, self.anneal)
+        )

@@ -228,6 +228,11 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
     def has_teachers(self) -> bool:
         return bool(self._followed())
 
+    @property
+    def teacher_updates(self) -> int:
+        """Updates of the teachers since they were copies of their students."""
+        return max(pair.steps for pair in self.pairs)
+
     def copy_to_teacher(self, restart: bool = True) -> None:
         """Each teacher becomes a full copy of its student.
 
@@ -249,7 +254,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         values = {key: state.pop(prefix + key) for key in plain}
         for index, pair in enumerate(self.pairs if plain else ()):
             place = f'{prefix}pairs.{index}.'
-            state[f'{place}steps'] = torch.zeros_like(pair.steps)
+            state[f'{place}steps'] = torch.tensor(0)
             own = pair.student.state_dict()
             heads = self.load_heads and index == 0
             filled = {

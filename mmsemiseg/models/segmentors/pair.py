@@ -24,7 +24,8 @@ class Pair(BaseModule):
             parameters, ``'own'`` leaves those of the teacher's own forwards (needs
             ``teacher_mode='train'``). Integer buffers are copied in the first two.
 
-    ``steps`` counts the updates and is part of the checkpoint.
+    ``steps`` counts the updates and is part of the checkpoint. It is a number of the
+    host, so that reading it never waits for a device.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Pair(BaseModule):
         if with_teacher:
             self.teacher = copy_network(self.student).requires_grad_(False)
             self.teacher.train(teacher_mode == 'train')
-        self.register_buffer('steps', torch.zeros((), dtype=torch.long))
+        self.steps = 0
 
     def init_weights(self) -> None:
         """Initialise the student; the teacher becomes its full copy."""
@@ -69,7 +70,7 @@ class Pair(BaseModule):
         """
         self.teacher.load_state_dict(self.student.state_dict())
         if restart:
-            self.steps.zero_()
+            self.steps = 0
 
     @torch.no_grad()
     def update_teacher(self, decay: float) -> None:
@@ -87,6 +88,22 @@ class Pair(BaseModule):
             pairs = [p for p in pairs if not p[0].is_floating_point()]
         for mine, source in pairs:
             mine.copy_(source)
+
+    def _save_to_state_dict(self, destination, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[f'{prefix}steps'] = torch.tensor(self.steps)
+
+    def _load_from_state_dict(
+        self, state_dict, prefix: str, metadata, strict, missing: list, *args
+    ) -> None:
+        key = f'{prefix}steps'
+        if key in state_dict:
+            self.steps = int(state_dict.pop(key))
+        else:
+            missing.append(key)
+        super()._load_from_state_dict(
+            state_dict, prefix, metadata, strict, missing, *args
+        )
 
     def train(self, mode: bool = True) -> 'Pair':
         super().train(mode)

@@ -59,12 +59,6 @@ def iterate(runner, hook, count, kept, of=1000, confidence=0.5):
         runner.iter += 1
 
 
-def moved(steps, **settings):
-    hook = MeanTeacherHook(**settings)
-    hook.steps = steps
-    return hook
-
-
 @pytest.mark.parametrize(
     ('wrapper', 'device', 'can', 'said'),
     [
@@ -154,8 +148,8 @@ def val(runner, hook, iteration, **scores):
 
 
 def test_a_teacher_that_is_slow_for_the_run():
-    mover = moved(200, decay=0.99)
-    runner, hook = make('slow', hooks=[mover])
+    mover = MeanTeacherHook(decay=0.99)
+    runner, hook = make('slow', hooks=[mover], teacher_updates=200)
     val(runner, hook, 200, student=48.2, teacher=33.7)
     assert runner.logger.warnings == [
         'the teacher is 14 mIoU behind its student (33.7, student 48.2): decay 0.99 is '
@@ -182,7 +176,8 @@ def test_a_teacher_that_is_slow_for_the_run():
 )
 def test_advice_knows_the_decay_and_the_length(settings, steps, total, words):
     name = f'{settings["decay"]}_{steps}'
-    runner, hook = make(name, total, hooks=[moved(steps, **settings)])
+    mover = MeanTeacherHook(**settings)
+    runner, hook = make(name, total, hooks=[mover], teacher_updates=steps)
     val(runner, hook, steps, student=50, teacher=30)
     assert [words in text for text in runner.logger.warnings] == [True] * bool(words)
 

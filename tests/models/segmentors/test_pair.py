@@ -1,5 +1,7 @@
 """Teachers: full copies, frozen, moved by one rule."""
 
+import copy
+
 import pytest
 import torch
 from helpers import build, frozen_copy, spread, student_cfg
@@ -79,7 +81,7 @@ def test_many_updates_equal_the_slow_reference():
         pair.update_teacher(decay)
     for key, value in pair.teacher.state_dict().items():
         assert_close(value, expected[key].to(value.dtype), msg=key)
-    assert pair.steps.item() == 4
+    assert pair.steps == 4
 
 
 def test_steps_are_in_the_checkpoint():
@@ -88,8 +90,25 @@ def test_steps_are_in_the_checkpoint():
     pair.update_teacher(0.5)
     fresh = Pair(Net())
     fresh.load_state_dict(pair.state_dict())
-    assert fresh.steps.item() == 2
+    assert fresh.steps == 2
     assert values(fresh.teacher) == values(pair.teacher)
+
+
+def test_a_checkpoint_without_steps_is_not_whole():
+    pair = net_pair(8, 4)
+    state = pair.state_dict()
+    assert state['steps'].dtype == torch.long
+    del state['steps']
+    with pytest.raises(RuntimeError, match='Missing key.* "steps"'):
+        pair.load_state_dict(state)
+
+
+def test_a_copy_counts_by_itself():
+    pair = net_pair(8, 4)
+    pair.update_teacher(0.5)
+    other = copy.deepcopy(pair)
+    other.update_teacher(0.5)
+    assert (pair.steps, other.steps) == (1, 2)
 
 
 def test_integer_buffers_are_copied_not_averaged():
