@@ -62,7 +62,7 @@ class MeanTeacher(SemiSegmentor):
     def __init__(
         self,
         student: dict,
-        threshold: float | None = 0.9,
+        threshold: float | None = 0.7,
         share_threshold: float | None = None,
         confidence_power: float | None = None,
         soft_labels: bool = False,
