@@ -19,7 +19,7 @@ help: ## this list
 env: ## the environment .venv with the tested packages
 	@bash .ci/setup_env.sh base
 
-ops: ## the same with the compiled ops of mmcv (RC2L needs them)
+ops: ## the same with the compiled ops of mmcv (MaskFormer needs them)
 	@bash .ci/setup_env.sh ops
 
 quickstart: env ## train, evaluate and predict on a small generated data set

@@ -161,7 +161,12 @@ ZOO = {
             'type': 'PIDHead',
             'in_channels': 32,
             **COMMON,
-            'loss_decode': [{'type': 'CrossEntropyLoss'}] * 4,
+            'loss_decode': [
+                {'type': 'CrossEntropyLoss'},
+                {'type': 'OhemCrossEntropy'},
+                {'type': 'BoundaryLoss'},
+                {'type': 'OhemCrossEntropy'},
+            ],
         },
         {'type': 'PIDNet', 'channels': 8, 'ppm_channels': 8, 'norm_cfg': BN},
     ),

@@ -31,6 +31,7 @@ from .pseudo_label import (
     pseudo_label_stats,
 )
 from .schedules import ema_decay, ramp_up
+from .semantic_scores import score_logits, semantic_scores
 from .tiles import Tiles, tiles_by_group
 from .weighted_cosine import weighted_cosine
 
@@ -75,7 +76,9 @@ __all__ = [
     'ramp_up',
     'rank_in_group',
     'sampled_logsumexp',
+    'score_logits',
     'select_per_group',
+    'semantic_scores',
     'tiles_by_group',
     'to_group',
     'to_rows',

@@ -1,11 +1,9 @@
 """Logits and features of any MMSegmentation segmentor.
 
-The head's own code is not asked: hooks on the layer that classifies live for one
-call only, so that nothing stays on the segmentor and a deep copy works as well.
+The head's own code is not asked: hooks inside of it live for one call only, so that
+nothing stays on the segmentor and a deep copy works as well.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 import torch
@@ -13,13 +11,21 @@ from mmseg.models.utils import resize
 from torch import Tensor, nn
 
 from .head_rules import HEAD_RULES, HeadRule, check_channels, rule_of  # noqa: F401
+from .recording import dropout_before, heads_of
+from .student import check_labels
+
+Feature = str | int | None
 
 
 class SegmentorOutput(NamedTuple):
-    """``logits`` (N, C, h, w) and ``features`` (N, D, h', w'), or None if not asked."""
+    """``logits`` (N, C, h, w) and ``features``.
+
+    The features are (N, D, h', w'), a tuple of such where several were asked for, or
+    None where none were.
+    """
 
     logits: Tensor
-    features: Tensor | None
+    features: Tensor | tuple[Tensor, ...] | None
 
 
 class SegmentorAdapter:
@@ -29,9 +35,9 @@ class SegmentorAdapter:
 
     Args:
         segmentor: An ``EncoderDecoder``, ``CascadeEncoderDecoder`` or subclass.
-        feature: ``'pre_cls'``: what enters the classifier, before dropout;
-            ``'stage4'`` or the index 3: the fourth map of ``extract_feat``;
-            None: no features.
+        feature: Where features are taken. ``'pre_cls'`` is what enters the classifier,
+            before dropout; ``'stage4'`` or the index 3 the fourth map of
+            ``extract_feat``; None takes none; a list or tuple of these takes several.
 
     Raises:
         TypeError: ``segmentor`` has no backbone-and-head structure.
@@ -39,12 +45,20 @@ class SegmentorAdapter:
             is none of the above.
     """
 
-    def __init__(self, segmentor: nn.Module, feature: str | int | None = 'pre_cls'):
-        self.stage = _stage_index(feature)
-        self.pre_cls = feature == 'pre_cls'
-        head = _heads(segmentor)[-1]
-        self.rule = rule_of(head)
-        check_channels(head)
+    def __init__(
+        self,
+        segmentor: nn.Module,
+        feature: Feature | list[Feature] | tuple[Feature, ...] = 'pre_cls',
+    ):
+        self.several = isinstance(feature, (list, tuple))
+        if self.several and not feature:
+            raise ValueError('feature must name at least one place, or be None')
+        self.taps = [_tap(one) for one in (feature if self.several else [feature])]
+        if self.several and None in self.taps:
+            raise ValueError(f'feature must not have None among others: {feature!r}')
+        self.pre_cls = 'pre_cls' in self.taps
+        self.rule = rule_of(segmentor)
+        check_channels(heads_of(segmentor)[-1])
 
     def __call__(
         self, segmentor: nn.Module, inputs: Tensor, dropout: bool = True
@@ -54,24 +68,24 @@ class SegmentorAdapter:
         ``dropout=False`` switches off the dropout in front of the classifier, and no
         other: the logits are those of the features.
         """
-        maps = segmentor.extract_feat(inputs)
-        first, *later = _heads(segmentor)
-        head = later[-1] if later else first
-        with ExitStack() as stack:
-            if not dropout:
-                stack.enter_context(_without_dropout(head, self.rule.classifier))
-            calls = None
-            if self.pre_cls:
-                calls = stack.enter_context(_record(head, self.rule.classifier))
-            output = _seen(first)(maps)
-            for cascaded in later:
-                output = _seen(cascaded)(maps, output)
-        return self._output(head, maps, output, calls)
+        return self.decode(segmentor, self.encode(segmentor, inputs), dropout)
+
+    def encode(self, segmentor: nn.Module, inputs: Tensor):
+        """(N, 3, H, W) -> the maps of backbone and neck, as ``extract_feat`` gives."""
+        return segmentor.extract_feat(inputs)
+
+    def decode(
+        self, segmentor: nn.Module, maps, dropout: bool = True
+    ) -> SegmentorOutput:
+        """Maps, perhaps perturbed ones, of :meth:`encode` -> what a call gives."""
+        output = self.rule.decode(segmentor, maps, self.pre_cls, dropout)
+        return self._output(maps, *output)
 
     @property
     def classifies_features(self) -> bool:
         """Whether the features are all that the logits are made of."""
-        return self.pre_cls and self.rule.classifier == 'conv_seg'
+        linear = isinstance(self.rule, HeadRule) and self.rule.classifier == 'conv_seg'
+        return linear and self.pre_cls and not self.several
 
     def classify(
         self, segmentor: nn.Module, features: Tensor, dropout: bool = True
@@ -80,8 +94,8 @@ class SegmentorAdapter:
 
         By the dropout in front of the classifier, unless that is off, and by this.
         """
-        head = _heads(segmentor)[-1]
-        layer = _dropout(head, self.rule.classifier)
+        head = heads_of(segmentor)[-1]
+        layer = dropout_before(head, self.rule.classifier)
         if dropout and layer is not None:
             features = layer(features)
         return head.get_submodule(self.rule.classifier)(features)
@@ -90,25 +104,15 @@ class SegmentorAdapter:
         self, segmentor: nn.Module, inputs: Tensor, data_samples: list
     ) -> tuple[dict, SegmentorOutput]:
         """The segmentor's own losses, and the output of the same forward pass."""
-        head = _heads(segmentor)[-1]
-        with ExitStack() as stack:
-            maps = stack.enter_context(_recorded(segmentor, 'extract_feat'))
-            outputs = stack.enter_context(_recorded(head, 'forward'))
-            calls = None
-            if self.pre_cls:
-                calls = stack.enter_context(_record(head, self.rule.classifier))
-            losses = segmentor.loss(inputs, data_samples)
-        (maps,), (output,) = maps, outputs
-        return losses, self._output(head, maps, output, calls)
+        check_labels(segmentor, data_samples)
+        losses, *output = self.rule.loss(segmentor, inputs, data_samples, self.pre_cls)
+        return losses, self._output(*output)
 
-    def _output(self, head: nn.Module, maps, output, calls) -> SegmentorOutput:
-        if isinstance(output, (list, tuple)):
-            output = output[self.rule.main]
-        if self.pre_cls:
-            return SegmentorOutput(output, _features(head, calls, output))
-        if self.stage is not None:
-            return SegmentorOutput(output, _stage(maps, self.stage))
-        return SegmentorOutput(output, None)
+    def _output(self, maps, logits: Tensor, features) -> SegmentorOutput:
+        if self.taps == [None]:
+            return SegmentorOutput(logits, None)
+        found = [features if t == 'pre_cls' else _stage(maps, t) for t in self.taps]
+        return SegmentorOutput(logits, tuple(found) if self.several else found[0])
 
     @torch.no_grad()
     def inference(self, segmentor: nn.Module, inputs: Tensor) -> Tensor:
@@ -121,24 +125,24 @@ class SegmentorAdapter:
         finally:
             for module in training:
                 module.training = True
-        align_corners = _heads(segmentor)[-1].align_corners
+        align_corners = heads_of(segmentor)[-1].align_corners
         return resize_logits(logits, inputs.shape[2:], align_corners)
 
     @torch.no_grad()
-    def feature_channels(self, segmentor: nn.Module) -> int:
-        """D of the features."""
-        if self.pre_cls:
-            head = _heads(segmentor)[-1]
-            classifier = head.get_submodule(self.rule.classifier)
-            if isinstance(classifier, nn.Linear):
-                return classifier.in_features
-            return classifier.in_channels
-        training = [m for m in segmentor.modules() if m.training]
-        segmentor.eval()
-        maps = segmentor.extract_feat(torch.zeros(1, 3, 64, 64))
-        for module in training:
-            module.training = True
-        return _stage(maps, self.stage).shape[1]
+    def feature_channels(self, segmentor: nn.Module) -> int | tuple[int, ...]:
+        """D of the features; of several a tuple."""
+        maps = None
+        if self.taps != ['pre_cls']:
+            training = [m for m in segmentor.modules() if m.training]
+            segmentor.eval()
+            maps = segmentor.extract_feat(torch.zeros(1, 3, 64, 64))
+            for module in training:
+                module.training = True
+        widths = tuple(
+            self.rule.width(segmentor) if t == 'pre_cls' else _stage(maps, t).shape[1]
+            for t in self.taps
+        )
+        return widths if self.several else widths[0]
 
 
 def resize_logits(logits: Tensor, size, align_corners: bool = False) -> Tensor:
@@ -152,31 +156,10 @@ def resize_logits(logits: Tensor, size, align_corners: bool = False) -> Tensor:
     return resize(logits, tuple(size), None, 'bilinear', align_corners, warning=False)
 
 
-def _heads(segmentor: nn.Module) -> list[nn.Module]:
-    head = getattr(segmentor, 'decode_head', None)
-    if head is None or not hasattr(segmentor, 'extract_feat'):
-        raise TypeError(
-            'segmentor must be an EncoderDecoder or CascadeEncoderDecoder of '
-            f'MMSegmentation, but got {type(segmentor).__name__}'
-        )
-    heads = list(head) if isinstance(head, nn.ModuleList) else [head]
-    return [getattr(head, '_orig_mod', head) for head in heads]
-
-
-def _seen(head: nn.Module) -> Callable:
-    """A call of the head that hooks see.
-
-    Code that ``torch.compile`` made of a head knows the hooks of the first call and no
-    later ones. MMSegmentation's own losses and predictions run a head uncompiled too:
-    they call its ``forward``.
-    """
-    compiled = getattr(head, '_compiled_call_impl', None) is not None
-    return head.forward if compiled else head
-
-
-def _stage_index(feature: str | int | None) -> int | None:
+def _tap(feature: Feature) -> Feature:
+    """``'pre_cls'``, None or the index of a map."""
     if feature is None or feature == 'pre_cls':
-        return None
+        return feature
     if isinstance(feature, int) and not isinstance(feature, bool):
         return feature
     if isinstance(feature, str) and feature.startswith('stage'):
@@ -198,79 +181,3 @@ def _stage(maps, index: int) -> Tensor:
         f'feature index {index} (stage{index + 1}) must be a map of extract_feat, '
         f'which gives {kinds}'
     )
-
-
-def _dropout(head: nn.Module, path: str) -> nn.Module | None:
-    """The one in front of the classifier."""
-    dropout = getattr(head.get_submodule(path.rpartition('.')[0]), 'dropout', None)
-    return dropout if isinstance(dropout, nn.Module) else None
-
-
-@contextmanager
-def _without_dropout(head: nn.Module, path: str) -> Iterator[None]:
-    dropout = _dropout(head, path)
-    training = dropout is not None and dropout.training
-    try:
-        if training:
-            dropout.training = False
-        yield
-    finally:
-        if training:
-            dropout.training = True
-
-
-@contextmanager
-def _record(head: nn.Module, path: str) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Collect (input before dropout, output) of every call of the classifier."""
-    calls, dropped = [], []
-
-    def see_dropout(module, args, output):
-        dropped[:] = [(args[0], output)]
-
-    def see_classifier(module, args, output):
-        before = [x for x, y in dropped if y is args[0]]
-        calls.append((before[0] if before else args[0], output))
-
-    handles = [head.get_submodule(path).register_forward_hook(see_classifier)]
-    dropout = _dropout(head, path)
-    if dropout is not None:
-        handles.append(dropout.register_forward_hook(see_dropout))
-    try:
-        yield calls
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@contextmanager
-def _recorded(module: nn.Module, method: str) -> Iterator[list]:
-    """Collect what each call of a method gives."""
-    results = []
-    original = getattr(module, method)
-    before = vars(module).get(method)  # somebody else may have hidden it already
-
-    def recording(*args, **kwargs):
-        results.append(original(*args, **kwargs))
-        return results[-1]
-
-    setattr(module, method, recording)  # hides the method of the class
-    try:
-        yield results
-    finally:
-        delattr(module, method)
-        if before is not None:
-            setattr(module, method, before)
-
-
-def _features(head: nn.Module, calls, logits: Tensor) -> Tensor:
-    """The input of the call that gave the logits, else of the only call."""
-    found = [x for x, y in calls if y is logits] or [x for x, _ in calls]
-    if len(found) != 1:
-        raise RuntimeError(
-            f'{type(head).__name__}: {len(found)} calls of its classifier, none of '
-            'which gave the main logits. Correct its rule in HEAD_RULES'
-        )
-    features = found[0]
-    if features.dim() == 3:  # tokens (N, h * w, D) of a transformer head
-        features = features.transpose(1, 2).unflatten(2, logits.shape[2:])
-    return features

@@ -1,25 +1,17 @@
-"""Which decode heads can be students, and where their logits and features are."""
+"""Which decode heads can be students, and of which kind they are."""
 
+import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from mmseg.registry import MODELS
 from torch import nn
 
+from .mask_heads import MaskRule
+from .pixel_heads import HeadRule
+from .point_heads import PointRule
+from .recording import heads_of
 
-@dataclass(frozen=True)
-class HeadRule:
-    """Where a kind of decode head keeps its main logits and its features.
-
-    Args:
-        main: Index of the main logits where ``forward`` returns a list or tuple.
-        classifier: Path, inside the head, of the layer whose input is the feature. A
-            module ``dropout`` beside it that feeds it is looked through.
-    """
-
-    main: int = 0
-    classifier: str = 'conv_seg'
-
+Rule = HeadRule | MaskRule | PointRule
 
 _USUAL = (
     'ANNHead APCHead ASPPHead DAHead DDRHead DMHead DPTHead DeepLabV2Head EMAHead '
@@ -28,11 +20,24 @@ _USUAL = (
 )
 
 # Class name -> rule; a subclass takes the rule of its nearest listed base.
-HEAD_RULES: dict[str, HeadRule] = {
+HEAD_RULES: dict[str, Rule] = {
     **dict.fromkeys(_USUAL.split(), HeadRule()),
     'IterativeDecodeHead': HeadRule(-1, 'kernel_generate_head.conv_seg'),
+    'Mask2FormerHead': MaskRule(),
+    'MaskFormerHead': MaskRule(),
     'PIDHead': HeadRule(1),
+    'PointHead': PointRule(),
     'SegmenterMaskTransformerHead': HeadRule(classifier='patch_proj'),
+}
+# Class name -> why a head of MMSegmentation cannot be a student.
+REASONS = {
+    'SideAdapterCLIPHead': (
+        'SAN is no EncoderDecoder: its head reads the image, tokens of a frozen CLIP '
+        'encoder and embeddings of class names, which only its own segmentor '
+        '(MultimodalEncoderDecoder) hands over. Take Mask2FormerHead for a head that '
+        'classifies masks'
+    ),
+    'VPDDepthHead': 'it estimates depth and has no classes',
 }
 
 
@@ -46,7 +51,8 @@ def check_head_config(segmentor: Mapping) -> None:
         segmentor: Config of a segmentor.
 
     Raises:
-        ValueError: The class of its (last) ``decode_head`` has no rule.
+        ValueError: The class of its (last) ``decode_head`` has no rule, or it needs
+            mmdet, which is not there.
     """
     heads = segmentor.get('decode_head')
     head = heads[-1] if isinstance(heads, (list, tuple)) and heads else heads
@@ -55,15 +61,31 @@ def check_head_config(segmentor: Mapping) -> None:
     kind = _registered(head.get('type'))
     if not isinstance(kind, type):  # ElementDropoutHead builds the type in 'head'
         kind = _registered(head.get('head'))
-    if isinstance(kind, type):
-        find_rule(kind)
+    if isinstance(kind, type) and isinstance(find_rule(kind), MaskRule):
+        _check_mmdet(kind)
+
+
+def _check_mmdet(head: type) -> None:
+    """MMSegmentation's mask heads are mmdet's, or empty where it cannot be imported."""
+    try:
+        importlib.import_module('mmdet.models')
+        if any(base.__module__.startswith('mmdet.') for base in head.__mro__):
+            return
+        reason = f'{head.__name__} was defined without it'
+    except ImportError as error:
+        reason = str(error)
+    raise ValueError(
+        f'decode_head {head.__name__} builds on mmdet, which cannot be imported '
+        f'({reason}). Install mmdet and mmcv with its compiled operators (`make ops` '
+        'in a clone of this package does so), see docs/compatibility.md'
+    )
 
 
 def _registered(kind):
     return MODELS.get(kind) if isinstance(kind, str) else kind
 
 
-def find_rule(head: type) -> HeadRule:
+def find_rule(head: type) -> Rule:
     """The rule of a class of heads, or of its nearest base.
 
     Raises:
@@ -72,6 +94,11 @@ def find_rule(head: type) -> HeadRule:
     for base in head.__mro__:
         if base.__name__ in HEAD_RULES:
             return HEAD_RULES[base.__name__]
+        if base.__name__ in REASONS:
+            raise ValueError(
+                f'decode_head {head.__name__} is not supported: '
+                f'{REASONS[base.__name__]}'
+            )
     raise ValueError(
         f'decode_head {head.__name__} is not supported: it is not known '
         'where its logits and features are. Supported, with their subclasses: '
@@ -82,20 +109,15 @@ def find_rule(head: type) -> HeadRule:
     )
 
 
-def rule_of(head: nn.Module) -> HeadRule:
-    """The rule of a head, whose classifier is there.
+def rule_of(segmentor: nn.Module) -> Rule:
+    """The rule of the last decode head of a segmentor that it fits.
 
     Raises:
-        ValueError: It has no rule, or not the layer that its rule names.
+        TypeError: The segmentor has no backbone-and-head structure.
+        ValueError: The head has no rule, or not the layers that its rule names.
     """
-    rule = find_rule(type(head))
-    try:
-        head.get_submodule(rule.classifier)
-    except AttributeError:
-        raise ValueError(
-            f'decode_head {type(head).__name__} has no layer {rule.classifier!r}, '
-            'which its rule in HEAD_RULES names as its classifier'
-        ) from None
+    rule = find_rule(type(heads_of(segmentor)[-1]))
+    rule.check(segmentor)
     return rule
 
 

@@ -128,6 +128,7 @@ def test_other_heads(name):
 
 def test_every_rule_is_tested():
     tested = {*HEADS, 'PSAHead'}  # PSAHead needs compiled operators
+    tested |= {'Mask2FormerHead', 'MaskFormerHead', 'PointHead'}  # test_mask_heads.py
     for config in ZOO.values():
         heads = config['decode_head']
         tested |= {h['type'] for h in (heads if isinstance(heads, list) else [heads])}
@@ -507,18 +508,24 @@ def test_rule_with_a_wrong_path(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    'name', ['MaskFormerHead', 'Mask2FormerHead', 'SideAdapterCLIPHead', 'PointHead']
+    ('name', 'reason'),
+    [
+        ('SideAdapterCLIPHead', 'SAN is no EncoderDecoder: its head reads the image'),
+        ('VPDDepthHead', 'it estimates depth and has no classes'),
+        ('BisectHead', 'it is not known where its logits and features are'),
+    ],
 )
-def test_heads_without_a_pixel_classifier_are_refused(name):
+def test_heads_that_cannot_be_students_are_refused(name, reason):
     head = type(name, (nn.Module,), {})()
-    with pytest.raises(ValueError, match=f'decode_head {name} is not supported'):
+    message = f'decode_head {name} is not supported: {reason}'
+    with pytest.raises(ValueError, match=message):
         SegmentorAdapter(Frozen(head))
 
 
 def test_the_last_head_of_a_cascade_decides():
     segmentor = build(ZOO['ocrnet'])
-    segmentor.decode_head.append(type('PointHead', (nn.Module,), {})())
-    with pytest.raises(ValueError, match='decode_head PointHead is not supported'):
+    segmentor.decode_head.append(type('VPDDepthHead', (nn.Module,), {})())
+    with pytest.raises(ValueError, match='decode_head VPDDepthHead is not supported'):
         SegmentorAdapter(segmentor)
 
 
@@ -538,6 +545,59 @@ def test_subclass_takes_the_rule_of_its_base():
 def test_not_a_segmentor():
     with pytest.raises(TypeError, match='must be an EncoderDecoder.*got Conv2d'):
         SegmentorAdapter(nn.Conv2d(3, 3, 1))
+
+
+# Several taps; encode and decode
+
+
+@pytest.mark.parametrize('name', ['fcn', 'segformer', 'ocrnet', 'pidnet'])
+def test_several_features(name):
+    segmentor = build(ZOO[name]).eval()
+    taps = ['stage1', 'pre_cls']
+    both = SegmentorAdapter(segmentor, taps)
+    logits, features = both(segmentor, images())
+    widths = both.feature_channels(segmentor)
+    assert isinstance(features, tuple)
+    for tap, feature, width in zip(taps, features, widths, strict=True):
+        one = SegmentorAdapter(segmentor, tap)
+        expected = one(segmentor, images())
+        assert torch.equal(feature, expected.features)
+        assert torch.equal(logits, expected.logits)
+        assert width == one.feature_channels(segmentor) == feature.shape[1]
+    assert not both.classifies_features
+    assert isinstance(
+        SegmentorAdapter(segmentor, ['stage1'])(segmentor, images())[1], tuple
+    )
+
+
+def test_losses_with_several_features():
+    net = build(ZOO['fcn'])
+    _, got = SegmentorAdapter(net, (0, 'pre_cls')).loss(net, images(), samples())
+    assert [x.shape[1] for x in got.features] == [8, 16]
+
+
+@pytest.mark.parametrize('feature', [[], ['pre_cls', None], ['pre_cls', 'stage0']])
+def test_bad_features(feature):
+    with pytest.raises(ValueError, match='feature must'):
+        SegmentorAdapter(build(ZOO['fcn']), feature)
+
+
+@pytest.mark.parametrize('name', ZOO)
+def test_encode_and_decode(name):
+    segmentor = without_randomness(build(ZOO[name]))
+    adapter = SegmentorAdapter(segmentor)
+    maps = adapter.encode(segmentor, images())
+    output = adapter.decode(segmentor, maps)
+    whole = adapter(segmentor, images())
+    assert_close(output.logits, whole.logits)
+    assert_close(output.features, whole.features)
+    perturbed = [x * torch.linspace(0, 2, x.shape[1])[:, None, None] for x in maps]
+    other = adapter.decode(segmentor, perturbed).logits
+    assert other.shape == whole.logits.shape
+    assert not torch.allclose(other, whole.logits)
+    other.square().sum().backward()
+    backbone = [p.grad for p in segmentor.backbone.parameters() if p.grad is not None]
+    assert sum(grad.abs().sum() for grad in backbone) > 0
 
 
 @pytest.mark.parametrize('feature', ['stage0', 'stage', 'neck', 1.0, True])

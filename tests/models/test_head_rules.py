@@ -1,10 +1,14 @@
 """Heads that cannot be students are refused before anything is built."""
 
+import sys
+
 import pytest
 from helpers import student_cfg
 from mmengine.config import ConfigDict
+from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from mmseg.utils import register_all_modules
+from op_heads import needs_ops
 from torch import nn
 
 from mmsemiseg.models.head_rules import check_head_config
@@ -24,7 +28,7 @@ class _NeedsOperators(nn.Module):
 
 
 @pytest.mark.parametrize(
-    'kind', ['_NeedsOperators', 'PointHead', 'MaskFormerHead', 'Mask2FormerHead']
+    'kind', ['_NeedsOperators', 'SideAdapterCLIPHead', 'VPDDepthHead']
 )
 @pytest.mark.parametrize('cascade', [False, True])
 def test_the_head_is_named_and_no_operators(kind, cascade):
@@ -33,6 +37,26 @@ def test_the_head_is_named_and_no_operators(kind, cascade):
     student['decode_head'] = [student['decode_head'], head] if cascade else head
     student['backbone'] = dict(type='_NeedsOperators')
     with pytest.raises(ValueError, match=f'decode_head {kind} is not supported'):
+        MODELS.build(dict(METHOD, student=student))
+
+
+@pytest.mark.parametrize('kind', ['MaskFormerHead', 'Mask2FormerHead'])
+def test_a_mask_head_says_what_to_install(kind, monkeypatch):
+    """MMSegmentation's class derives from BaseModule where mmdet cannot be imported."""
+    empty = type(kind, (BaseModule,), {})
+    monkeypatch.setitem(MODELS.module_dict, kind, empty)
+    student = dict(student_cfg(), decode_head=dict(type=kind))
+    message = f'decode_head {kind} builds on mmdet, .*{kind}.*Install mmdet and mmcv'
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(dict(METHOD, student=student))
+
+
+@needs_ops
+def test_a_mask_head_names_the_module_that_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mmdet.models', None)
+    student = dict(student_cfg(), decode_head=dict(type='MaskFormerHead'))
+    message = r'builds on mmdet.*mmdet.models.*Install mmdet and mmcv'
+    with pytest.raises(ValueError, match=message):
         MODELS.build(dict(METHOD, student=student))
 
 

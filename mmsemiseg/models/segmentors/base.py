@@ -13,11 +13,11 @@ from ...functional import ramp_up
 from ...utils.preprocessor import semi_preprocessor
 from ...utils.pretrained import check_pretrained, explain_failed_download
 from ...utils.pretrained_fit import fitting_pretrained
-from ..adapter import SegmentorAdapter
+from ..adapter import HeadRule, SegmentorAdapter
 from ..batch_sizes import check_batch_sizes
 from ..data_preprocessor import Batch
 from ..head_rules import check_head_config
-from ..student import build_student
+from ..student import build_student, check_labels
 from .pair import Pair
 
 
@@ -286,6 +286,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
 
     def supervised_loss(self, labeled: Batch) -> dict:
         """The student's own losses, keys prefixed ``sup.``."""
+        check_labels(self.student, labeled.data_samples)
         losses = self.student.loss(labeled.inputs, labeled.data_samples)
         return {f'sup.{key}': value for key, value in losses.items()}
 
@@ -301,7 +302,8 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         if name in networks:
             return networks[name].predict(inputs, data_samples)
         metas = _metas(inputs, data_samples)
-        probs = [_probs(net.inference(inputs, metas)) for net in self._means()[name]]
+        found = [net.inference(inputs, metas) for net in self._means()[name]]
+        probs = [_probs(self.adapter.rule.logits_of_prediction(one)) for one in found]
         logits = torch.stack(probs).mean(0).clamp_min(1e-12).log()
         return self.student.postprocess_result(logits, data_samples)
 
@@ -315,7 +317,10 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         return self._predictor().encode_decode(inputs, batch_img_metas)
 
     def _forward(self, inputs: Tensor, data_samples: list | None = None):
-        return self._predictor()._forward(inputs, data_samples)
+        network = self._predictor()
+        if isinstance(self.adapter.rule, HeadRule):
+            return network._forward(inputs, data_samples)
+        return self.adapter(network, inputs).logits  # these heads need more than maps
 
     def _predictor(self) -> nn.Module:
         networks = self.networks

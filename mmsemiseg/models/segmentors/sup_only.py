@@ -2,6 +2,7 @@
 
 from mmseg.registry import MODELS
 
+from ..student import check_labels
 from .base import SemiSegmentor
 
 
@@ -50,6 +51,7 @@ class SupOnly(SemiSegmentor):
         losses = {}
         for name in self.extra_streams:
             batch = inputs[name]
+            check_labels(self.student, batch.data_samples)
             for key, value in self.student.loss(*batch).items():
                 losses[f'{name}.{key}'] = value
         return losses
