@@ -16,8 +16,8 @@ The forms, of the same inputs and the same weights:
 Before the clock runs, values and gradients of both are compared. Then the forms take
 turns in one process; the ratio is that of the medians. The memory is the peak of a
 child process for each form, from its inputs on, minus that of a child which stops at
-the inputs (on CUDA: of allocated tensors). As in training on a CPU, the C library keeps
-freed memory.
+the inputs (on CUDA: of allocated tensors). On a CPU the C library keeps freed memory,
+as in training with env_cfg.keep_freed_memory=True.
 
 examples:
   python tools/benchmark/bank_contrast.py --threads 2

@@ -19,8 +19,8 @@ be left out; else ours leaves out the others on a CPU, as in training.
 Before the clock runs, values and gradients of both are compared. Then the forms take
 turns in one process; the ratio is that of the medians. The memory is the peak of a
 child process for each form, from its inputs on, minus that of a child which stops at
-the inputs (on CUDA: of allocated tensors). As in training on a CPU, the C library keeps
-freed memory.
+the inputs (on CUDA: of allocated tensors). On a CPU the C library keeps freed memory,
+as in training with env_cfg.keep_freed_memory=True.
 
 examples:
   python tools/benchmark/peer_contrast.py --threads 2

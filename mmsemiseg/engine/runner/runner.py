@@ -59,8 +59,9 @@ class SemiRunner(QuietRunner):
     - Checkpoints appear on disk whole or not at all, and load without unpickling code.
       Weights, statistics, banks and moments that are not finite are not saved: the run
       ends with an error that names a checkpoint to go on from.
-    - On a CPU freed memory is kept for the next step, which saves time
-      (docs/benchmarks.md); ``env_cfg.keep_freed_memory=False`` gives it back.
+    - ``env_cfg.keep_freed_memory=True``: on a CPU the C library keeps freed memory for
+      the next step, which saves time (docs/benchmarks.md). It is so for the whole
+      process and until its end.
     - ``channels_last=True`` in the config lays out images, weights and moments so, in
       students and teachers alike. A run begins with the same weights, and its values
       are equal up to rounding; most steps take less time (docs/benchmarks.md).
@@ -82,7 +83,12 @@ class SemiRunner(QuietRunner):
     # Processes
 
     def setup_env(self, env_cfg: dict) -> None:
-        if get_device() == 'cpu' and env_cfg.get('keep_freed_memory', True):
+        keep = env_cfg.get('keep_freed_memory', False)
+        if not isinstance(keep, bool):
+            raise ValueError(
+                f'env_cfg.keep_freed_memory must be True or False, but got {keep!r}'
+            )
+        if keep and get_device() == 'cpu':
             keep_freed_memory()
         if self.distributed and not is_distributed() and get_device() == 'cpu':
             init_processes(self.launcher, env_cfg.get('dist_cfg') or {})

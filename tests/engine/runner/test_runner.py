@@ -1,5 +1,13 @@
 import pytest
-from tiny_run import config, mean_teacher, sup_only, tiny_student, train, write_data
+from tiny_run import (
+    build,
+    config,
+    mean_teacher,
+    sup_only,
+    tiny_student,
+    train,
+    write_data,
+)
 
 from mmsemiseg.engine.runner import SemiRunner
 
@@ -125,6 +133,29 @@ def test_epochs_of_the_base_are_refused_with_what_to_write(data, tmp_path):
     message = r'max_epochs=3.*_delete_=True, type=.SemiTrainLoop., max_iters'
     with pytest.raises(ValueError, match=message):
         train(cfg)
+
+
+@pytest.mark.parametrize(('value', 'calls'), [(None, 0), (False, 0), (True, 1)])
+def test_freed_memory_is_kept_where_a_setting_asks(
+    value, calls, data, tmp_path, monkeypatch
+):
+    asked = []
+    place = 'mmsemiseg.engine.runner.runner.keep_freed_memory'
+    monkeypatch.setattr(place, lambda: asked.append(1))
+    monkeypatch.setattr('mmsemiseg.engine.runner.runner.get_device', lambda: 'cpu')
+    cfg = config(data, tmp_path / 'run', sup_only())
+    if value is not None:
+        cfg.env_cfg = dict(keep_freed_memory=value)
+    build(cfg)
+    assert len(asked) == calls
+
+
+def test_wrong_choice_of_freed_memory(data, tmp_path):
+    cfg = config(data, tmp_path / 'run', sup_only())
+    cfg.env_cfg = dict(keep_freed_memory='yes')
+    message = "env_cfg.keep_freed_memory must be True or False, but got 'yes'"
+    with pytest.raises(ValueError, match=message):
+        build(cfg)
 
 
 @pytest.mark.parametrize('settings', [dict(num_workers=0), {}])
