@@ -12,6 +12,8 @@ from .pretrained_fit import named_tensors
 from .tool_settings import complete_config
 
 PACKAGE = Path(__file__).resolve().parents[1]
+# Where tools and configs are: in a wheel, for an old mim, in a clone.
+CONTENT = (PACKAGE.parent / '_mmsemiseg', PACKAGE / '.mim', PACKAGE.parent)
 
 # Errors that a setting, a path or a missing package causes: the message is enough.
 SETTING_ERRORS = (
@@ -68,9 +70,19 @@ def existing_weights(path, setting):
         raise FileNotFoundError(text) from None
 
 
+def find_config(path):
+    """`path`, or the one config of the package that has this bare name, as in `mim`."""
+    if Path(path).exists() or Path(path).name != str(path):
+        return path
+    for folder in CONTENT:
+        if (folder / 'model-index.yml').is_file():
+            return next((folder / 'configs').rglob(str(path)), path)
+    return path
+
+
 def read_config(path):
     """The config in a file; an error names the file, and what a config is."""
-    existing_file(path, 'config')
+    path = existing_file(find_config(path), 'config')
     try:
         return Config.fromfile(path)
     except Exception as error:
@@ -94,9 +106,7 @@ def load_config(path, cfg_options=None, work_dir=None, dump_as='config.py'):
     of MMSegmentation look for in a config.
     """
     cfg = read_config(path)
-    if cfg_options:
-        _check_max_iters(cfg, cfg_options)
-        cfg.merge_from_dict(cfg_options)
+    merge_options(cfg, cfg_options)
     name = cfg.get('experiment_name') or Path(path).stem
     if work_dir is not None:
         cfg.work_dir = work_dir
@@ -110,13 +120,19 @@ def load_config(path, cfg_options=None, work_dir=None, dump_as='config.py'):
     return cfg
 
 
-def _check_max_iters(cfg, cfg_options):
-    """A variable of a config file is read while the file is; later nothing reads it."""
-    if 'max_iters' in cfg_options and 'train_cfg' in cfg:
+def merge_options(cfg, cfg_options):
+    """Merge the options of the command line, if there are any.
+
+    Raises:
+        ValueError: `max_iters` is a variable of a config file, which is read while the
+            file is; later nothing reads it.
+    """
+    if 'max_iters' in (cfg_options or ()) and 'train_cfg' in cfg:
         raise ValueError(
             f'--cfg-options max_iters={cfg_options["max_iters"]} changes nothing: the '
             'length of the run is train_cfg.max_iters'
         )
+    cfg.merge_from_dict(cfg_options or {})
 
 
 def student_configs(model):

@@ -43,6 +43,17 @@ def test_a_length_that_nothing_reads_is_an_error(tmp_path):
         launch.load_config(path, {'max_iters': 5})
 
 
+def test_a_config_of_the_package_is_found_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    row = 'ctt-dual_deeplabv2-r101-coco_cityscapes-1-8.py'
+    found = launch.find_config(row)
+    assert found.as_posix().endswith(f'configs/ctt/ablations/{row}')
+    assert launch.load_config(row).work_dir == f'work_dirs/{row[:-3]}'
+    own = write_config(tmp_path, name=row)
+    assert launch.find_config(own.name) == own.name
+    assert launch.find_config('gone.py') == 'gone.py'
+
+
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='config: there is no file .*gone.py'):
         launch.load_config(tmp_path / 'gone.py')
