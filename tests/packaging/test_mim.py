@@ -6,6 +6,7 @@ installation of mmsemiseg comes after the one under test.
 """
 
 import os
+import re
 import shutil
 import site
 import subprocess
@@ -195,6 +196,17 @@ def test_help_of_a_tool_from_a_wheel(installed, tmp_path):
     told = run(*module, 'train', 'no.py', cwd=tmp_path, ok=False)
     assert told.startswith('error: FileNotFoundError: config: there is no file no.py')
     assert 'Traceback' not in told
+
+
+def test_print_config_by_name_from_a_wheel(installed, tmp_path):
+    """Rows of an ablation are in a folder below the others."""
+    row = 'ctt-dual_deeplabv2-r101-coco_cityscapes-1-8.py'
+    words = ('print_config', row, 'model.teaching', '--sources')
+    told = installed.mim('run', 'mmsemiseg', *words, cwd=tmp_path)
+    line = f"model.teaching = 'dual'  # .*_mmsemiseg/configs/ctt/ablations/{row}:\\d+"
+    assert re.search(line, told)
+    told = run(installed.python, '-m', 'mmsemiseg', *words, cwd=tmp_path)
+    assert re.search(line, told)
 
 
 def test_editable_with_runs_and_environment_in_the_repository(tmp_path):
