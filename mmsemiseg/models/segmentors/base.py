@@ -22,7 +22,7 @@ from .pair import Pair
 
 
 class _Buildable(ABCMeta):
-    """Lets mmseg's ``init_model`` build a method: it sets these settings to None."""
+    """Drops the empty settings that mmseg's ``init_model`` writes into any model."""
 
     def __call__(cls, *args, **settings):
         for name in ('pretrained', 'train_cfg'):
@@ -32,37 +32,39 @@ class _Buildable(ABCMeta):
 
 
 class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
-    """A student, perhaps its teacher, and a loss on unlabeled images.
+    """Base of all methods: supervised losses plus a loss on unlabeled images.
 
-    Subclasses implement :meth:`unsupervised_loss`. The supervised losses are those of
+    Holds a student, any segmentor of MMSegmentation, and perhaps its EMA teacher.
+    Subclasses implement :meth:`unsupervised_loss`; the supervised losses are those of
     the student's own heads. ``loss()`` changes no saved state: teachers, banks and
     windows move after the optimizer step, each through one method that a hook calls.
 
     Args:
-        student: Config of any mmseg segmentor.
-        teacher: ``dict(mode=..., buffers=...)`` of the :class:`Pair`; None for a
-            method without teacher.
-        feature: Where features are taken (see :class:`SegmentorAdapter`); None if the
-            method needs none.
+        student: Config of the segmentor that is trained, any of mmseg.
+        teacher: Settings of the EMA teacher, ``dict(mode=..., buffers=...)`` of the
+            :class:`Pair`; None for a method without teacher.
+        feature: Layer whose features the method reads (see :class:`SegmentorAdapter`);
+            None if it needs none.
         predict_with: Network for prediction and testing: a name of ``networks``, or
-            ``'mean'``, ``'mean_students'``, ``'mean_teachers'``: the mean of their
+            ``'mean'``, ``'mean_students'`` or ``'mean_teachers'`` for the mean of their
             probabilities.
-        num_pairs: Pairs of one config; several are initialised one after the other, so
-            differently where they are not pretrained.
-        load_heads: Whether a checkpoint of a plain segmentor fills the heads too, of
-            several pairs those of the first one; backbones and necks it always fills.
-        data_preprocessor: Config of a :class:`SemiDataPreProcessor`; by default, and
-            in place of a plain ``SegDataPreProcessor``, the settings of the student's.
+        num_pairs: Number of pairs of student and teacher, all from one config. Each is
+            initialised by itself, so weights that are not pretrained differ.
+        load_heads: Whether a checkpoint of a plain segmentor also fills the heads, with
+            several pairs those of the first one. Backbones and necks are always filled.
+        data_preprocessor: Config of a :class:`SemiDataPreProcessor`. By default, and in
+            place of a plain ``SegDataPreProcessor``, it has the settings of the
+            student's.
 
     Attributes:
-        pairs: The :class:`Pair` s.
-        head_pairs: Pairs of what a method trains beside the networks, with a copy that
-            follows: projectors, ...
+        pairs: All :class:`Pair` s of student and teacher.
+        head_pairs: Pairs of modules that a method trains beside the networks, such as
+            projectors, each with an EMA copy.
         pending: Detached tensors that a loss leaves for hooks; not saved.
-        find_unused_parameters: Whether parameters may be without gradient in some
-            iteration, so that distributed training must look for them.
+        find_unused_parameters: Whether some iterations give no gradient to some
+            parameters, so that distributed training must look for them.
         reads_streams: Names of the streams that the method needs, and of those that it
-            reads where they are there; None: not known, so they are not checked.
+            reads if they exist; None: not known, so they are not checked.
     """
 
     find_unused_parameters = False
@@ -137,7 +139,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         return named
 
     def _means(self) -> dict[str, list[nn.Module]]:
-        """Name -> the networks of which a prediction is the mean."""
+        """Name -> networks whose probabilities are averaged for a prediction."""
         named = self.networks
         if len(self.pairs) == 1:
             return dict(mean=list(named.values()))
@@ -187,7 +189,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
 
     @property
     def filters(self) -> dict:
-        """Setting -> value of what keeps unlabeled pixels from teaching, for hooks."""
+        """Settings that filter pseudo labels, with their values, for hooks."""
         threshold = getattr(self, 'threshold', None)
         return {} if threshold is None else dict(threshold=threshold)
 
@@ -217,7 +219,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
             super().init_weights()
 
     def check_batch_sizes(self, sizes: dict[str, int]) -> None:
-        """Whether the networks bear these streams; the runner asks at the start."""
+        """Refuse batch sizes that a BatchNorm of the networks cannot train with."""
         check_batch_sizes(self, sizes)
 
     def set_num_labeled(self, number: int) -> None:
@@ -230,7 +232,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
 
     @property
     def teacher_updates(self) -> int:
-        """Updates of the teachers since they were copies of their students."""
+        """Number of EMA updates since the teachers were copies of their students."""
         return max(pair.steps for pair in self.pairs)
 
     def copy_to_teacher(self, restart: bool = True) -> None:
@@ -272,7 +274,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         return MessageHub.get_current_instance().get_info('iter', 0)
 
     def ramp(self, settings: dict | None) -> float:
-        """Factor of a loss weight in this iteration, in [0, 1]; None: always 1."""
+        """Ramp-up factor of a loss in this iteration, in [0, 1]; 1 for None."""
         return 1.0 if settings is None else ramp_up(self.iteration, **settings)
 
     def loss(self, inputs: 'dict | Tensor', data_samples: list | None = None) -> dict:
@@ -285,14 +287,14 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         return losses
 
     def supervised_loss(self, labeled: Batch) -> dict:
-        """The student's own losses, keys prefixed ``sup.``."""
+        """The student's supervised losses, their keys prefixed by ``sup.``."""
         check_labels(self.student, labeled.data_samples)
         losses = self.student.loss(labeled.inputs, labeled.data_samples)
         return {f'sup.{key}': value for key, value in losses.items()}
 
     @abstractmethod
     def unsupervised_loss(self, inputs: dict) -> dict:
-        """``{stream: Batch or {view: Batch}}`` -> losses, a key with ``loss`` each."""
+        """Losses of ``{stream: Batch or {view: Batch}}``, with ``loss`` in each key."""
 
     # Prediction
 

@@ -32,7 +32,7 @@ class Crops(NamedTuple):
 
 
 class Negatives(NamedTuple):
-    """K keys, and which of them the cells of this process's two crops are."""
+    """K keys, and the index among them of each cell of this process's two crops."""
 
     keys: Tensor  # (K, D)
     label: Tensor  # (K,) int64, -1: never a negative
@@ -54,24 +54,31 @@ class CAC(SemiSegmentor):
     :class:`~mmsemiseg.datasets.transforms.OverlapCrops`.
 
     Args:
-        feature: Where the features are taken, see :class:`SegmentorAdapter`.
-        pool: Size of an average pooling of the features, which are then projected and
-            classified.
-        projector: False compares the features themselves.
-        proj_channels: D of the embeddings.
-        proj_hidden: Width of the projector's hidden layer; None: that of the features.
-        loss: ``'contrast'``, or ``'l2'`` between the two embeddings (ablation I).
-        temperature: tau > 0.
-        threshold: gamma in [0, 1]; None: no filter of positives.
-        direction: False lets both sides learn, whichever is more confident.
-        negative_filter: False takes keys of every pseudo label as negatives.
-        norm: Divide by the number of ``'selected'`` cells or of the ``'overlap'``.
-        exclude_same_location: Never take the cells at the anchor's own location.
-        num_negatives: Cells drawn from each crop's batch in a process; None: all.
-        bank_steps: Earlier steps whose negatives are kept (of an accumulation each
-            batch counts); needs ``num_negatives``.
-        unsup_weight: Weight of the loss.
-        start_iter: Iteration of the first unsupervised loss.
+        feature: Layer whose features are compared (see :class:`SegmentorAdapter`).
+        pool: Kernel size of an average pooling of the features, which are then
+            projected and classified.
+        projector: Whether features are projected before they are compared.
+        proj_channels: Dimension D of the embeddings.
+        proj_hidden: Width of the projector's hidden layer; None: the width of the
+            features.
+        loss: Loss between the two embeddings of a cell: ``'contrast'``, or ``'l2'``
+            (ablation I of the paper).
+        temperature: Temperature tau of the contrast, above 0.
+        threshold: Confidence gamma in [0, 1] that a positive must exceed; None: no
+            filter of positives.
+        direction: Whether only the less confident crop learns; False lets both learn.
+        negative_filter: Whether keys with the pseudo label of the anchor are left out
+            of the negatives; False takes keys of every pseudo label.
+        norm: Divisor of the loss: the number of ``'selected'`` cells or of all cells in
+            the ``'overlap'``.
+        exclude_same_location: Whether cells at the anchor's own location are left out
+            of the negatives.
+        num_negatives: Negatives drawn from each crop's batch in a process; None: all
+            cells.
+        bank_steps: Earlier steps whose negatives are kept (with gradient accumulation
+            each batch counts as one); needs ``num_negatives``.
+        unsup_weight: Weight of the unsupervised loss.
+        start_iter: First iteration with the unsupervised loss.
         pseudo_dropout: Whether pseudo labels come from the classifier with dropout.
         views: Names of the two crops in the unlabeled stream.
     """
@@ -142,12 +149,12 @@ class CAC(SemiSegmentor):
 
     @property
     def filters(self) -> dict:
-        """gamma, of the positives."""
+        """The confidence threshold gamma of the positives."""
         gamma = self.contrast.threshold
         return {} if gamma is None else dict(threshold=gamma)
 
     def crops(self, batch: Batch) -> Crops:
-        """Forward one crop of each image: embeddings, confidences, pseudo labels."""
+        """Embeddings, confidences and pseudo labels of one crop of each image."""
         dropout = self.pseudo_dropout
         output = self.adapter(self.student, batch.inputs, dropout=dropout)
         features = self._pooled(output.features)
@@ -165,9 +172,9 @@ class CAC(SemiSegmentor):
         )
 
     def _cell_logits(self, output: SegmentorOutput, features: Tensor) -> Tensor:
-        """Of the pooled features, which have a dropout of their own.
+        """Logits of the pooled features, with a dropout of their own.
 
-        Where the classifier reads others, its logits are pooled.
+        Where the classifier reads other features, its logits are pooled instead.
         """
         if self.pool > 1 and self.adapter.classifies_features:
             return self.adapter.classify(self.student, features, self.pseudo_dropout)
@@ -184,7 +191,7 @@ class CAC(SemiSegmentor):
 
     @torch.no_grad()
     def negatives(self, crops: list[Crops]) -> Negatives:
-        """Cells of both whole crops, of all processes, and of earlier steps."""
+        """Keys from both crops of all processes, and from the bank of earlier steps."""
         features, labels, places = zip(*map(self._draw, crops), strict=True)
         start = 2 * len(features[0]) * get_rank()
         starts = (start, start + len(features[0]))
@@ -203,7 +210,7 @@ class CAC(SemiSegmentor):
         return Negatives(features, labels, places)
 
     def _draw(self, crops: Crops) -> tuple[Tensor, Tensor, Tensor]:
-        """Features, labels, and for each cell its number among the drawn or -1."""
+        """Drawn features and labels, and each cell's index among the drawn, or -1."""
         features = crops.embedding.flatten(0, 1)
         label = torch.where(crops.valid, crops.label, -1).flatten()
         cells, device = len(features), features.device
@@ -227,7 +234,7 @@ class CAC(SemiSegmentor):
         negatives: Negatives,
         side: int,
     ) -> tuple[Tensor, Tensor]:
-        """The crops number ``side`` learn from the others: loss, share of cells."""
+        """Loss of the crops ``side`` against the others, and its share of the cells."""
         overlap = found & anchor.valid & other.valid.gather(1, index)
         images = torch.arange(len(index), device=index.device)
         cells = (index + index.shape[1] * images[:, None]).flatten()

@@ -20,26 +20,28 @@ from .cac import CAC
 class CACWeak(CAC):
     """CAC that also learns from pseudo masks made of image-level labels (section 3.5).
 
-    A classifier C_w of its own, beside the main one, reads the same features, so that
-    coarse masks do not reach the main classifier; in testing it is not used:
+    A second classifier C_w reads the same features as the main one and learns the
+    coarse masks, which so never reach the main classifier. It is not used in testing:
 
     ``loss = sup + dc + weak_weight * ramp(t) * mean over crops of CE(C_w(f), mask)``
 
-    The cross entropy is at the size of the images, the mean over the pixels that are
-    not 255, and 0 where there are none. There is no warm-up: ``start_iter`` is of the
-    contrast alone.
+    The cross entropy is taken at the size of the images, as the mean over the pixels
+    that are not 255; it is 0 if there are none. It has no warm-up: ``start_iter``
+    delays the contrast alone.
 
     Args:
-        weak_stream: Where the masks are. Any other than ``'unlabeled'`` is a stream of
-            its own (images with masks, or views of them), with a forward of its own.
-            ``'unlabeled'``: the two crops that are compared bring their masks, as in
-            the paper; see :class:`~mmsemiseg.datasets.transforms.LabeledOverlapCrops`.
-        weak_weight: lambda_w.
-        weak_ramp: ``dict(kind='exp'|'linear'|'cosine'|'step', length=iterations)``;
-            None: the full weight at once.
-        weak_dropout: Ratio of C_w's dropout; None: that of the student's head. It drops
-            channels or elements as the head does.
-        cac: The other settings are those of :class:`CAC`.
+        weak_stream: Stream whose images have masks. Any other than ``'unlabeled'`` is a
+            stream of its own (images with masks, or views of them), with a forward pass
+            of its own. ``'unlabeled'``: the two crops that are compared bring their
+            masks, as in the paper; see
+            :class:`~mmsemiseg.datasets.transforms.LabeledOverlapCrops`.
+        weak_weight: Weight lambda_w of the loss on the masks.
+        weak_ramp: Ramp-up of ``weak_weight``,
+            ``dict(kind='exp'|'linear'|'cosine'|'step', length=iterations)``; None: the
+            full weight at once.
+        weak_dropout: Dropout ratio of C_w; None: the ratio of the student's head. It
+            drops channels or elements, as the head does.
+        cac: All other settings are those of :class:`CAC`.
     """
 
     def __init__(
@@ -110,7 +112,7 @@ class CACWeak(CAC):
 
 
 class _KeepingAdapter(SegmentorAdapter):
-    """Can keep the features of its calls, so that two losses need one forward."""
+    """Keeps the features of its calls, so that two losses share one forward pass."""
 
     kept: list[Tensor] | None = None
 
@@ -131,7 +133,7 @@ class _KeepingAdapter(SegmentorAdapter):
 
 
 def _masks(batch: Batch) -> Tensor:
-    """(N, H, W) int64."""
+    """The masks of a batch, (N, H, W) int64."""
     missing = [s.img_path for s in batch.data_samples if 'gt_sem_seg' not in s]
     if missing:
         raise ValueError(

@@ -45,63 +45,74 @@ RANKS = dict(highest='top', lowest='lowest', random='random')
 class CMB(SemiSegmentor):
     """Pixel-level contrast with a class-wise memory bank (Alonso et al., ICCV 2021).
 
-    The teacher labels the unlabeled images, of which the student learns several
-    augmentations. Its features are pulled to those of their class that a bank keeps of
-    well predicted labeled pixels; there are no negatives:
+    The student learns the teacher's pseudo labels on several augmentations of each
+    unlabeled image. Its features are pulled towards features of their class in a bank,
+    which come from well predicted labeled pixels. There are no negatives:
 
     ``loss = sup + pseudo_weight * ramp(t) * pseudo + entropy_weight * entropy
     + contrast_weight * (contrast(labeled) + contrast(unlabeled))``
 
-    Streams: ``labeled``; ``unlabeled`` with one view that is not augmented but for a
+    Streams: ``labeled``; ``unlabeled`` with one view, whose only augmentation is a
     crop; for domain adaptation also ``source``, labeled images of another domain. Needs
     a :class:`~mmsemiseg.engine.hooks.MeanTeacherHook`.
 
     Args:
-        feature: Where the features are taken, see :class:`SegmentorAdapter`.
-        num_augments: A, augmentations of each unlabeled image.
-        weak_augment: Settings of :class:`BatchAugment` for labeled images; None: none.
-        strong_augment: Settings of :class:`BatchAugment` for unlabeled images; None:
-            none.
-        sup_weight: Factor of the student's own losses.
-        pseudo_weight: Factor of the cross entropy with the pseudo labels.
-        entropy_weight: Factor of the entropy of the student's predictions.
-        contrast_weight: Factor of each contrastive term; 0: there is no bank.
-        confidence_power: s; a pixel weighs confidence ** s.
-        ramp_up: ``dict(kind='exp'|'linear'|'cosine'|'step', length=iterations)`` of the
-            pseudo label loss; None: none.
-        entropy_norm: ``'classes'`` divides by log C, ``'nats'`` does not.
-        entropy_over: The entropy is divided by the number of ``'valid'`` pixels, or of
-            ``'all'``, those of padding among them.
-        attention: False weighs all vectors alike.
-        memory_attention: False weighs all vectors of the bank alike.
-        selector_input: What the bank's attention sees: ``'raw'`` vectors, or
+        feature: Layer whose features are compared (see :class:`SegmentorAdapter`).
+        num_augments: Number A of augmentations of each unlabeled image.
+        weak_augment: Settings of :class:`BatchAugment` for labeled images; None: no
+            augmentation.
+        strong_augment: Settings of :class:`BatchAugment` for unlabeled images; None: no
+            augmentation.
+        sup_weight: Weight of the student's supervised losses.
+        pseudo_weight: Weight of the cross entropy with the pseudo labels.
+        entropy_weight: Weight of the entropy of the student's predictions.
+        contrast_weight: Weight of each contrastive term; 0: there is no bank.
+        confidence_power: Exponent s of the weight of a pseudo label, confidence ** s.
+        ramp_up: Ramp-up of the pseudo label loss,
+            ``dict(kind='exp'|'linear'|'cosine'|'step', length=iterations)``; None: the
+            full weight at once.
+        entropy_norm: Unit of the entropy: ``'classes'`` divides it by log C, so that it
+            is in [0, 1]; ``'nats'`` does not.
+        entropy_over: Divisor of the entropy: the number of ``'valid'`` pixels, or of
+            ``'all'`` pixels with padding.
+        attention: Whether attention modules weigh the vectors in the contrast; False
+            weighs all alike.
+        memory_attention: Whether attention modules weigh the bank's vectors too; False
+            weighs those alike.
+        selector_input: Input of the bank's attention: ``'raw'`` vectors, or
             ``'unit_keys'`` of unit length.
-        bank_size: Vectors of each class.
-        bank_from: Network whose features are kept: ``'teacher'`` or ``'student'``.
-        quality_filter: Keep pixels alone that are predicted as labeled, with a
-            confidence above ``quality_threshold``.
-        quality_threshold: phi in [0, 1].
-        read_at: Whose prediction counts: ``'pixel'``, of the enlarged logits at the
-            pixel that the label is of, or ``'cell'``, of the feature itself.
-        bank_rank: Which candidates enter: those of the ``'highest'`` or ``'lowest'``
-            score of the teacher's attention, or ``'random'`` ones.
-        rank_selector: Attention that ranks: of ``'projection'`` or ``'prediction'``.
-        enqueue_number: K, vectors of a class that enter in a step.
-        enqueue_per: K of each ``'image'``, or K times the images of the ``'batch'``.
-        bank_start: Iteration of the first vectors in the bank.
-        contrast_start: Iteration of the first contrast.
-        contrast_joint: Whether labeled and unlabeled vectors share one term.
-        mix_start: Iteration of the first ClassMix of unlabeled images.
-        proj_hidden: Width of the hidden layers of projection and prediction.
+        bank_size: Number of vectors that the bank keeps of each class.
+        bank_from: Network whose features enter the bank: ``'teacher'`` or
+            ``'student'``.
+        quality_filter: Whether only features of correctly predicted pixels with a
+            confidence above ``quality_threshold`` enter the bank.
+        quality_threshold: Confidence phi in [0, 1] of the quality filter.
+        read_at: Where the prediction of a feature is read for the quality filter:
+            ``'pixel'``, in the enlarged logits at the pixel whose label the feature
+            has, or ``'cell'``, at the feature itself.
+        bank_rank: Candidates that enter the bank: those with the ``'highest'`` or
+            ``'lowest'`` score of the teacher's attention, or ``'random'`` ones.
+        rank_selector: Attention module whose score ranks the candidates: that of the
+            ``'projection'`` or of the ``'prediction'``.
+        enqueue_number: Number K of vectors of a class that enter the bank in a step,
+            for each image.
+        enqueue_per: Scope of ``enqueue_number``: the K best of each ``'image'``, or
+            from the whole ``'batch'`` the best K times its number of images.
+        bank_start: First iteration whose vectors enter the bank.
+        contrast_start: First iteration with the contrast.
+        contrast_joint: Whether labeled and unlabeled vectors share one contrastive
+            term.
+        mix_start: First iteration with ClassMix of unlabeled images.
+        proj_hidden: Width of the hidden layers of projector and predictor.
         proj_channels: Width of the vectors that are compared.
-        class_balance: Settings of
-            :class:`~mmsemiseg.models.memories.ClassBalance`, at least
-            ``dict(labels=batches, pseudo=batches)``: class weights sqrt(median
+        class_balance: Settings of :class:`~mmsemiseg.models.memories.ClassBalance`, at
+            least ``dict(labels=batches, pseudo=batches)``: class weights sqrt(median
             frequency / frequency). Needs heads with
-            ``loss_decode=dict(type='BalancedCrossEntropy')``. None: all 1.
+            ``loss_decode=dict(type='BalancedCrossEntropy')``. None: all class weights
+            are 1.
         source_ratio: Share of the steps in which the student learns from ``source``
-            instead of ``labeled``, where there is that stream. The bank is always
-            filled from ``labeled``.
+            instead of ``labeled``, where that stream exists. The bank is always filled
+            from ``labeled``.
         unlabeled_first: Whether the student sees the unlabeled images before the
             labeled ones. Running statistics of BatchNorm depend on it.
     """
@@ -247,7 +258,7 @@ class CMB(SemiSegmentor):
                     pass  # an error says so if the heads cannot
 
     def _selectors(self) -> tuple[str, ...]:
-        """The attention modules that something uses."""
+        """Names of the attention modules that these settings use."""
         ranked = self.attention and self.bank_rank != 'random'
         used = dict(
             prediction=self.attention,
@@ -288,20 +299,20 @@ class CMB(SemiSegmentor):
         return losses
 
     def unsupervised_loss(self, inputs: dict) -> dict:
-        """All losses but the student's own."""
+        """All losses but the supervised ones."""
         losses = self.loss(inputs)
         return {k: v for k, v in losses.items() if not k.startswith('sup.')}
 
     @torch.no_grad()
     def label(self, unlabeled: Batch) -> PseudoLabel:
-        """The teacher's labels of the images as they are."""
+        """The teacher's pseudo labels of the images before augmentation."""
         logits = self.adapter(self.teacher, unlabeled.inputs).logits
         size = unlabeled.inputs.shape[2:]
         logits = resize_logits(logits, size, self.align_corners)
         return pseudo_label(logits, unlabeled.valid)
 
     def weakly(self, batch: Batch) -> Batch:
-        """Labeled images and their maps, augmented."""
+        """Labeled images and their label maps after weak augmentation."""
         return augment_labeled(
             self.weak_augment, batch, self.data_preprocessor, self.ignore_index
         )
@@ -309,7 +320,7 @@ class CMB(SemiSegmentor):
     def strongly(
         self, images: Tensor, pseudo: PseudoLabel
     ) -> tuple[Tensor, PseudoLabel]:
-        """A augmentations of each image, with the teacher's labels: (A * N, ...)."""
+        """A strong augmentations of each image and its pseudo label, (A * N, ...)."""
         maps = dict(
             label=pseudo.label, confidence=pseudo.confidence, valid=pseudo.valid
         )
@@ -330,14 +341,14 @@ class CMB(SemiSegmentor):
     def student_pass(
         self, images: Tensor, pseudo: PseudoLabel
     ) -> tuple[SegmentorOutput, PseudoLabel]:
-        """The student's output of strongly augmented images, and their labels."""
+        """The student's output on strong augmentations, and their pseudo labels."""
         images, pseudo = self.strongly(images, pseudo)
         return self.adapter(self.student, images), pseudo
 
     def supervised(
         self, labeled: Batch, class_weights: Tensor | None
     ) -> tuple[dict, Tensor]:
-        """The student's own losses, weighted, and its features."""
+        """The weighted supervised losses, and the student's features."""
         weighted = self.balance is not None
         with balanced(self.student, class_weights) if weighted else nullcontext():
             losses, output = self.adapter.loss(self.student, *labeled)
@@ -372,9 +383,9 @@ class CMB(SemiSegmentor):
     # Contrast
 
     def contrast(self, maps: tuple[tuple[Tensor, Tensor], ...], new: dict) -> Tensor:
-        """Of pairs of features (N, D, h, w) and labels (N, H, W), with the bank.
+        """Contrast of features (N, D, h, w) with labels (N, H, W) against the bank.
 
-        The bank is as it will be when it has taken the ``new`` rows.
+        The ``new`` rows of this step are already in the bank that is compared with.
         """
         head = self.head_pairs[0].student
         if self.iteration < self.contrast_start:
@@ -399,16 +410,16 @@ class CMB(SemiSegmentor):
         return self.contrast_weight * loss
 
     def cells(self, features: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, D, h, w) and (N, H, W) -> (N * h * w, D) and their class, or -1.
+        """Rows (N * h * w, D) of the features, and the class of each row, or -1.
 
-        It is that of the nearest pixel.
+        The class of a cell is the label of its nearest pixel.
         """
         group = to_group(label, self.num_classes, self.ignore_index)
         return to_rows(features), at_cells(group, features.shape[2:]).flatten()
 
     @torch.no_grad()
     def candidates(self, labeled: Batch) -> dict[str, Tensor]:
-        """Vectors of labeled pixels that enter the bank, their class or -1, rank."""
+        """Vectors of labeled pixels for the bank, with their class (or -1) and rank."""
         if self.iteration < self.bank_start:
             rows = self.bank.features.new_zeros(0, self.bank.dim)
             group = rows.new_zeros(0, dtype=torch.int64)
@@ -434,7 +445,7 @@ class CMB(SemiSegmentor):
     def predicted(
         self, output: SegmentorOutput, pixels: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        """Confidence and class of each cell, (N, h, w), for images of a size."""
+        """Confidence and predicted class of each cell, (N, h, w)."""
         logits, size = output.logits.float(), output.features.shape[2:]
         if self.read_at == 'pixel':
             logits = logits_at_cells(logits, pixels, size, self.align_corners)

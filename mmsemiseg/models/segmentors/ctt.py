@@ -47,7 +47,7 @@ MIXES = (None, 'cutmix', 'classmix')
 
 
 class Pass(NamedTuple):
-    """What one student gave for the labeled and for the unlabeled images."""
+    """Outputs of one student for the labeled and for the unlabeled images."""
 
     labeled: SegmentorOutput
     unlabeled: SegmentorOutput
@@ -57,10 +57,11 @@ class Pass(NamedTuple):
 class CTT(SemiSegmentor):
     """Cross teacher training (Xiao et al., Neurocomputing 2022).
 
-    Each student learns the labels, the pseudo labels of the *other* pairs' teachers,
-    and from features: confident cells from the bank of its own pair, unsure ones from
-    the other student where that is more confident, by
-    :class:`~mmsemiseg.models.losses.PeerContrastLoss`:
+    Each student learns the labels and the pseudo labels of the *other* pairs' teachers.
+    A contrast of features is added
+    (:class:`~mmsemiseg.models.losses.PeerContrastLoss`): confident cells learn from the
+    bank of their own pair, unsure cells from another student where that is more
+    confident:
 
     ``loss = sum over pairs of sup_weight * sup + ct_weight * ramp(t) * ct
     + hc_weight * hc + lc_weight * lc``
@@ -69,56 +70,62 @@ class CTT(SemiSegmentor):
     :class:`~mmsemiseg.engine.hooks.MeanTeacherHook` where there are teachers.
 
     Args:
-        num_pairs: n. One pair is a mean teacher.
-        teaching: Who labels for a student: ``'cross'``, the teachers of the other
-            pairs; ``'own'``, the teacher of its own pair, so that the pairs are
-            separate; ``'dual'``, all teachers; ``'ensemble'``, the mean of all
-            teachers; ``'mutual'``, the other students, there are no teachers.
-        feature: Where features are taken, see :class:`SegmentorAdapter`.
-        mix: ``'cutmix'`` or ``'classmix'`` of the unlabeled images; None.
-        sup_weight: Factor of the students' own losses.
-        ct_weight: Factor of the cross entropy with pseudo labels.
-        ct_reduce: ``'mean'`` or ``'sum'`` over those who label or, at the low level,
-            over the other students.
-        ramp_up: ``dict(kind='exp'|'linear'|'cosine'|'step', length=iterations)`` of
-            ``ct_weight``.
-        hc_weight: Factor of the high-level contrast.
-        lc_weight: Factor of the low-level contrast.
-        temperature: tau of the contrast.
-        threshold: phi in [0, 1]: cells with confidence above it are at the high level.
-        lc_direction: False lets unsure cells learn from less confident ones too.
-        lc_class: Negatives of an unsure cell are the keys of all classes but its
-            ``'own'``, or but the ``'peer'``'s. Its own is that of the mean over the
-            classes either way.
-        norm: ``'all'`` or ``'masked'``, see :class:`PeerContrastLoss`.
-        read_at: Where the class and the confidence that a network gives to a cell are
-            read. ``'pixel'``: in the logits enlarged to the image, at the pixel whose
-            label the cell has, so that they belong together. ``'cell'``: in the logits
-            at the resolution of the features.
-        anchor_label: Class of a cell. ``'label'``: the label, where there is none the
-            student's own argmax; ``'self'``: always that; ``'teacher'``: the label,
-            where there is none the pseudo label that the student learns from, of
-            several the first.
-        normalize: Whether features are compared at unit length; a projector's always
-            are.
-        proj_channels: Width of a projector before the contrast; None: no projector.
-        max_anchors: Cells that are drawn for the contrast; None: all.
-        bank_size: N, features of each class in the bank of a pair.
-        bank_ready: A bank is ready when ``'all'`` its queues are full, or ``'any'``;
-            ``'class'``: for each class when its own queue is full.
-        levels_begin: ``'together'``: both levels of all students begin when the banks
-            of all pairs are ready. ``'apart'``: the high level of a student begins
-            when the bank of its own pair is ready, the low level when those of both
-            students are.
-        enqueue_number: k, features of a class that enter in a step, of all batches
-            and processes. ``'ratio'``: the number of labeled images / N,
-            ``'inverse'``: N / that number, rounded down and at least 1.
-        enqueue_select: Of those predicted as labeled the most confident, ``'top'``, or
-            ``'random'`` ones.
-        checkpointing: Compute the students' activations again in the backward pass
-            instead of keeping them, one student after the other.
-        load_heads: Whether a checkpoint fills the heads of the first pair; the others
-            always start by themselves.
+        num_pairs: Number n of pairs of student and teacher. One pair is a mean teacher.
+        teaching: Networks whose pseudo labels a student learns: ``'cross'``, the
+            teachers of the other pairs; ``'own'``, the teacher of its own pair, so that
+            the pairs are separate; ``'dual'``, all teachers; ``'ensemble'``, the mean
+            of all teachers; ``'mutual'``, the other students, without any teacher.
+        feature: Layer whose features are compared (see :class:`SegmentorAdapter`).
+        mix: Mixing of the unlabeled images, ``'cutmix'`` or ``'classmix'``; None: no
+            mixing.
+        sup_weight: Weight of the students' supervised losses.
+        ct_weight: Weight of the cross entropy with pseudo labels.
+        ct_reduce: Reduction, ``'mean'`` or ``'sum'``, over the networks that label for
+            a student and, at the low level, over the other students.
+        ramp_up: Ramp-up of ``ct_weight``, ``dict(kind='exp'|'linear'|'cosine'|'step',
+            length=iterations)``; None: the full weight at once.
+        hc_weight: Weight of the high-level contrast.
+        lc_weight: Weight of the low-level contrast.
+        temperature: Temperature tau of the contrast, above 0.
+        threshold: Confidence phi in [0, 1] that parts the levels: cells above it are at
+            the high level, all others at the low level.
+        lc_direction: Whether a low-level cell learns only from a more confident peer;
+            False lets it learn from less confident ones too.
+        lc_class: Class whose keys are not negatives of a low-level cell: its ``'own'``,
+            or the ``'peer'``'s. Either way the cell counts for its own class in the
+            mean over the classes.
+        norm: Divisor of each class: ``'all'`` its anchors, or the ``'masked'`` ones
+            alone, those that contribute to the loss (see :class:`PeerContrastLoss`).
+        read_at: Where a network's class and confidence for a cell are read.
+            ``'pixel'``: in the logits enlarged to the image, at the pixel whose label
+            the cell has, so that they belong together. ``'cell'``: in the logits at the
+            resolution of the features.
+        anchor_label: Class of a cell in the contrast. ``'label'``: the label, or the
+            student's own argmax where there is no label; ``'self'``: always the
+            student's argmax; ``'teacher'``: the label, or where there is none the
+            pseudo label that the student learns from (of several the first).
+        normalize: Whether features are scaled to unit length before they are compared;
+            a projector's output always is.
+        proj_channels: Width of the output of a projector in front of the contrast;
+            None: no projector.
+        max_anchors: Number of cells that are drawn for the contrast; None: all cells.
+        bank_size: Number N of features that the bank of a pair keeps of each class.
+        bank_ready: When a bank is ready: when ``'all'`` its queues are full, or
+            ``'any'`` one; ``'class'``: for each class when the queue of that class is
+            full.
+        levels_begin: When the contrast begins. ``'together'``: both levels of all
+            students when the banks of all pairs are ready. ``'apart'``: the high level
+            of a student when the bank of its own pair is ready, the low level when the
+            banks of both students are.
+        enqueue_number: Number k of features of a class that enter the bank in a step,
+            of all batches and processes together. ``'ratio'``: the number of labeled
+            images / N, ``'inverse'``: N / that number, rounded down and at least 1.
+        enqueue_select: Which correctly predicted features enter the bank: ``'top'``,
+            the most confident ones, or ``'random'`` ones.
+        checkpointing: Whether the students' activations are computed again in the
+            backward pass instead of being kept, one student after the other.
+        load_heads: Whether a checkpoint fills the heads of the first pair; the heads of
+            the others always keep their own initial weights.
         views: Names of the teachers' and the students' view in the unlabeled stream.
     """
 
@@ -282,7 +289,7 @@ class CTT(SemiSegmentor):
         return losses
 
     def supervised_loss(self, labeled: Batch) -> dict:
-        """All students' own losses."""
+        """The supervised losses of all students."""
         losses = {}
         for index, pair in enumerate(self.pairs):
             sup, _ = self._run(pair.student, self.adapter.loss, *labeled)
@@ -290,7 +297,7 @@ class CTT(SemiSegmentor):
         return losses
 
     def unsupervised_loss(self, inputs: dict) -> dict:
-        """All losses but the students' own."""
+        """All losses but the supervised ones."""
         losses = self.loss(inputs)
         return {k: v for k, v in losses.items() if not k.startswith('sup')}
 
@@ -308,18 +315,18 @@ class CTT(SemiSegmentor):
 
     @property
     def filters(self) -> dict:
-        """None: ``threshold`` parts the cells of the contrast, labels are all used."""
+        """Empty: all pseudo labels are used; ``threshold`` only parts the contrast."""
         return {}
 
     @property
     def reads_labels(self) -> bool:
-        """Whether pseudo labels are used, or a pass for them would be in vain."""
+        """Whether pseudo labels are used at all, so that a pass for them is needed."""
         anchors = len(self.banks) > 0 and self.anchor_label == 'teacher'
         return self.ct_weight > 0 or anchors or self.mix == 'classmix'
 
     @torch.no_grad()
     def labels(self, weak: Batch, strong: Batch) -> list[PseudoLabel] | None:
-        """What each pair says; None where students read it in the passes they learn."""
+        """One pseudo label per pair; None if mutual teaching reuses training logits."""
         valid = weak.valid & strong.valid
         if not self.reads_labels:
             return [_nothing_said(valid)] * len(self.pairs)
@@ -343,7 +350,7 @@ class CTT(SemiSegmentor):
     def mixed(
         self, strong: Batch, said: list[PseudoLabel] | None
     ) -> tuple[Tensor, list[PseudoLabel] | None]:
-        """All pairs learn the same mixed images; ClassMix goes by the first labels."""
+        """Mixed images for all pairs alike; ClassMix uses the first pseudo label."""
         if self.mix is None:
             return strong.inputs, said
         n, _, height, width = strong.inputs.shape
@@ -361,7 +368,7 @@ class CTT(SemiSegmentor):
         return mix(mask, partner, strong.inputs, said)
 
     def sources(self, index: int, said: list[PseudoLabel]) -> list[PseudoLabel]:
-        """The pseudo labels that student ``index`` learns."""
+        """The pseudo labels that student ``index`` learns from."""
         if self.teaching == 'ensemble' or len(said) == 1:
             return said[:1]
         if self.teaching == 'dual':
@@ -371,7 +378,7 @@ class CTT(SemiSegmentor):
         return said[:index] + said[index + 1 :]
 
     def taught(self, logits: Tensor, sources: list[PseudoLabel]) -> Tensor:
-        """Cross entropy with pseudo labels, mean over the pixels."""
+        """Cross entropy with each pseudo label, averaged over the pixels."""
         logits = self._upsampled(logits, sources[0].label)
         terms = [
             pseudo_label_loss(logits, source, pixel_weights(source))
@@ -384,7 +391,7 @@ class CTT(SemiSegmentor):
         return total / len(terms) if self.ct_reduce == 'mean' else total
 
     def _stats(self, said: list[PseudoLabel]) -> PseudoLabelStats:
-        """Sums over the pseudo labels of all pairs."""
+        """Statistics of the pseudo labels, summed over all pairs."""
         stats = [
             pseudo_label_stats(one, pixel_weights(one), self.num_classes)
             for one in said
@@ -396,7 +403,7 @@ class CTT(SemiSegmentor):
     def contrast(
         self, labeled: Batch, passes: list[Pass], said: list[PseudoLabel]
     ) -> dict[str, Tensor]:
-        """High- and low-level loss of each student, with the banks of all pairs."""
+        """High- and low-level contrast of each student, with the banks of all pairs."""
         rows = [self.candidates(index, labeled) for index in range(len(self.pairs))]
         self.pending['memory'] = {
             f'{name}{index}': value
@@ -433,7 +440,7 @@ class CTT(SemiSegmentor):
         return losses
 
     def _keys(self, bank: ClassQueueBank, new: dict) -> Keys:
-        """The bank with this step's rows."""
+        """Keys of the bank as it will be with the rows of this step."""
         bank = copy.deepcopy(bank)
         self._enter(bank, **new)
         if self.bank_ready == 'class':
@@ -445,7 +452,7 @@ class CTT(SemiSegmentor):
     def anchors(
         self, index: int, labeled: Batch, one: Pass, source: PseudoLabel
     ) -> Anchors:
-        """Cells of a student's maps of labeled, then of unlabeled images."""
+        """Anchors of a student: cells of the labeled, then of the unlabeled images."""
         head = self.head_pairs[index].student if len(self.head_pairs) else None
         label = to_group(labeled.labels, self.num_classes, self.ignore_index)
         parts = []
@@ -463,14 +470,14 @@ class CTT(SemiSegmentor):
         return Anchors(*map(torch.cat, zip(*parts, strict=True)))
 
     def _embedded(self, head: torch.nn.Module | None, features: Tensor) -> Tensor:
-        """(N, D, h, w) -> what is compared, (N * h * w, D')."""
+        """Features (N, D, h, w) -> the embeddings to compare, (N * h * w, D')."""
         if head is not None:
             return to_rows(head(features))
         rows = to_rows(features)
         return unit_length(rows) if self.normalize else rows.float()
 
     def _seen(self, output: SegmentorOutput, pixels: tuple[int, int]) -> PseudoLabel:
-        """What a network says of each cell of its features; (H, W) of the image."""
+        """Prediction at each cell of the features; ``pixels``: image size (H, W)."""
         size, align_corners = output.features.shape[2:], self.align_corners
         if self.read_at == 'pixel':
             logits = logits_at_cells(output.logits, pixels, size, align_corners)
@@ -479,7 +486,7 @@ class CTT(SemiSegmentor):
         return pseudo_label(logits)
 
     def _drawn(self, anchors: list[Anchors]) -> list[Anchors]:
-        """The same cells of all students."""
+        """At most ``max_anchors`` random cells, the same ones for all students."""
         number = len(anchors[0].group)
         if self.max_anchors is None or self.max_anchors >= number:
             return anchors
@@ -489,7 +496,7 @@ class CTT(SemiSegmentor):
 
     @torch.no_grad()
     def candidates(self, index: int, labeled: Batch) -> dict[str, Tensor]:
-        """Features of well predicted labeled pixels, their class, or -1, and score."""
+        """Features of correctly predicted labeled cells, their class (or -1), score."""
         output = self.adapter(self.pairs[index].teacher, labeled.inputs)
         head = self.head_pairs[index].teacher if len(self.head_pairs) else None
         label = to_group(labeled.labels, self.num_classes, self.ignore_index)
@@ -507,7 +514,7 @@ class CTT(SemiSegmentor):
     # Memory
 
     def number_to_enqueue(self) -> int:
-        """k, from the number of labeled images if it is a rule."""
+        """k as an integer; a rule takes it from the number of labeled images."""
         if self.enqueue_number not in ENQUEUE_RULES:
             return self.enqueue_number
         labels, size = self.num_labeled, self.banks[0].size
@@ -525,7 +532,7 @@ class CTT(SemiSegmentor):
         return len(self.banks) > 0
 
     def unready_classes(self) -> list[int]:
-        """Classes whose queues, not full yet, hold the contrast of some pair back."""
+        """Classes whose queues are not full, so that some pair's contrast waits."""
         unready = torch.zeros(self.num_classes, dtype=torch.bool)
         for bank in self.banks:
             full = bank.ready('each').cpu()
@@ -534,7 +541,7 @@ class CTT(SemiSegmentor):
         return unready.nonzero().flatten().tolist()
 
     def update_memory(self, **rows: Tensor) -> None:
-        """Keep what the batches of a step left; :class:`MemoryHook` calls it."""
+        """Enter the rows of a step into the banks; :class:`MemoryHook` calls it."""
         for index, bank in enumerate(self.banks):
             names = 'features', 'group', 'score'
             self._enter(bank, **{name: rows[f'{name}{index}'] for name in names})
@@ -542,7 +549,7 @@ class CTT(SemiSegmentor):
     def _enter(
         self, bank: ClassQueueBank, features: Tensor, group: Tensor, score: Tensor
     ) -> None:
-        """The k best of a class, however many batches they are from."""
+        """Enter the k best rows of each class, from however many batches."""
         bank.enqueue(features, group, score, self.number_to_enqueue(), 'top')
 
     def _key(self, name: str, index: int) -> str:
@@ -557,7 +564,7 @@ class CTT(SemiSegmentor):
         }
 
     def _check_distinct(self) -> None:
-        """Equal students would stay equal; they are compared once."""
+        """Refuse students that start equal, as they would stay equal; checked once."""
         if self._distinct:
             return
         students = [_taught(pair.student) for pair in self.pairs]
@@ -574,11 +581,11 @@ class CTT(SemiSegmentor):
 
 
 def _nothing_said(valid: Tensor) -> PseudoLabel:
-    """(N, H, W) valid, of which no label is known."""
+    """Placeholder pseudo labels for (N, H, W) valid, where none are needed."""
     return PseudoLabel(torch.where(valid, 0, 255), valid.float(), valid)
 
 
 def _taught(student: torch.nn.Module) -> list[Tensor]:
-    """The parameters of what students teach each other."""
+    """The parameters on which the pseudo labels of a student depend."""
     named = student.named_parameters()
     return [p for name, p in named if not name.startswith('auxiliary_head.')]

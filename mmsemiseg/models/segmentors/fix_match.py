@@ -1,4 +1,4 @@
-"""FixMatch: the student labels its own weak view."""
+"""FixMatch: the student learns pseudo labels of its own weak view."""
 
 import torch
 from mmseg.registry import MODELS
@@ -12,8 +12,9 @@ from .mean_teacher import MeanTeacher
 class FixMatch(MeanTeacher):
     """:class:`MeanTeacher` without EMA (Sohn et al., 2020): the student is the labeler.
 
-    Its pseudo labels come from eval mode (no dropout, running BatchNorm statistics).
-    All settings but ``teacher`` are those of :class:`MeanTeacher`.
+    The student predicts the pseudo labels of the weak view in eval mode (no dropout,
+    running BatchNorm statistics) and learns them on the strong view. All settings but
+    ``teacher`` are those of :class:`MeanTeacher`.
     """
 
     with_teacher = False

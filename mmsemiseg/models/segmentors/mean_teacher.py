@@ -30,29 +30,37 @@ NORMS = ('valid', 'weights', 'all')
 
 @MODELS.register_module()
 class MeanTeacher(SemiSegmentor):
-    """The EMA teacher labels the weak view, the student learns the strong one.
+    """Mean teacher: the student learns pseudo labels of its EMA teacher.
 
     ``loss = sup + unsup_weight * ramp(t) * CE(student(mix(strong)), mix(label))``
 
-    The label, its confidence and the validity map are mixed by the mask that mixes
-    the images. CutMix with a threshold is CutMix-Seg (French et al., 2020), ClassMix
-    that of Olsson et al. (2021). Needs a
+    The teacher labels the weak view of an unlabeled image, and the student learns that
+    pseudo label on the strong view. Pseudo label, confidence and validity map are mixed
+    by the same mask as the images. CutMix with a threshold is CutMix-Seg (French et
+    al., 2020), ClassMix that of Olsson et al. (2021). Needs a
     :class:`~mmsemiseg.engine.hooks.MeanTeacherHook`.
 
     Args:
-        threshold: Keep pixels with confidence >= threshold, in [0, 1]; None keeps all.
-        share_threshold: Multiply the loss by the share of valid pixels with confidence
-            >= this, in [0, 1]; None: by 1. ClassMix has 0.968, and threshold=None.
-        confidence_power: Weight each kept pixel by confidence ** power; None: by 1.
-        soft_labels: Learn the teacher's probabilities instead of its argmax.
-        temperature: Of the soft labels.
-        norm: Divide by the number of ``'valid'`` pixels, by the sum of the
-            ``'weights'``, or by ``'all'`` pixels.
-        mix: ``'cutmix'``, ``'classmix'`` or None.
-        cutmix_area: Range of the box's share of the image.
-        cutmix_aspect: Range of the box's height / width.
+        threshold: Least confidence of a pixel that is learned, in [0, 1]; None keeps
+            all pixels.
+        share_threshold: Confidence in [0, 1] that defines a factor of the loss: the
+            share of valid pixels with at least this confidence. None: the factor is 1.
+            The ClassMix paper has 0.968 with ``threshold=None``.
+        confidence_power: Exponent of the weight of each kept pixel, confidence **
+            power; None: all weights are 1.
+        soft_labels: Whether the student learns the teacher's probabilities instead of
+            its argmax.
+        temperature: Temperature of the soft labels, above 0; below 1 they are sharper.
+        norm: Divisor of the loss: the number of ``'valid'`` pixels, the sum of the
+            ``'weights'``, or the number of ``'all'`` pixels.
+        mix: Mixing of the student's images, ``'cutmix'`` or ``'classmix'``; None: no
+            mixing.
+        cutmix_area: Least and greatest area of the CutMix box, as a share of the image.
+        cutmix_aspect: Least and greatest height / width of the CutMix box.
         unsup_weight: Weight of the unsupervised loss.
-        ramp_up: ``dict(kind='exp'|'linear'|'cosine'|'step', length=iterations)``.
+        ramp_up: Ramp-up of ``unsup_weight``,
+            ``dict(kind='exp'|'linear'|'cosine'|'step', length=iterations)``; None: the
+            full weight at once.
         views: Names of the teacher's and the student's view in the unlabeled stream.
     """
 
@@ -121,7 +129,7 @@ class MeanTeacher(SemiSegmentor):
 
     @property
     def filters(self) -> dict:
-        """Both thresholds, where they are set."""
+        """The thresholds that are set, with their values."""
         names = ('threshold', 'share_threshold')
         found = {name: getattr(self, name) for name in names}
         return {name: value for name, value in found.items() if value is not None}
@@ -141,7 +149,7 @@ class MeanTeacher(SemiSegmentor):
 
     @torch.no_grad()
     def label(self, images: Tensor, valid: Tensor) -> PseudoLabel:
-        """Pseudo labels of (N, 3, H, W) weak images, 255 where not (N, H, W) valid."""
+        """Pseudo labels of weak images (N, 3, H, W); 255 where ``valid`` is False."""
         output = self.adapter(self.teacher, images)
         logits = resize_logits(output.logits, images.shape[2:], self.align_corners)
         return pseudo_label(logits, valid, self.temperature, self.soft_labels)
@@ -167,7 +175,7 @@ class MeanTeacher(SemiSegmentor):
         return mix(mask, partner, strong.inputs, pseudo)
 
     def share(self, pseudo: PseudoLabel) -> 'Tensor | float':
-        """Factor of the loss by the confidence of the mixed batch, in [0, 1]."""
+        """Factor of the loss, in [0, 1]: the confident share of the mixed batch."""
         if self.share_threshold is None:
             return 1.0
         confident = keep_mask(pseudo, self.share_threshold).sum()

@@ -12,16 +12,16 @@ MODES = ('eval', 'train')
 
 
 class Pair(BaseModule):
-    """Student + teacher, teacher = d * teacher + (1 - d) * student.
+    """A student and its EMA teacher = d * teacher + (1 - d) * student.
 
     Args:
-        student: Config of any mmseg segmentor, or the segmentor.
-        with_teacher: False makes a lone student.
-        teacher_mode: ``'eval'`` or ``'train'``: the mode in which the teacher runs
-            while the student trains. It stays so whatever ``train()`` asks for.
-        buffers: What happens to the teacher's float buffers (BatchNorm statistics) in
-            an update: ``'copy'`` takes the student's, ``'average'`` averages them like
-            parameters, ``'own'`` leaves those of the teacher's own forwards (needs
+        student: Config of any mmseg segmentor, or the segmentor itself.
+        with_teacher: Whether there is a teacher; False makes a lone student.
+        teacher_mode: Mode in which the teacher runs while the student trains,
+            ``'eval'`` or ``'train'``. It stays so whatever ``train()`` asks for.
+        buffers: Update of the teacher's float buffers (BatchNorm statistics):
+            ``'copy'`` takes the student's, ``'average'`` averages them like parameters,
+            ``'own'`` keeps those of the teacher's own forward passes (needs
             ``teacher_mode='train'``). Integer buffers are copied in the first two.
 
     ``steps`` counts the updates and is part of the checkpoint. It is a number of the

@@ -8,16 +8,16 @@ from .base import SemiSegmentor
 
 @MODELS.register_module()
 class SupOnly(SemiSegmentor):
-    """Trains the student on the labeled stream alone.
+    """Supervised baseline: trains the student on the labeled stream alone.
 
     The baseline that a method has to beat: same loop, labeled batches and optimizer
     steps. An unlabeled stream in the config is drawn but not used; leave it out.
 
     Args:
-        streams: The labeled streams to learn from; their losses are summed. The second
+        streams: Labeled streams to learn from; their losses are summed. The second
             stage of self-training adds ``'pseudo'``.
-        teacher: ``dict(mode=..., buffers=...)`` to also follow the student by an EMA
-            copy (with a ``MeanTeacherHook``); None: no copy.
+        teacher: Settings of an EMA copy of the student, ``dict(mode=...,
+            buffers=...)``, which a ``MeanTeacherHook`` updates; None: no copy.
     """
 
     def __init__(
