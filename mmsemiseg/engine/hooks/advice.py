@@ -24,18 +24,18 @@ STATE = 'advice'  # of the message hub, which checkpoints hold
 
 @HOOKS.register_module()
 class AdviceHook(Hook):
-    """Say in plain words when unlabeled images or a teacher do not do their work.
+    """Warn when pseudo labels or a teacher do not help, and say what to change.
 
     - A line at the start when the CPU has instructions for bfloat16 that the run does
       not use.
-    - A warning when fewer than 1 % of the unlabeled pixels teach anything; once until
-      there are more again. It names the setting that keeps them out
-      (``model.filters``) and its value. Not before an eighth of the run.
-    - A warning after a validation of both, when a teacher is ``gap`` behind its
-      student; once until it has caught up again. It says whether the decay is too slow
-      for the length of the run.
-    - The last line of the run: how many pixels taught, the scores at the end, and the
-      command of the baseline that alone can tell whether they helped.
+    - A warning when fewer than 1 % of the unlabeled pixels have a pseudo label that is
+      used; it comes once until there are more again, and not in the first eighth of the
+      run. It names the setting that filters them (``model.filters``) and its value.
+    - A warning when a validation finds a teacher ``gap`` behind its student; it comes
+      once until the teacher has caught up. It says whether the decay is too slow for
+      the length of the run.
+    - A last line in the log: the share of pixels with a used pseudo label, the last
+      scores, and the command of the supervised baseline to compare with.
 
     A method leaves :class:`~mmsemiseg.functional.PseudoLabelStats` as
     ``pending['pseudo']``, or the share of the pixels as ``pending['coverage']``.
@@ -43,9 +43,9 @@ class AdviceHook(Hook):
     ``default_hooks=dict(advice=None)`` leaves it out.
 
     Args:
-        gap: mIoU by which a teacher may be behind, in percent.
-        period: Iterations between two looks at the pixels, at most; a quarter of a
-            short run.
+        gap: mIoU, in percent, by which a teacher may be behind its student.
+        period: Iterations between two checks of the share of used pixels; at most a
+            quarter of the run.
     """
 
     priority = 'LOW'  # after the log, before a checkpoint is saved
@@ -163,14 +163,14 @@ def _lag(runner, names: tuple[str, str], scores: tuple[float, float]) -> Lag:
 
 
 def baseline_command(runner) -> str:
-    """How to train on the same labels alone, from the config that the run wrote."""
+    """Command that trains on the same labels alone, with the config of this run."""
     name = osp.basename(runner.cfg.filename or f'{runner.timestamp}.py')
     path = shlex.quote(osp.join(runner.work_dir, name))
     return f'mim train mmsemiseg {path} --sup-only'
 
 
 def _first_stage(runner, model) -> str | None:
-    """Self-training's own run on the labels alone, beside its second stage."""
+    """Folder of the first stage of self-training, which learned labels alone."""
     parent, name = osp.split(osp.abspath(runner.work_dir))
     folder = osp.join(parent, 'teacher')
     second = name == 'student' and 'pseudo' in getattr(model, 'extra_streams', ())

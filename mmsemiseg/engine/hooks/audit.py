@@ -13,18 +13,22 @@ from ...utils.settings import check_integers
 
 @HOOKS.register_module()
 class PseudoLabelAuditHook(Hook):
-    """Evaluate one network on images whose truth no loss ever sees.
+    """Measure the pseudo labels of a network during training, on images with truth.
 
-    It has a dataset of its own, say the unlabeled images with their hidden masks, and
-    leaves training as it was: no gradient, eval mode, random numbers restored. The
-    metrics are logged and written to the message hub as ``audit/<metric>``.
+    The truth, say the hidden masks of the unlabeled images, is in a data set of its own
+    that no loss sees. An audit does not change training: it needs no gradient, runs in
+    eval mode and restores the random numbers. The metrics are logged and written to the
+    message hub as ``audit/<metric>``.
 
     Args:
-        dataloader: Config of a dataloader, as ``val_dataloader``.
+        dataloader: Config of the dataloader of images with truth, as
+            ``val_dataloader``.
         evaluator: Config of the metrics, e.g.
             ``dict(type='PseudoLabelAudit', thresholds=(0.9, 0.95))``.
-        interval: Iterations between two audits; the last iteration has one as well.
-        network: Among ``model.networks``, or ``'mean'``: who labels.
+        interval: Iterations between two audits; there is one after the last iteration
+            too.
+        network: Network whose pseudo labels are measured: a name in ``model.networks``,
+            or ``'mean'``.
     """
 
     priority = 'LOW'  # after the teacher has moved, before a checkpoint is saved

@@ -22,12 +22,12 @@ FILE = 'bn_reestimated.pth'
 
 @HOOKS.register_module()
 class BatchNormReestimationHook(Hook):
-    """After training, estimate the running statistics of BatchNorm anew.
+    """Estimate the running statistics of BatchNorm anew after training.
 
-    Those of training lag behind the weights and rest on the last few batches. Here the
-    networks, in train mode, go through ``batches`` fresh batches of a stream, and
-    their statistics become the plain means over these. Layers that training keeps in
-    eval mode, or that a prediction does not use (auxiliary heads), are left alone.
+    The statistics of training lag behind the weights and rest on the last few batches.
+    This hook runs the networks in train mode on ``batches`` fresh batches of a stream,
+    and sets their statistics to the plain means over these. Layers that training keeps
+    in eval mode, or that a prediction does not use (auxiliary heads), are left alone.
 
     The networks are then validated; the scores before and after are logged, the latter
     as scalars ``bn_reestimated/<metric>`` too. The model stays so, and is saved as
@@ -39,15 +39,15 @@ class BatchNormReestimationHook(Hook):
     same file again. Several processes share them, and average what they found.
 
     Args:
-        batches: Batches, at least 1, of the stream's own batch size; of all processes
-            together (rounded up to a multiple of their number).
-        stream: Whose images. Of several views ``weak`` is taken, or else the first.
-        networks: Names among ``model.networks``.
-        momentum: Instead of plain means: running ones that go on from the statistics
-            of training, where a batch has this share, above 0 and at most 1. None:
-            plain means.
-        best: A metric that ``default_hooks.checkpoint.save_best`` names: all weights
-            first become those of its best checkpoint. None: those at the end.
+        batches: Number of batches, at least 1, of the stream's own batch size. All
+            processes share them (rounded up to a multiple of their number).
+        stream: Stream whose images are used. Of several views ``weak`` is taken, or
+            else the first.
+        networks: Networks whose statistics are estimated, names in ``model.networks``.
+        momentum: Share of a batch, above 0 and at most 1, in running means that
+            continue the statistics of training. None: plain means over the batches.
+        best: Metric named by ``default_hooks.checkpoint.save_best``, from whose best
+            checkpoint all weights are loaded first. None: the weights at the end.
     """
 
     priority = 'NORMAL'  # before the log is copied

@@ -12,10 +12,10 @@ from ...utils.model import unwrap
 class BatchNormSyncHook(Hook):
     """Average the running statistics of BatchNorm over the processes.
 
-    Each process sees other images, so its statistics drift from the others'. They are
-    averaged after each iteration, before teachers move, and hence before validation
-    and saving. Other buffers (counters, banks, queues) are left alone. Layers in eval
-    mode and SyncBatchNorm are equal everywhere already.
+    Each process sees other images, so its statistics drift away from the others'. This
+    hook averages them after each iteration, before teachers are updated, and hence
+    before validation and saving. Other buffers (counters, banks, queues) are left
+    alone. Layers in eval mode and SyncBatchNorm are equal everywhere already.
     """
 
     priority = 'HIGH'  # before MeanTeacherHook

@@ -1,4 +1,4 @@
-"""Classes by name, and those of which a memory has too few rows."""
+"""Names of classes, and of those that have too few rows in a memory bank."""
 
 from ...utils.model import unwrap
 
@@ -16,7 +16,7 @@ def describe_unready(runner) -> str:
 
 
 def class_names(runner, num_classes: int) -> list[str]:
-    """Of the labeled data set; numbers where it does not name them."""
+    """Class names of the labeled data set, or numbers if it has no names."""
     meta = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
     names = list(meta.get('classes') or ())
     return names if len(names) == num_classes else [str(k) for k in range(num_classes)]

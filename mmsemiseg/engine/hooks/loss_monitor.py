@@ -17,19 +17,20 @@ from .words import silent
 
 @HOOKS.register_module()
 class LossMonitorHook(Hook):
-    """Look at the loss terms of every training iteration.
+    """Stop a run whose loss is not finite, and warn of an unsupervised loss of 0.
 
-    - A term that is not finite ends the run with a ``FloatingPointError`` that names
-      it, and the newest checkpoint that is whole and finite. Checkpoints are saved
-      after this check. (A gradient can be broken though the loss is not:
+    - A loss term that is not finite ends the run with a ``FloatingPointError``. It
+      names the term and the newest checkpoint that is whole and finite. Checkpoints are
+      saved after this check. (A gradient can be broken though the loss is not:
       :class:`~mmsemiseg.engine.runner.SemiRunner` saves no broken weights.)
     - An unsupervised term (a key with ``loss`` that does not start with ``sup.``, nor
       with ``sup0.``, ``sup1.``, ... of several students) that is exactly 0 for
       ``streak`` iterations in a row is warned about, once per streak. The warning names
-      the classes of which a memory that the term may wait for has too few rows.
+      the classes that have too few rows in the bank, if the term may wait for them.
 
     Args:
-        streak: Iterations in a row, at least 1.
+        streak: Number of iterations in a row with a loss of 0 before the warning, at
+            least 1.
     """
 
     priority = 'NORMAL'

@@ -1,4 +1,4 @@
-"""When the teacher moves, and how far."""
+"""When teachers are updated, and by how much."""
 
 from mmseg.registry import HOOKS
 
@@ -10,17 +10,20 @@ from .step_hook import StepHook
 
 @HOOKS.register_module()
 class MeanTeacherHook(StepHook):
-    """teacher = d(t) * teacher + (1 - d(t)) * student after optimizer step t.
+    """Update the EMA teachers of a method after each optimizer step.
 
-    Note that ``decay`` is the weight of the *old* teacher (MMEngine's ``momentum`` is
-    1 - decay). At the start of a fresh run the teacher becomes a full copy of the
-    student, whatever was loaded into it, and t is 0. The model counts t
-    (``model.teacher_updates``), and checkpoints hold it.
+    After step t: teacher = d(t) * teacher + (1 - d(t)) * student. Note that ``decay``
+    is the weight of the *old* teacher (MMEngine's ``momentum`` is 1 - decay). At the
+    start of a fresh run the teacher becomes a full copy of the student, whatever was
+    loaded into it, and t is 0. The model counts t (``model.teacher_updates``), and
+    checkpoints hold it.
 
     Args:
-        decay: d in [0, 1].
-        warmup: None, ``'1/(t+1)'``: min(1 - 1/(t+1), d), or ``'1/(10t+1)'``.
-        anneal: None, or ``'cosine'``: from d at the start to 1 at the end of the run.
+        decay: Weight d of the old teacher in an update, in [0, 1].
+        warmup: Upper bound of the decay in the first steps: 1 - 1/(t+1) for
+            ``'1/(t+1)'``, 1 - 1/(10t+1) for ``'1/(10t+1)'``; None: no bound.
+        anneal: Change of the decay over the run: ``'cosine'`` from d at the start to 1
+            at the end; None: constant.
     """
 
     priority = 'NORMAL'

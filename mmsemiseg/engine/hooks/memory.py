@@ -1,4 +1,4 @@
-"""What enters a memory bank, and when."""
+"""Fill memory banks after each optimizer step."""
 
 import torch
 from mmengine.dist import all_gather, get_world_size
@@ -14,20 +14,21 @@ from .step_hook import StepHook
 
 @HOOKS.register_module()
 class MemoryHook(StepHook):
-    """``model.update_memory(**rows)`` after each optimizer step.
+    """Fill the memory banks of a method after each optimizer step.
 
-    ``rows`` are the tensors that the losses of this step left in
-    ``model.pending['memory']``: (n, ...) each, n of any size. Those of all batches of
-    the step and of all processes are put one after the other, so every process
-    enters the same rows in the same order and the banks stay equal. Where a process has
-    nothing to enter it leaves tensors of 0 rows; it must not leave out the names.
+    It calls ``model.update_memory(**rows)`` with the tensors that the losses of this
+    step left in ``model.pending['memory']``, each (n, ...) with any n. The rows of all
+    batches of the step and of all processes are concatenated, so every process enters
+    the same rows in the same order and the banks stay equal. A process without rows
+    must leave tensors of 0 rows under the same names.
 
-    After iteration ``warn_after``, and in short runs at their half, it asks
-    ``model.unready_classes()``, where there is such a method, for the numbers of the
-    classes with too few rows to learn from, and warns of them.
+    After iteration ``warn_after``, and in short runs at their half, it warns of the
+    classes that still have too few rows to learn from, if the model has a method
+    ``unready_classes()`` that tells their numbers.
 
     Args:
-        warn_after: Iterations, at least 1; None: never.
+        warn_after: Iteration after which to warn of classes with too few rows, at least
+            1; None: never.
     """
 
     priority = 'NORMAL'

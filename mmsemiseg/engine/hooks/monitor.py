@@ -16,10 +16,11 @@ from .words import starving_class
 
 @HOOKS.register_module()
 class PseudoLabelMonitorHook(Hook):
-    """Report the :class:`~mmsemiseg.functional.PseudoLabelStats` that a step leaves.
+    """Log which share of the pseudo labels is kept, overall and by class.
 
-    Reads ``model.pending['pseudo']`` of each batch, where there is one, and sums on
-    the device. Every ``interval`` iterations, over all processes:
+    The numbers are the :class:`~mmsemiseg.functional.PseudoLabelStats` that a method
+    leaves in ``model.pending['pseudo']``, summed on the device. Every ``interval``
+    iterations, over all processes, it gives:
 
     - the scalars ``train/pseudo_coverage`` (kept / valid pixels) and
       ``train/pseudo_confidence`` (mean over valid pixels), both in [0, 1];
@@ -28,9 +29,9 @@ class PseudoLabelMonitorHook(Hook):
       ``window`` iterations.
 
     Args:
-        interval: Iterations between two reports.
-        window: Iterations without a pseudo label until a class is said to starve;
-            noticed at the next report.
+        interval: Number of iterations between two reports.
+        window: Number of iterations without a kept pseudo label of a class before the
+            warning, which comes with the next report.
     """
 
     priority = 'NORMAL'

@@ -17,11 +17,11 @@ from ...datasets.transforms import CenterCropEval
 class PaintedImagesHook(Hook):
     """Write each test image with its prediction, and its mask where it has one.
 
-    The picture of ``seq/0001.jpg`` is ``folder/seq/0001.png``, with the sub-folder of
-    the image below the folder that was searched.
+    The picture of ``seq/0001.jpg`` is ``folder/seq/0001.png``: it keeps the sub-folder
+    of the image below the folder that the data set searched.
 
     Args:
-        folder: Folder of the pictures.
+        folder: Folder that the pictures are written to.
     """
 
     def __init__(self, folder: str) -> None:

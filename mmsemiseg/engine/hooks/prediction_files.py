@@ -1,4 +1,4 @@
-"""What metrics must know of a run to write label maps that do not clash."""
+"""File names and numbering for the metrics that write label maps."""
 
 from collections.abc import Iterator
 
@@ -14,8 +14,9 @@ class PredictionFilesHook(Hook):
 
     Before the first image is predicted, ``PerClassIoUMetric`` learns the sub-folder of
     each image and whether the masks that the model was trained on have
-    ``reduce_zero_label``. Other metrics that have an ``output_dir`` call a file as its
-    image, whatever folder that is in: two images of one name are an error here.
+    ``reduce_zero_label``. Other metrics with an ``output_dir`` name a file like its
+    image and ignore the folder of the image: for these, two images of one name are an
+    error.
     """
 
     priority = 'VERY_HIGH'

@@ -1,4 +1,4 @@
-"""Go back to the best weights when nothing better was found for long."""
+"""Go back to the best weights after a long time without improvement."""
 
 from mmengine.hooks import CheckpointHook, Hook
 from mmseg.registry import HOOKS
@@ -13,20 +13,22 @@ STATE = 'reload_best'  # of the message hub, which checkpoints hold
 
 @HOOKS.register_module()
 class ReloadBestHook(Hook):
-    """Read the weights of the best checkpoint when it is old.
+    """Go back to the best checkpoint after ``patience`` iterations without progress.
 
-    After a validation: if the best score, and the last reload, are at least
-    ``patience`` iterations ago, weights go back to the checkpoint that ``save_best``
-    of the checkpoint hook wrote. That is all networks, teachers included, with their
-    buffers, and the parameters and BatchNorm statistics of everything else (heads).
+    If a validation finds that the best score and the last reload are both at least
+    ``patience`` iterations ago, the weights of the checkpoint that the checkpoint hook
+    wrote for ``save_best`` are loaded: all networks with their buffers, teachers
+    included, and the parameters and BatchNorm statistics of everything else (heads).
     Optimizer, schedules and iteration go on as they are, and so do banks, windows and
     counters. There is no reload after the last iteration.
 
     Args:
-        patience: Iterations, at least 1.
-        metric: One that ``default_hooks.checkpoint.save_best`` names.
-        teacher: What teachers become: ``'checkpoint'``, those of the checkpoint, or
-            ``'student'``, copies of the reloaded students.
+        patience: Number of iterations without a better score before a reload, at least
+            1.
+        metric: Metric of the best checkpoint, one that
+            ``default_hooks.checkpoint.save_best`` names.
+        teacher: Weights of the teachers after a reload: ``'checkpoint'``, those in the
+            checkpoint, or ``'student'``, copies of the reloaded students.
     """
 
     priority = 'LOW'  # a checkpoint that is saved after a validation has the state

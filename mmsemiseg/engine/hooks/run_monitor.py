@@ -14,7 +14,7 @@ from ...utils.settings import check_integers
 
 @HOOKS.register_module()
 class RunMonitorHook(Hook):
-    """Add scalars that mmengine's own log does not have.
+    """Log the peak memory, and how far the teacher is ahead of its student.
 
     - ``train/peak_memory_mb``, every ``interval`` iterations: the most memory so far;
       on CUDA that of tensors, on a CPU the resident memory of this process (without
@@ -23,7 +23,7 @@ class RunMonitorHook(Hook):
       student's (``val/gap0``, ... for several pairs).
 
     Args:
-        interval: Iterations between two values of the memory.
+        interval: Number of iterations between two values of the memory.
     """
 
     priority = 'NORMAL'

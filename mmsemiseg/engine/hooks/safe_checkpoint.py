@@ -21,16 +21,16 @@ from .save_times import check_save_settings, log_first_save, validates_after
 class SafeCheckpointHook(CheckpointHook):
     """CheckpointHook that deletes a file only after its successor is on disk.
 
-    Settings are those of :class:`mmengine.hooks.CheckpointHook`, others are an error.
-    While it saves, disk space for one checkpoint more than ``max_keep_ckpts`` is
-    needed.
+    No existing checkpoint is lost on a full disk or a kill. The settings are those of
+    :class:`mmengine.hooks.CheckpointHook`; any other is an error. Saving needs disk
+    space for one checkpoint more than ``max_keep_ckpts``.
 
-    The first checkpoint is saved when the first validation is due, or earlier by
-    ``interval``, and the last one at the end, also where ``EarlyStoppingHook`` ends the
-    run. Neither is where there is no ``interval`` and ``save_last=False``.
+    The first checkpoint is saved at the first validation, or earlier by ``interval``,
+    and the last one at the end, also when ``EarlyStoppingHook`` ends the run. With no
+    ``interval`` and ``save_last=False`` neither is saved.
 
-    A former best checkpoint is looked for, and deleted, in ``out_dir`` alone: a run
-    that goes on in a copy of its folder leaves the original as it is.
+    An earlier best checkpoint is deleted in ``out_dir`` alone: a run that is resumed in
+    a copy of its folder does not touch the original.
 
     A run that starts anew in the folder of an earlier one first moves the checkpoints
     that lie there to ``before_<time>``.

@@ -6,11 +6,11 @@ from ..checkpoints import describe_broken, describe_way_on, plain_values
 
 
 class SavedContentHook(Hook):
-    """A checkpoint of tensors and plain containers alone, and of finite numbers.
+    """Save only finite numbers, in tensors and plain containers.
 
     A gradient that is not a number breaks the weights in the step after which they are
-    saved, while the loss of that step is still finite. So each network, bank, statistic
-    and moment of the optimizer is looked at, once a save, before a file is written.
+    saved, while the loss of that step is still finite. So all networks, banks,
+    statistics and optimizer moments are checked at each save, before a file is written.
     """
 
     priority = 'LOWEST'

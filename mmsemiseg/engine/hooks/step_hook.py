@@ -1,4 +1,4 @@
-"""When state may move: after a real optimizer step, and only then."""
+"""Base of hooks that update state after a real optimizer step, and only then."""
 
 from abc import abstractmethod
 
@@ -7,10 +7,11 @@ from torch.optim import Optimizer
 
 
 class StepHook(Hook):
-    """A hook that runs after each iteration in which an optimizer stepped.
+    """Base of hooks that act after each iteration in which the optimizer stepped.
 
-    The optimizer itself tells: with fp16 an overflow skips its step, and then nothing
-    else may move either. Subclasses implement :meth:`after_step`.
+    With fp16 an overflow skips the step of the optimizer, and then teachers and banks
+    must not be updated either; so the optimizer itself is asked. Subclasses implement
+    :meth:`after_step`.
     """
 
     def before_train(self, runner) -> None:

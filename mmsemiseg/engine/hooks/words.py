@@ -1,4 +1,4 @@
-"""What the hooks say of the unlabeled images and of the teacher, in plain words."""
+"""Messages of the hooks about pseudo labels and teachers."""
 
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ class Lag(NamedTuple):
 
 
 def filters_of(model) -> dict:
-    """Setting -> value of what keeps unlabeled pixels from teaching."""
+    """Settings that filter pseudo labels, with their values."""
     if hasattr(model, 'filters'):
         return model.filters
     threshold = getattr(model, 'threshold', None)
@@ -46,7 +46,7 @@ def settings_to_look_at(model) -> str:
 
 
 def silent(names: list[str], streak: int, iteration: int, missing: str, model) -> str:
-    """Losses that are exactly 0; ``missing``: what a memory lacks, or ''."""
+    """Message on losses of exactly 0; ``missing``: what a bank lacks, or ''."""
     why = f'{missing}, or ' if missing else ''
     return (
         f'{", ".join(names)} {"was" if len(names) == 1 else "were"} exactly 0 in the '
@@ -57,7 +57,7 @@ def silent(names: list[str], streak: int, iteration: int, missing: str, model) -
 
 
 def starving_class(name: str, unseen: int, confidence: float | None, model) -> str:
-    """A class without pseudo label; the mean confidence where it is predicted."""
+    """Message on a class without pseudo labels, with its mean confidence."""
     why = 'it was not predicted at all'
     if confidence is not None:
         why = f'its mean confidence was {confidence:.3f}'
@@ -68,7 +68,7 @@ def starving_class(name: str, unseen: int, confidence: float | None, model) -> s
 
 
 def low_coverage(share: float, iterations: int, model) -> str:
-    """Next to no unlabeled pixel teaches anything."""
+    """Message on a run in which hardly any pseudo label is used."""
     filters = filters_of(model)
     lower = ' or '.join(f'model.{name} (now {filters[name]})' for name in filters)
     passed = 'iteration' if iterations == 1 else f'{iterations} iterations'
