@@ -25,10 +25,10 @@ COLORS = ('brightness', 'contrast', 'saturation', 'hue')
 
 
 class BatchAugment:
-    """ClassMix, scale and crop, flip, colour jitter, blur, in this order.
+    """Augment a batch on its device: ClassMix, scale, flip, colour jitter, blur.
 
-    Each is done to an image with its own probability. Images that nothing was done to
-    come back bit-equal. The colours and the blur need kornia.
+    The steps come in this order, each with a probability of its own. An image without
+    any step comes back bit-equal. Colour jitter and blur need kornia.
 
     - ClassMix pastes ``floor(k / 2) + classmix_extra`` of the k classes of another
       image, with their part of every map.
@@ -39,26 +39,33 @@ class BatchAugment:
       ``ColorJiggle``), in an order drawn once per call.
 
     Args:
-        flip_prob: Of a horizontal flip.
-        scale_prob: Of a scale, uniform in ``scale_range``.
-        jitter_prob: Of the colour jitter.
-        brightness: x of the uniform range [-x, x] that is added, x in [0, 1].
-        contrast: x of the factor's range [1 - x, 1 + x].
-        saturation: As contrast.
-        hue: x of the range [-x, x], in turns of the colour circle, x in [0, 0.5].
-        blur_prob: Of a Gaussian blur.
-        blur_kernel: Odd side of its kernel, in pixels; a smaller image has a smaller
-            one.
-        blur_sigma: Range of its standard deviation, the same for both axes.
-        blur_axis_sigmas: The published code's ``(sigma_y, sigma_x)`` for every blur,
-            instead of ``blur_sigma``.
-        classmix_prob: Of being pasted into.
-        classmix_extra: 0 or 1.
-        classmix_skip: A class that is not pasted from an image that has others
-            (background).
-        per: ``'image'``, or ``'batch'``: what is done, the scale and the place are
-            drawn once per call (published code). Strengths of jitter and blur are
-            always each image's own.
+        flip_prob: Probability of a horizontal flip.
+        scale_prob: Probability of scaling by a factor that is uniform in
+            ``scale_range``.
+        jitter_prob: Probability of the colour jitter.
+        brightness: Largest amount x in [0, 1] that is added or taken away, uniform in
+            [-x, x].
+        contrast: Largest change x in [0, 1] of the factor of the contrast, uniform in
+            [1 - x, 1 + x].
+        saturation: Largest change x in [0, 1] of the factor of the saturation, uniform
+            in [1 - x, 1 + x].
+        hue: Largest turn x of the hue in turns of the colour circle, uniform in [-x,
+            x], x in [0, 0.5].
+        blur_prob: Probability of a Gaussian blur.
+        blur_kernel: Odd side of the blur kernel in pixels; a smaller image has a
+            smaller one.
+        blur_sigma: Least and greatest standard deviation of the blur in pixels, the
+            same for both axes.
+        blur_axis_sigmas: Fixed ``(sigma_y, sigma_x)`` of every blur, as in the
+            published code, instead of ``blur_sigma``; None: not used.
+        classmix_prob: Probability that classes of another image are pasted into an
+            image.
+        classmix_extra: Number of classes, 0 or 1, that are pasted beyond half of them.
+        classmix_skip: Class, such as the background, that is not pasted from an image
+            that has other classes; None: no such class.
+        per: Unit of the draws: ``'image'``, or ``'batch'``, where the choice of steps,
+            the scale and the place are drawn once per call (published code). Strengths
+            of jitter and blur are always drawn for each image.
     """
 
     def __init__(
@@ -137,15 +144,16 @@ class BatchAugment:
         """Augment images and maps by the same geometry; the inputs stay as they are.
 
         Args:
-            images: (N, 3, H, W) float, as the preprocessor gives them.
-            maps: (N, H, W) each, of any type, which they keep. Where the bool map
-                ``valid`` is False the colours and the blur change nothing.
+            images: Images (N, 3, H, W), float, as the preprocessor gives them.
+            maps: Maps (N, H, W) of any type, which they keep. Where the bool map
+                ``valid`` is False, colour jitter and blur change nothing.
             fills: The value of each map where scaling leaves padding; images get 0.
-            preprocessor: The :class:`~mmsemiseg.models.SemiDataPreProcessor` that made
-                the images, of which the colours undo the normalisation.
-            label: The map of the classes, 0 to 254, that ClassMix chooses from.
-            classmix: False: no ClassMix in this call.
-            ignore_index: The label of pixels without one, which ClassMix never pastes.
+            preprocessor: Preprocessor that made the images, a
+                :class:`~mmsemiseg.models.SemiDataPreProcessor`; its normalisation is
+                undone for the colours.
+            label: Name of the map of the classes, 0 to 254, that ClassMix chooses from.
+            classmix: Whether ClassMix may be used in this call.
+            ignore_index: Label of unlabeled pixels, which ClassMix never pastes.
         """
         _check_maps(images, maps, fills)
         given = images

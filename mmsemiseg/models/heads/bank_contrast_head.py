@@ -1,4 +1,4 @@
-"""What the contrast with a class-wise bank learns beside the network."""
+"""Projector, predictor and attention of the contrast with a class-wise bank."""
 
 import torch
 import torch.nn.functional as F
@@ -12,16 +12,16 @@ SELECTORS = ('projection', 'prediction')
 
 
 class BankContrastHead(BaseModule):
-    """Projection z = g(v), prediction p = q(z), and weights of both by class.
+    """Projector z = g(v) and predictor p = q(z), with attention that weighs both.
 
     Args:
         in_channels: Width of the features v.
-        num_classes: C.
-        hidden_channels: Of both perceptrons.
-        channels: D of projections and predictions.
-        selectors: Which of the class-specific attention modules there are:
-            ``'prediction'`` weighs p, ``'projection'`` weighs z.
-        unit_keys: Whether the attention sees projections of unit length.
+        num_classes: Number of classes C.
+        hidden_channels: Width of the hidden layers of projector and predictor.
+        channels: Width D of projections and predictions.
+        selectors: Attention modules that are built: ``'prediction'`` weighs p,
+            ``'projection'`` weighs z.
+        unit_keys: Whether the attention sees projections scaled to unit length.
     """
 
     def __init__(

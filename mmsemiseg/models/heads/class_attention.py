@@ -1,4 +1,4 @@
-"""Learned weights of vectors, by a module of each class."""
+"""Learned weights of vectors, from a small network for each class."""
 
 import math
 
@@ -13,15 +13,16 @@ TILE = 128
 
 
 class ClassAttention(BaseModule):
-    """C modules Linear, BatchNorm, LeakyReLU(0.2), Linear, sigmoid, run as one.
+    """One small network for each class that gives its vectors weights in (0, 1).
 
-    Module c sees the vectors of class c alone, its BatchNorm too. The vectors get no
-    gradient. The first layers have no bias, which BatchNorm would take away again.
+    Each is Linear, BatchNorm, LeakyReLU(0.2), Linear, sigmoid; the C networks run as
+    one. Network c, with its BatchNorm, sees the vectors of class c alone. The vectors
+    get no gradient. The first layers have no bias, which BatchNorm would cancel.
 
     Args:
-        num_classes: C.
-        in_channels: D.
-        hidden_channels: H of the first layer; None: D.
+        num_classes: Number of classes C.
+        in_channels: Width D of the vectors.
+        hidden_channels: Width H of the first layer; None: D.
     """
 
     eps = 1e-5
@@ -95,6 +96,6 @@ class ClassAttention(BaseModule):
 
 
 def _uniform(*shape: int, fan_in: int | None = None) -> Tensor:
-    """As ``nn.Linear`` starts, with the inputs in dimension 1."""
+    """Initialise like ``nn.Linear``, with the inputs in dimension 1."""
     bound = 1 / math.sqrt(fan_in or shape[1])
     return torch.empty(shape).uniform_(-bound, bound)

@@ -9,7 +9,7 @@ DROPOUT_PER = ('channel', 'element')
 
 
 def set_classifier_dropout(head: nn.Module, per: str) -> None:
-    """Choose what ``head.dropout`` drops, with the probability that it has.
+    """Let ``head.dropout`` drop whole channels or single elements.
 
     A head of MMSegmentation drops whole channels of an image (``nn.Dropout2d``), so all
     pixels lose the same features. Element by element (``nn.Dropout``) each pixel loses
@@ -17,9 +17,10 @@ def set_classifier_dropout(head: nn.Module, per: str) -> None:
     regularises less. A single pixel sees the same noise either way.
 
     Args:
-        head: A decode head. Where its ``dropout_ratio`` is 0 nothing is dropped.
-        per: What is dropped at once: ``'channel'``, which is MMSegmentation's own, or
-            ``'element'``.
+        head: Decode head to change. Where its ``dropout_ratio`` is 0 nothing is
+            dropped.
+        per: Unit that is dropped: a ``'channel'``, which is MMSegmentation's own
+            choice, or an ``'element'``.
 
     Raises:
         ValueError: ``per`` is something else, or the head has no such dropout.
@@ -39,15 +40,15 @@ def set_classifier_dropout(head: nn.Module, per: str) -> None:
 
 @MODELS.register_module(name='ElementDropoutHead')
 def element_dropout_head(head: str, **settings) -> nn.Module:
-    """Any head of MMSegmentation, its dropout in front of the classifier of elements.
+    """Any head of MMSegmentation with element-wise dropout before the classifier.
 
     In a config ``type='PSPHead'`` becomes ``type='ElementDropoutHead',
     head='PSPHead'``; all else stays. What is built is the head itself. The heads of
     this package have a setting ``dropout_per`` for it.
 
     Args:
-        head: Type of a head, as its own config has it.
-        settings: All other settings of that head.
+        head: Type of the head, as in a config of its own.
+        settings: All other settings of the head.
     """
     built = MODELS.build(dict(settings, type=head))
     set_classifier_dropout(built, 'element')

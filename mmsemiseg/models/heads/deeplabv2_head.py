@@ -40,11 +40,11 @@ class DeepLabV2Head(BaseDecodeHead):
     classifier. ``channels`` is not set, it is ``in_channels``.
 
     Args:
-        in_channels: D.
-        dilations: Of the branches.
-        num_used: How many of the branches there are, the first ones; None: all. 2 is
-            the head that published semi-supervised codes have in common: it leaves its
-            loop over the branches after the second.
+        in_channels: Number of channels D of the map of the backbone.
+        dilations: Dilations of the branches, one for each.
+        num_used: Number of branches that are used, counted from the first; None: all. 2
+            is the head that published semi-supervised codes have in common: it leaves
+            its loop over the branches after the second.
         dropout_ratio: Probability of the dropout in front of the branches.
         dropout_per: Whether the dropout in front of the branches drops whole channels
             of an image, ``'channel'``, or single elements, ``'element'``.

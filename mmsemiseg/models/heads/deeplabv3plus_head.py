@@ -12,19 +12,22 @@ from .classifier_dropout import set_classifier_dropout
 
 @MODELS.register_module()
 class DeepLabV3PlusHead(ASPPHead):
-    """ASPP -> 1x1 -> dropout; beside the first map through 1x1; 3x3, dropout, 3x3.
+    """DeepLabV3+ with plain convolutions, as published semi-supervised codes have it.
 
-    MMSegmentation's ``DepthwiseSeparableASPPHead`` separates its convolutions, has a
-    3x3 bottleneck and no dropout but the classifier's. The published codes of
-    semi-supervised methods have the plain form of this head.
+    The ASPP (with a 1x1 convolution and dropout) and the first map of the backbone
+    (through a 1x1 convolution) are concatenated; then come 3x3, dropout, 3x3.
+    MMSegmentation's ``DepthwiseSeparableASPPHead`` differs: it separates its
+    convolutions, has a 3x3 bottleneck and no dropout but the classifier's.
 
-    The features are at the resolution of the first map, the low-level branch in them.
+    The features are at the resolution of the first map and include the low-level
+    branch.
 
     Args:
-        c1_in_channels: Channels of the first map of the backbone.
-        c1_channels: What its 1x1 convolution makes of them.
-        aspp_dropout: Probability after the ASPP, in [0, 1).
-        fuse_dropout: Probability between the two 3x3 convolutions, in [0, 1).
+        c1_in_channels: Number of channels of the first map of the backbone.
+        c1_channels: Number of channels to which a 1x1 convolution reduces the first
+            map.
+        aspp_dropout: Dropout probability after the ASPP, in [0, 1).
+        fuse_dropout: Dropout probability between the two 3x3 convolutions, in [0, 1).
         dropout_per: Whether the dropout in front of the classifier drops whole channels
             of an image, ``'channel'``, or single elements, ``'element'``, as the
             published codes do; its probability is ``dropout_ratio``.

@@ -1,4 +1,4 @@
-"""BatchNorm over the rows that count."""
+"""BatchNorm over the valid rows of a batch."""
 
 import torch
 import torch.nn.functional as F
@@ -6,17 +6,17 @@ from torch import Tensor, nn
 
 
 class MaskedBatchNorm(nn.Module):
-    """``BatchNorm1d`` over some of the rows, without gathering them.
+    """``BatchNorm1d`` over the rows that a mask selects, without gathering them.
 
-    Rows are chosen by a mask, whose count the host need not know. Where all count
-    PyTorch's own BatchNorm does it, which is faster. In training fewer than two rows do
-    not move the running statistics and come out finite; the statistics are those of
-    this process alone.
+    The host need not know how many rows are selected. Without a mask PyTorch's own
+    BatchNorm is used, which is faster. In training fewer than two rows do not change
+    the running statistics, and their output is finite. Statistics are not shared
+    between processes.
 
     Args:
-        num_features: D.
-        eps: Added to the variance.
-        momentum: Weight of a batch in the running statistics.
+        num_features: Width D of a row.
+        eps: Small number added to the variance.
+        momentum: Weight of a batch in the running statistics, in [0, 1].
 
     >>> norm = MaskedBatchNorm(1)
     >>> rows = torch.tensor([[1.0], [3.0], [50.0]])
@@ -65,9 +65,10 @@ def update_running(
     """Move running statistics towards those of a batch of ``count`` rows, if > 1.
 
     Args:
-        norm: With ``running_mean``, ``running_var`` and ``momentum``.
-        count: () or one for each class, (C,).
-        mean, variance: As the running ones; the variance is biased.
+        norm: BatchNorm with ``running_mean``, ``running_var`` and ``momentum``.
+        count: Number of rows, () or one for each class, (C,).
+        mean, variance: Statistics of the batch, shaped as the running ones; the
+            variance is biased.
     """
     count = count.to(mean.dtype).view(*count.shape, *[1] * (mean.dim() - count.dim()))
     weight = norm.momentum * (count > 1)

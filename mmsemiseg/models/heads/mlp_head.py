@@ -7,14 +7,14 @@ from .masked_batch_norm import MaskedBatchNorm
 
 
 class MLPHead(BaseModule):
-    """Linear, BatchNorm, ReLU, Linear.
+    """Two-layer perceptron: Linear, BatchNorm, ReLU, Linear.
 
-    The first layer has no bias, which BatchNorm would take away again.
+    The first layer has no bias, which BatchNorm would cancel.
 
     Args:
-        in_channels: D.
-        hidden_channels: Of the first layer.
-        channels: D' of the output.
+        in_channels: Width D of the input.
+        hidden_channels: Width of the first layer.
+        channels: Width D' of the output.
     """
 
     def __init__(

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 @MODELS.register_module()
 class ProjectionHead(BaseModule):
-    """1x1 conv, ReLU, 1x1 conv, unit length.
+    """Projector: 1x1 convolution, ReLU, 1x1 convolution, scaling to unit length.
 
     Args:
-        in_channels: D.
-        channels: D' of the embeddings.
-        hidden_channels: Of the first layer; None: D.
+        in_channels: Number of channels D of the features.
+        channels: Number of channels D' of the embeddings.
+        hidden_channels: Number of channels of the first layer; None: D.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ NORMS = ('weights', 'valid', 'all')
 
 @MODELS.register_module()
 class BalancedCrossEntropy(nn.Module):
-    r"""Weighted cross entropy as ``loss_decode`` of a head.
+    r"""Cross entropy with changing class weights, for ``loss_decode`` of a head.
 
     .. math:: L = \frac{1}{Z} \sum_{i \in V} w_{y_i} (-\log p_i)
 
@@ -23,13 +23,13 @@ class BalancedCrossEntropy(nn.Module):
     there are none the loss is 0. The weights w are given by :func:`balanced`.
 
     Args:
-        norm: Z: ``'weights'``, the sum of w over V; ``'valid'``, the number of pixels
-            of V; ``'all'``, that of all pixels.
-        loss_weight: Factor of the result.
-        loss_name: Key of the result in the log; must begin with ``loss_`` to be summed.
+        norm: Divisor Z: ``'weights'``, the sum of w over V; ``'valid'``, the number of
+            pixels of V; ``'all'``, the number of all pixels.
+        loss_weight: Weight of the loss.
+        loss_name: Key of the loss in the log; must begin with ``loss_`` to be summed.
 
     Attributes:
-        class_weight: w, (C,), or None: all 1. Not in the checkpoint.
+        class_weight: Class weights w, (C,); None: all 1. Not in the checkpoint.
 
     Raises:
         ValueError: A setting is wrong, or w has another number of classes.
@@ -91,7 +91,7 @@ class BalancedCrossEntropy(nn.Module):
         return self.loss_weight * total
 
     def _pixel_weight(self, pred: Tensor, target: Tensor, ignore_index: int) -> Tensor:
-        """(N, H, W), 0 where there is no label."""
+        """Weight of each pixel, (N, H, W), 0 where there is no label."""
         classes = pred.shape[1]
         weights = self.class_weight
         if weights is None:
@@ -106,12 +106,13 @@ class BalancedCrossEntropy(nn.Module):
 
 @contextmanager
 def balanced(module: nn.Module, weights: Tensor | None) -> Iterator[None]:
-    """All :class:`BalancedCrossEntropy` in ``module`` have these class weights.
+    """Set the class weights of all :class:`BalancedCrossEntropy` in ``module``.
 
-    For the time of the block; then they have again what they had before.
+    They hold inside the ``with`` block; after it the former weights are back.
 
     Args:
-        weights: (C,), at least 0, on the device of the labels; None: all 1.
+        weights: Class weights (C,), at least 0, on the device of the labels; None: all
+            1.
 
     Raises:
         ValueError: There is no such loss in ``module``.

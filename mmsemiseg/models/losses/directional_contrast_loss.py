@@ -19,23 +19,27 @@ NORMS = ('selected', 'overlap')
 
 @MODELS.register_module()
 class DirectionalContrastLoss(nn.Module):
-    r"""The less confident of two embeddings of one place learns from the other.
+    r"""Contrast in which the less confident of two embeddings learns from the other.
 
     .. math:: \ell = \frac{1}{Z} \sum_i [c_i < c_i^+]\,[c_i^+ > \gamma]\;
               \mathrm{softplus}\Big(\log\!\!\sum_{n: \hat y_n \ne \hat y_i}\!\!
               e^{\phi_i \cdot \phi_n / \tau} - \phi_i \cdot \phi_i^+ / \tau\Big)
 
-    Lai et al., CVPR 2021, equation 6. The gradient reaches the anchors alone.
+    The two embeddings are of one pixel in two crops (Lai et al., CVPR 2021, equation
+    6). The gradient reaches the anchors alone.
 
     Args:
-        num_classes: C.
-        temperature: tau > 0.
-        threshold: gamma in [0, 1]: confidence above which a positive teaches; None: it
-            always does.
-        direction: False drops the first bracket.
-        negative_filter: False takes keys of every label as negatives.
-        norm: Z: ``'selected'``, the number of terms, or ``'overlap'``, the number of
-            an image's places: then the loss is the mean over the images.
+        num_classes: Number of classes C.
+        temperature: Temperature tau > 0.
+        threshold: Confidence gamma in [0, 1] that a positive must exceed to be learned
+            from; None: no filter.
+        direction: Whether only the less confident embedding learns; False drops the
+            first bracket.
+        negative_filter: Whether keys with the pseudo label of the anchor are left out
+            of the negatives; False takes keys of every label.
+        norm: Divisor Z: ``'selected'``, the number of terms; ``'overlap'``, the number
+            of cells in the overlap of an image, so that the loss is the mean over the
+            images.
     """
 
     def __init__(
@@ -72,16 +76,19 @@ class DirectionalContrastLoss(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """
         Args:
-            anchors: (A, D) of unit length.
-            positives: (A, D) of unit length.
-            confidence: (A,) of the anchors, (A,) of the positives.
-            label: (A,) int64 pseudo labels of the anchors.
-            overlap: (N, A / N) bool, False where there is no pair; a row for each
-                image.
-            keys: (K, D) of unit length.
-            key_label: (K,) int64; a key outside of 0 to C - 1 is never a negative.
-            places: Which key is the anchor itself (A,), with its label, and which is
-                its positive (A,), int64, -1 where none is: these are no negatives.
+            anchors: Embeddings (A, D) of unit length that learn.
+            positives: Embeddings (A, D) of unit length of the same cells in the other
+                crop.
+            confidence: Confidences (A,) of the anchors, and (A,) of the positives.
+            label: Pseudo labels (A,) int64 of the anchors.
+            overlap: Map (N, A / N) bool with a row for each image, False where an
+                anchor has no positive.
+            keys: Embeddings (K, D) of unit length, the candidates for negatives.
+            key_label: Pseudo labels (K,) int64 of the keys; a key outside of 0 to C - 1
+                is never a negative.
+            places: Indices among the keys, no negatives: (A,) int64 of the anchor
+                itself, a key with the anchor's label, and (A,) of its positive; -1: it
+                is not among the keys.
 
         Returns:
             The loss, 0 if nothing is selected, and the share of the overlap that is.
@@ -105,7 +112,7 @@ class DirectionalContrastLoss(nn.Module):
         return torch.where(selected, weight * losses, 0).sum(), share
 
     def _weight(self, overlap: Tensor, number: Tensor) -> Tensor:
-        """(A,) 1 / Z of each anchor."""
+        """Factor 1 / Z of each anchor, (A,)."""
         if self.norm == 'overlap':
             count = overlap.sum(1, keepdim=True).clamp(min=1) * len(overlap)
         else:

@@ -13,12 +13,12 @@ from torch import Tensor
 
 @MODELS.register_module()
 class MaskedLovaszLoss(LovaszLoss):
-    """:class:`LovaszLoss` that is 0 where no pixel counts.
+    """:class:`LovaszLoss` that is 0 for an image without labeled pixels.
 
-    MMSegmentation's multi-class loss has no value for an image without a pixel that
-    counts: ``per_image=True`` raises, ``False`` gives an empty loss, whose mean is NaN;
-    for a single pixel both raise. Every student's ``LovaszLoss`` becomes this one.
-    The settings are those of :class:`LovaszLoss`.
+    MMSegmentation's multi-class loss has no value for an image whose pixels are all
+    ignored: ``per_image=True`` raises, ``False`` gives an empty loss, whose mean is
+    NaN; for a single labeled pixel both raise. Every student's ``LovaszLoss`` is
+    replaced by this one. The settings are those of :class:`LovaszLoss`.
     """
 
     def forward(

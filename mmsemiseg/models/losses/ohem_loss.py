@@ -26,15 +26,19 @@ class OHEMLoss(nn.Module):
     not kept get no gradient; without any kept pixel the loss is 0.
 
     Args:
-        threshold: Pixels with p up to here are hard, in (0, 1].
-        min_kept: k, counted over the batch of one device and not for each image.
-        ohem_norm: ``'kept'``: Z is the sum of w over K. ``'all'``: Z is what
-            ``OHEMPixelSampler`` with ``CrossEntropyLoss`` divides by: all pixels, also
-            those without a label, or, with ``class_weight``, the sum of w over V.
-        class_weight: w, one for each class, or a file with them. None: all 1.
-        ignore_index: Label of the pixels without a label; that of the head wins.
-        loss_weight: Factor of the result.
-        loss_name: Key of the result in the log; must begin with ``loss_`` to be summed.
+        threshold: Largest probability p of a hard pixel, in (0, 1].
+        min_kept: Least number k of kept pixels, counted over the batch of one device
+            and not for each image.
+        ohem_norm: Divisor Z. ``'kept'``: the sum of w over K. ``'all'``: the divisor of
+            ``OHEMPixelSampler`` with ``CrossEntropyLoss``, which is the number of all
+            pixels, also those without a label, or, with ``class_weight``, the sum of w
+            over V.
+        class_weight: Class weights w, one for each class, or a file with them; None:
+            all 1.
+        ignore_index: Label of the pixels without a label; the setting of the head takes
+            precedence.
+        loss_weight: Weight of the loss.
+        loss_name: Key of the loss in the log; must begin with ``loss_`` to be summed.
 
     Raises:
         ValueError: A setting is out of its range.

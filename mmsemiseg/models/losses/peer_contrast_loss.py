@@ -21,7 +21,7 @@ NORMS = ('all', 'masked')
 
 
 class Anchors(NamedTuple):
-    """A cells of one student's feature maps."""
+    """Features of A cells of one student, with class and confidence."""
 
     features: Tensor  # (A, D)
     group: Tensor  # (A,) int64 class, -1: no anchor
@@ -29,28 +29,28 @@ class Anchors(NamedTuple):
 
 
 class Keys(NamedTuple):
-    """C queues of N features each, without gradient."""
+    """Keys of a bank: C queues of N features each, without gradient."""
 
     features: Tensor  # (C, N, D)
     filled: Tensor  # (C, N) bool
     ready: Tensor | None = None  # (C,) bool, classes that are contrasted; None: all
 
     def flat(self) -> tuple[Tensor, Tensor]:
-        """(C * N, D) and their class (C * N,), -1 where there is no key."""
+        """All keys (C * N, D) and their class (C * N,), -1 where there is no key."""
         classes = torch.arange(len(self.features), device=self.filled.device)
         group = torch.where(self.filled, classes[:, None], -1)
         return self.features.flatten(0, 1), group.flatten()
 
 
 def ready_together(banks: list[Keys]) -> list[Keys]:
-    """The same banks, each ready for the classes that all of them are ready for."""
+    """Banks that are ready only for the classes that all of them are ready for."""
     ready = torch.stack([bank.ready for bank in banks]).all(0)
     return [bank._replace(ready=ready) for bank in banks]
 
 
 @MODELS.register_module()
 class PeerContrastLoss(nn.Module):
-    r"""Confident cells learn from a bank, the others from a more confident peer.
+    r"""Contrast of confident cells with a bank, of others with a more confident peer.
 
     High level, for anchors i of class c with confidence above phi:
 
@@ -69,12 +69,13 @@ class PeerContrastLoss(nn.Module):
     alone.
 
     Args:
-        num_classes: C.
-        temperature: tau > 0.
-        threshold: phi in [0, 1].
-        direction: False drops the bracket of the low level.
-        norm: Z_c are ``'all'`` anchors of the class, or the ``'masked'`` ones, of which
-            the loss is not 0.
+        num_classes: Number of classes C.
+        temperature: Temperature tau > 0.
+        threshold: Confidence phi in [0, 1] above which a cell is at the high level.
+        direction: Whether a cell at the low level learns only from a more confident
+            peer; False drops the bracket.
+        norm: Anchors Z_c that normalise a class: ``'all'`` of the class, or
+            ``'masked'``, only those that contribute.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class PeerContrastLoss(nn.Module):
         self.norm = norm
 
     def high_level(self, anchors: Anchors, bank: Keys) -> Tensor:
-        """Scalar; 0 without a confident anchor, a positive or a negative."""
+        """Loss of the confident anchors, a scalar; 0 if there is nothing to compare."""
         anchors = _of_ready(anchors, [bank])
         active = (anchors.confidence > self.threshold) & (anchors.group >= 0)
         places = places_of(active)
@@ -115,11 +116,11 @@ class PeerContrastLoss(nn.Module):
         banks: list[Keys],
         not_against: Tensor | None = None,
     ) -> Tensor:
-        """Scalar; 0 without an unsure anchor, or without a negative.
+        """Loss of the other anchors, a scalar; 0 if there is nothing to compare.
 
         Args:
-            not_against: (A,) the class whose keys are no negatives of an anchor, -1:
-                all are; None: the anchor's own.
+            not_against: Class (A,) whose keys are no negatives of an anchor, -1: all
+                keys are negatives; None: the class of the anchor itself.
         """
         anchors = _of_ready(anchors, banks)
         active = (anchors.confidence <= self.threshold) & (anchors.group >= 0)
@@ -146,7 +147,7 @@ class PeerContrastLoss(nn.Module):
         )
 
     def _mean(self, terms: Tensor, places, anchors: Anchors, active: Tensor) -> Tensor:
-        """Over the classes and Z_c, of the terms of the anchors at ``places``."""
+        """Mean over the classes and Z_c of the terms, which are of ``places``."""
         counted = (
             anchors.group if self.norm == 'all' else _acting(anchors.group, active)
         )
@@ -155,7 +156,7 @@ class PeerContrastLoss(nn.Module):
 
 
 def _of_ready(anchors: Anchors, banks: list[Keys]) -> Anchors:
-    """Without those whose class some bank is not ready for."""
+    """Set the class of an anchor to -1 where some bank is not ready for it."""
     group = anchors.group
     for bank in banks:
         if bank.ready is not None:
@@ -164,5 +165,5 @@ def _of_ready(anchors: Anchors, banks: list[Keys]) -> Anchors:
 
 
 def _acting(group: Tensor, active: Tensor) -> Tensor:
-    """(A,) class, -1 for the others."""
+    """Class (A,) of the active anchors, -1 for the others."""
     return torch.where(active, group, -1)

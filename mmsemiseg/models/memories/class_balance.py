@@ -11,18 +11,19 @@ from .frequency_window import FrequencyWindow
 
 
 class ClassBalance(nn.Module):
-    """Weights sqrt(median frequency / frequency) from labels and pseudo labels.
+    """Class weights sqrt(median frequency / frequency) from recent batches.
 
-    All weights are 1 before iteration ``start``, and until both windows are full. The
-    windows change in :meth:`update` alone.
+    One window counts the classes in labels, another in pseudo labels. All weights are 1
+    before iteration ``start``, and until both windows are full. Only :meth:`update`
+    changes the windows.
 
     Args:
-        num_classes: C.
+        num_classes: Number of classes C.
         labels: Number of batches in the window of the labels.
         pseudo: Number of batches in the window of the pseudo labels.
         start: First iteration with weights other than 1.
-        median: Classes of whose frequencies the median is taken: those that were
-            ``'seen'``, or ``'all'``, see :func:`balance_weights`.
+        median: Classes over whose frequencies the median is taken: those that were
+            ``'seen'``, or ``'all'`` (see :func:`balance_weights`).
         keep_labels: Batches that the window of the labels keeps: the ``'last'`` ones,
             or the ``'first'`` ones for good.
 
@@ -60,7 +61,7 @@ class ClassBalance(nn.Module):
     def counts(
         self, labels: Tensor, pseudo: Tensor, ignore_index: int
     ) -> dict[str, Tensor]:
-        """Pixels of each class in a batch, (1, C) each."""
+        """Number of pixels of each class in a batch, (1, C) each."""
         maps = dict(label_counts=labels, pseudo_counts=pseudo)
         return {
             name: class_counts(label, self.num_classes, ignore_index)[None]
@@ -68,7 +69,7 @@ class ClassBalance(nn.Module):
         }
 
     def weights(self, counts: dict[str, Tensor], iteration: int) -> Tensor:
-        """(C,) of an iteration, with the counts of its own batch."""
+        """Class weights (C,) of an iteration, with the counts of its own batch."""
         labels, pseudo = map(copy.deepcopy, (self.label_window, self.pseudo_window))
         labels.enqueue(counts['label_counts'])
         pseudo.enqueue(counts['pseudo_counts'])

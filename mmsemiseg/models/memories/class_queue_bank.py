@@ -10,22 +10,24 @@ SELECT = ('first', 'top', 'lowest', 'random')
 
 
 class ClassQueueBank(nn.Module):
-    """G queues of N rows each; a new row replaces the oldest of its own queue.
+    """Memory bank: a queue of N rows for each of G groups, such as classes.
 
-    The same rows in the same order give the same bank on every process and device, also
-    with random selection. Everything is in the checkpoint.
+    A new row replaces the oldest of its own queue. The same rows in the same order give
+    the same bank on every process and device, also with random selection. The
+    checkpoint has all of its state.
 
     Args:
-        groups: G; for K parts of C classes C * K, with group c * K + k.
-        size: N, the rows of a queue.
+        groups: Number of queues G; for K parts of C classes C * K, with group c * K +
+            k.
+        size: Number of rows N of a queue.
         dim: Width D of a row.
-        seed: Of the random selection.
+        seed: Seed of the random selection.
 
     Attributes:
-        features: (G, N, D) float32. Queue g is in ``features[g, :count[g]]``.
-        count: (G,) int64, the rows in each queue.
-        pointer: (G,) int64, the place of the next row.
-        draws: () int64, the random selections so far.
+        features: Rows (G, N, D) float32. Queue g is in ``features[g, :count[g]]``.
+        count: Number of rows in each queue, (G,) int64.
+        pointer: Index of the next row in each queue, (G,) int64.
+        draws: Number of random selections so far, () int64.
 
     Raises:
         ValueError: A setting, or the shape of what is entered, is wrong.
@@ -66,13 +68,15 @@ class ClassQueueBank(nn.Module):
         """Enter rows into the queues of their groups, in the order of the rows.
 
         Args:
-            features: (n, D); n may be 0.
-            group: (n,) integers; rows outside of 0 to G - 1 are left out.
-            score: (n,), for 'top' and 'lowest'. Of equal scores the first row wins; a
-                row with score NaN is the last that is taken.
-            per_group: Rows that enter a queue at most, and never more than N.
+            features: Rows (n, D); n may be 0.
+            group: Groups (n,) of the rows, integers; rows outside of 0 to G - 1 are
+                left out.
+            score: Scores (n,) of the rows, for 'top' and 'lowest'. Of equal scores the
+                first row wins; a row with score NaN is the last that is taken.
+            per_group: Largest number of rows that enter a queue, and never more than N.
                 None: N; with 'first' all rows enter, so that the last N remain.
-            select: Which: 'first', 'top' (highest score), 'lowest' or 'random'.
+            select: Rows that are taken: 'first', 'top' (highest score), 'lowest' or
+                'random'.
         """
         self._check(features, group, score, per_group, select)
         if len(group) == 0:

@@ -9,21 +9,21 @@ KEEP = ('last', 'first')
 
 
 class FrequencyWindow(nn.Module):
-    """The class counts of the last ``length`` batches, or of the first.
+    """Class counts of the last ``length`` batches, or of the first ones.
 
-    Everything is in the checkpoint. Nothing waits for the device.
+    The checkpoint has all of its state. No method waits for the device.
 
     Args:
-        length: Batches that are kept. Where the rows of several processes are entered,
-            the batches of all of them count.
-        num_classes: C.
+        length: Number of batches that are kept. If the rows of several processes are
+            entered, the batches of all of them count.
+        num_classes: Number of classes C.
         keep: Which batches are kept: the ``'last'`` ones, where a new one replaces the
             oldest, or the ``'first'`` ones, after which nothing enters any more.
 
     Attributes:
-        counts: (length, C) int64, 0 where there is no batch yet.
-        pointer: () int64, the place of the next batch; ``length`` if none has one.
-        filled: () int64, the batches that are kept.
+        counts: Pixels of each class, (length, C) int64, 0 where there is no batch yet.
+        pointer: Index of the next batch, () int64; ``length`` if nothing more enters.
+        filled: Number of batches that are kept, () int64.
 
     Raises:
         ValueError: A setting, or what is entered, is wrong.

@@ -7,20 +7,20 @@ from ...utils.settings import check_integers
 
 
 class StepQueue(nn.Module):
-    """The last ``size`` rows, whatever their labels; a new row replaces the oldest.
+    """Queue of the last ``size`` rows with their labels, all classes in one.
 
-    A row whose label is outside of the classes takes a place like any other, so a step
-    can always enter the same number of rows. Everything is in the checkpoint; from one
-    of a queue of another size the newest rows are taken.
+    A row whose label is no class takes a place like any other, so a step can always
+    enter the same number of rows. The checkpoint has all of its state; from a
+    checkpoint of a queue of another size the newest rows are taken.
 
     Args:
-        size: Rows of all steps that are kept.
+        size: Number of rows, of all steps together, that are kept.
         dim: Width D of a row.
 
     Attributes:
-        features: (size, D) float32.
-        labels: (size,) int64, -1 where there is no row yet.
-        pointer: () int64, the place of the next row.
+        features: Rows (size, D) float32.
+        labels: Labels (size,) int64, -1 where there is no row yet.
+        pointer: Index of the next row, () int64.
 
     Raises:
         ValueError: A setting, or the shape of what is entered, is wrong.
