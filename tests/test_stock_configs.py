@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmseg.registry import RUNNERS
+from op_heads import needs_ops
 from stock import MIM, recipe, stock_config, write_data
 
 import mmsemiseg  # noqa: F401, fills the registries
@@ -26,6 +27,11 @@ LEARNT = [
     'ocrnet_hr18s_4xb2-40k_cityscapes-512x1024',
     'pidnet-s_2xb6-120k_1024x1024-cityscapes',
     'swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512',
+]
+WITH_OPERATORS = [
+    'mask2former_r50_8xb2-90k_cityscapes-512x1024',
+    'maskformer_r50-d32_8xb2-160k_ade20k-512x512',
+    'pointrend_r50_4xb2-80k_cityscapes-512x1024',
 ]
 QUICK = {
     'train_cfg.max_iters': 2,
@@ -66,7 +72,9 @@ def test_a_stock_config_trains_with_mmsegs_tool(name, inside, monkeypatch):
     assert any(key.startswith('pairs.0.teacher.') for key in saved['state_dict'])
 
 
-@pytest.mark.parametrize('name', LEARNT)
+@pytest.mark.parametrize(
+    'name', [*LEARNT, *(pytest.param(n, marks=needs_ops) for n in WITH_OPERATORS)]
+)
 def test_a_stock_config_learns(name, inside):
     stock_config(name).dump('my_segformer.py')
     cfg = Config.fromfile('my_semi.py')

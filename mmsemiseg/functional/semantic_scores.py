@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-# Added to every score: a class that no query has keeps a finite gradient
+# Added to every probability: one of a class that no query has keeps a finite gradient
 FLOOR = 1e-6
 
 
@@ -33,12 +33,18 @@ def semantic_scores(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
 
 
 def score_logits(scores: Tensor) -> Tensor:
-    r"""Logits :math:`z_c = \log(s_c + 10^{-6})` of scores that are at least 0.
+    r"""Logits :math:`z_c = \log(p_c + 10^{-6})` of scores that are at least 0.
 
-    Their softmax is the scores divided by their sum over the classes, so that argmax,
-    confidence and cross entropy of these logits are those of normalised scores.
+    :math:`p_c = (s_c + u / C) / (\sum_k s_k + u)` with the share
+    :math:`u = \max(0, 1 - \sum_k s_k)` of a pixel that no query claims: it is spread
+    over all classes. The softmax of the logits is p, so argmax, confidence and cross
+    entropy of the logits are those of p.
 
-    >>> score_logits(torch.tensor([[0.1, 0.3]])).softmax(1)[0].tolist()
-    [0.25, 0.75]
+    >>> score_logits(torch.tensor([[0.5, 0.1], [2.0, 6.0]])).softmax(1).tolist()
+    [[0.7, 0.3], [0.25, 0.75]]
     """
-    return (scores.float() + FLOOR).log()
+    scores = scores.float()
+    total = scores.sum(1, keepdim=True)
+    unclaimed = (1 - total).clamp_min(0)
+    probs = (scores + unclaimed / scores.shape[1]) / (total + unclaimed)
+    return (probs + FLOOR).log()

@@ -23,15 +23,18 @@ class MaskRule(HeadKind):
         pixels: Path, inside the head, of the module whose first output has the
             embedding of each pixel, which masks are made of: the feature.
         embedding: Path of the layers that make a mask's embedding of a query.
+        classifier: Path of the layer that classifies a query.
     """
 
     pixels: str = 'pixel_decoder'
     embedding: str = 'mask_embed'
+    classifier: str = 'cls_embed'
 
     def check(self, segmentor: nn.Module) -> None:
         head = heads_of(segmentor)[-1]
         check_layer(head, self.pixels, 'for the embeddings of pixels')
         check_layer(head, self.embedding, 'for the embeddings of masks')
+        check_layer(head, self.classifier, 'as its classifier')
 
     def decode(self, segmentor: nn.Module, maps, feature: bool, dropout: bool = True):
         head = heads_of(segmentor)[-1]

@@ -19,9 +19,11 @@ class PointRule(HeadKind):
 
     Args:
         coarse: Where the head before keeps its logits and its features.
+        classifier: Path, inside the last head, of the layer that classifies a point.
     """
 
     coarse: HeadRule = HeadRule()
+    classifier: str = 'fc_seg'
 
     def check(self, segmentor: nn.Module) -> None:
         heads = heads_of(segmentor)
@@ -40,6 +42,7 @@ class PointRule(HeadKind):
                 'asks for (subdivision_steps=2, subdivision_num_points=8196, '
                 'scale_factor=2 in the configs of PointRend)'
             )
+        check_layer(heads[-1], self.classifier, 'as its classifier')
         check_layer(heads[-2], self.coarse.classifier, 'for the head before it')
 
     def decode(self, segmentor: nn.Module, maps, feature: bool, dropout: bool = True):

@@ -1,7 +1,9 @@
 """Semantic inference against loops and numbers worked by hand."""
 
+import itertools
 import math
 
+import pytest
 import torch
 from torch.testing import assert_close
 
@@ -40,15 +42,23 @@ def test_two_queries_by_hand():
     masks = torch.tensor([0.0, math.log(3)]).view(1, 2, 1, 1)
     scores = semantic_scores(classes, masks)
     assert_close(scores.flatten(), torch.tensor([0.5, 0.375]))
-    pseudo = pseudo_label(score_logits(scores))
+    pseudo = pseudo_label(score_logits(scores))  # 1/8 is claimed by none
     assert pseudo.label.item() == 0
-    assert_close(pseudo.confidence.item(), 0.5 / 0.875, rtol=0, atol=1e-5)
+    assert_close(pseudo.confidence.item(), 0.5 + 0.125 / 2, rtol=0, atol=1e-5)
 
 
-def test_softmax_of_the_logits_is_the_normalised_score():
-    scores = semantic_scores(*queries())
-    expected = scores / scores.sum(1, keepdim=True)
-    assert_close(score_logits(scores).softmax(1), expected, rtol=0, atol=1e-4)
+@pytest.mark.parametrize('factor', [0.01, 0.3, 1.0, 10.0])
+def test_softmax_of_the_logits(factor):
+    scores = factor * semantic_scores(*queries())
+    expected = torch.empty_like(scores)
+    for n, y, x in itertools.product(*map(range, scores[:, 0].shape)):
+        total = scores[n, :, y, x].sum().item()
+        rest = max(0.0, 1 - total)
+        for c in range(3):
+            share = scores[n, c, y, x].item() + rest / 3
+            expected[n, c, y, x] = share / (total + rest)
+    assert_close(score_logits(scores).softmax(1), expected, rtol=0, atol=1e-5)
+    assert torch.equal(score_logits(scores).argmax(1), scores.argmax(1))
 
 
 def test_where_no_query_has_a_class_all_are_equally_likely_and_gradients_finite():
@@ -68,9 +78,15 @@ def test_gradients_are_those_of_autograd_in_float64():
     def loss(classes, masks):
         probs = classes.softmax(-1)[..., :-1]
         scores = (probs[..., None, None] * masks.sigmoid()[:, :, None]).sum(1)
-        log_probs = (scores + 1e-6).log() - (scores + 1e-6).sum(1, keepdim=True).log()
+        total = scores.sum(1, keepdim=True)
+        rest = (1 - total).clamp_min(0)
+        log_probs = ((scores + rest / 3) / (total + rest) + 1e-6).log().log_softmax(1)
         return torch.nn.functional.nll_loss(log_probs, label, ignore_index=255)
 
+    with torch.no_grad():
+        total = semantic_scores(classes, masks).sum(1)
+    assert (total < 1).any()
+    assert (total > 1).any()
     expected = torch.autograd.grad(loss(classes, masks), (classes, masks))
     logits = score_logits(semantic_scores(classes, masks))
     found = torch.nn.functional.cross_entropy(logits, label, ignore_index=255)

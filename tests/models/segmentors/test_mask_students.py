@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from cac_crops import crop_pair
 from helpers import CLASSES, batch, build, streams, total
 from mmseg.registry import MODELS
 from op_heads import MASKS, mask_student, needs_ops, op_student
 from tiny_run import config, differing, train, weights, write_data
 from torch.testing import assert_close
 
+from mmsemiseg.functional import score_logits
 from mmsemiseg.utils.export import export_network
 
 SIZE = (64, 96)
@@ -42,8 +44,47 @@ def test_trains_and_predicts(name, method):
     assert model(inputs['labeled'].inputs, mode='tensor').shape[:2] == (2, CLASSES)
 
 
+def contrast_views(method):
+    if method == 'CAC':
+        views = crop_pair([[(0, 0), (16, 32)]] * 2, [(False, False)] * 2, size=SIZE)
+        return dict(zip(('view1', 'view2'), views, strict=True))
+    return batch(2, 1, SIZE, labels=False)
+
+
+CONTRAST = {
+    'CAC': dict(threshold=None, num_negatives=20, bank_steps=1),
+    'CMB': dict(quality_filter=False),
+    'CTT': dict(bank_size=1, bank_ready='any', enqueue_number=1),
+}
+
+
+@pytest.mark.parametrize('name', [*MASKS, 'pointrend'])
+@pytest.mark.parametrize('method', CONTRAST)
+def test_methods_that_read_features_train(name, method):
+    model = make(name, method, **CONTRAST[method]).train()
+    inputs = dict(labeled=batch(2, size=SIZE), unlabeled=contrast_views(method))
+    for _ in range(2):
+        losses = model.loss(inputs)
+        total(losses).backward()
+        model.update_memory(**model.pending['memory'])
+    assert all(value.isfinite().all() for value in losses.values())
+    grads = [p.grad for p in model.student.backbone.parameters()]
+    assert sum(grad.abs().sum() for grad in grads if grad is not None) > 0
+
+
+@pytest.mark.parametrize('name', [*MASKS, 'pointrend'])
+def test_bfloat16(name):
+    model = make(name, threshold=0.0).train()
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = model.loss(streams(size=SIZE))
+    assert losses['loss_unsup'].dtype == torch.float32
+    total(losses).backward()
+    grads = [p.grad for p in model.student.parameters()]
+    assert all(grad.isfinite().all() for grad in grads)
+
+
 @pytest.mark.parametrize('name', MASKS)
-def test_pseudo_labels_are_those_of_the_normalised_scores(name):
+def test_pseudo_labels_are_those_of_the_logits(name):
     model = make(name).train()
     weak = batch(2, 1, SIZE, labels=False)
     pseudo = model.label(weak.inputs, weak.valid)
@@ -65,7 +106,7 @@ def test_pixels_that_are_not_kept_do_not_teach(name):
 
 
 @pytest.mark.parametrize('name', MASKS)
-def test_the_mean_is_that_of_normalised_scores(name):
+def test_the_mean_is_that_of_probabilities(name):
     model = make(name).eval()
     with torch.no_grad():
         model.teacher.decode_head.cls_embed.bias[1] += 3
@@ -73,8 +114,7 @@ def test_the_mean_is_that_of_normalised_scores(name):
     metas = [dict(img_shape=SIZE, pad_shape=SIZE, ori_shape=SIZE)] * 2
     probs = []
     for network in model.networks.values():
-        scores = network.inference(images, metas)
-        probs.append(scores / scores.sum(1, keepdim=True))
+        probs.append(score_logits(network.inference(images, metas)).softmax(1))
     logits = model.predict_as('mean', images, None)[1].seg_logits.data
     assert_close(logits.exp(), sum(probs)[1] / 2, rtol=0, atol=1e-4)
 
