@@ -16,13 +16,13 @@ _RULES = 2  # of decoding: what older ones accepted is decoded again
 
 
 class ContentCache:
-    """What was found in files, in a JSON file.
+    """Cache, in a JSON file, of what was found in images and masks.
 
-    A file of which size and time of change are as before is not read again; content
+    A file whose size and modification time are unchanged is not read again; content
     that is known under another name is not decoded again.
 
     Args:
-        path: The JSON file; made by ``save``. None: nothing is kept.
+        path: JSON file of the cache, which ``save`` writes. None: nothing is kept.
     """
 
     def __init__(self, path: str | None = None) -> None:

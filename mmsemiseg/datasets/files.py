@@ -55,7 +55,8 @@ def read_names(
     A name that begins with ``#`` is written ``./#name``.
 
     Args:
-        is_name: Whether a text names a file. ValueError where a ``#`` line does.
+        is_name: Function that tells whether a text names a file; where the text of a
+            ``#`` line does, it is a ValueError.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'list file does not exist: {path}')
@@ -149,8 +150,8 @@ def check_stems(setting: str, paths: Sequence[str], key: Callable[[str], str]) -
     """ValueError where two images have one stem: one may be the mask of the other.
 
     Args:
-        setting: What found the images, as the message names it.
-        key: Stem of a path.
+        setting: Name of the setting that found the images, for the message.
+        key: Function that gives the stem of a path.
     """
     first: dict[str, str] = {}
     pairs = []

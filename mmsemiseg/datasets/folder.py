@@ -19,7 +19,7 @@ from .files import (
 
 @DATASETS.register_module()
 class FolderSegDataset(BaseSegDataset):
-    """Labeled images: an image folder and a mask folder with the same names.
+    """Labeled images from an image folder and a mask folder with the same names.
 
     ``data_prefix=dict(img_path=..., seg_map_path=...)``; without ``seg_map_path``
     no masks are used. ``ann_file`` is a list of names below ``img_path``: stems
@@ -31,8 +31,8 @@ class FolderSegDataset(BaseSegDataset):
     ``seq/0001.JPG`` is ``seq/0001`` + ``seg_map_suffix``.
 
     Args:
-        suffixes: Suffixes of images, compared without case.
-        seg_map_suffix: Suffix of masks, compared without case.
+        suffixes: Suffixes of image files, compared without case.
+        seg_map_suffix: Suffix of mask files, compared without case.
         base: All other settings are those of ``BaseSegDataset`` but ``img_suffix``.
 
     Raises:

@@ -18,9 +18,9 @@ class GTA5Dataset(FolderSegDataset):
     """Frames of the game GTA V with the 19 classes of Cityscapes.
 
     Layout as downloaded: ``images/*.png`` and ``labels/*.png`` of the same names, also
-    in folders below. The labels hold the numbers 0 to 34 (palette or grey PNG); which
-    are no class becomes 255. Labels in colours, or another number, are an error.
-    Labels that hold the numbers of classes already are for ``FolderSegDataset``.
+    in folders below. The label files hold the numbers 0 to 34 (palette or grey PNG); a
+    number that is no class becomes 255. Labels in colours, or another number, are an
+    error. Labels that hold the numbers of classes already are for ``FolderSegDataset``.
     """
 
     METAINFO = dict(CityscapesDataset.METAINFO)

@@ -18,7 +18,7 @@ def turns(kind: str | None) -> bool:
     That differs between formats, and between versions of OpenCV, so it is tried.
 
     Args:
-        kind: Pillow's name of the format, such as ``'JPEG'``.
+        kind: Name of the image format in Pillow, such as ``'JPEG'``.
 
     >>> turns('JPEG'), turns('BMP')
     (True, False)

@@ -42,10 +42,12 @@ class StreamSampler(Sampler):
     augmentation of that sample. Resuming is arithmetic (:meth:`skip`), not replay.
 
     Args:
-        dataset: Any sized data set; an empty one is a ``ValueError``.
+        dataset: Data set with a length; an empty one is a ``ValueError``.
         stream: Name of the stream. Streams of one seed have different orders.
-        seed: None draws one and shares it between the ranks.
-        shuffle: False goes through the data in order (the seeds stay).
+        seed: Seed of the order and of the samples; None draws one and shares it between
+            the ranks.
+        shuffle: Whether the order is random; False goes through the data in order (the
+            samples are still seeded).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a training stream adds to any mmseg data set: seeds, and no silence."""
+"""Per-sample seeding, label checks, errors instead of silent resampling."""
 
 import random
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def sample_rng(seed: int) -> Iterator[None]:
 
 @DATASETS.register_module()
 class StreamDataset(Dataset):
-    """Any mmseg data set as a stream of reproducible samples.
+    """Wraps a data set of a training stream: reproducible samples, checked labels.
 
     - A :class:`~mmsemiseg.datasets.samplers.SampleIndex` seeds the pipeline, so a
       sample does not depend on the worker, nor on what was drawn before it.
@@ -40,7 +40,8 @@ class StreamDataset(Dataset):
     - A failing transform is an error that names the image.
 
     Args:
-        dataset: Data set or its config; wrappers (concatenation, repetition) too.
+        dataset: Any mmseg data set or its config; wrappers (concatenation, repetition)
+            too.
         stream: Name of the stream, for messages.
     """
 

@@ -11,14 +11,14 @@ from .files import FileIndex, name_some, read_names
 
 @DATASETS.register_module()
 class TagDataset(BaseDataset):
-    """Images named by a file of tags; each data info has ``img_path`` and ``tags``.
+    """Images with image-level labels (tags); a data info has ``img_path``, ``tags``.
 
     A packing transform takes the tags along with ``meta_keys=(..., 'tags')``.
 
     Args:
-        tags: File of tags, see :func:`read_tags`.
-        image_dir: Folder of the images. Names may be without suffix.
-        classes: Names of all classes; a tag is an index of it.
+        tags: File of tags, as :func:`read_tags` reads it.
+        image_dir: Folder of the images. The file of tags may name them without suffix.
+        classes: Names of all classes; a tag is an index into them.
     """
 
     def __init__(

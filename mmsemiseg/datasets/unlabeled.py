@@ -20,22 +20,25 @@ from .files import (
 
 @DATASETS.register_module()
 class UnlabeledDataset(BaseDataset):
-    """Images without labels: a data info is ``dict(img_path=...)`` and nothing else.
+    """Images without labels, from folders, patterns or lists of files.
 
-    No mask path is ever made, so no mask of these images can be opened.
+    A data info is ``dict(img_path=...)`` and nothing else: there is no mask path, so no
+    mask of these images can be opened.
 
     Args:
-        images: One or several of: a folder (searched recursively), a glob pattern
-            (``'seq*/**/*.jpg'``), a ``.txt`` list of names, one image file.
-            Relative to ``data_root``. What several name is taken once.
-        exclude: "The rest of a split": list files, folders or patterns of images
-            that are left out. The names in a list are looked up below ``image_dir``
+        images: Sources of the images, one or several of: a folder (searched
+            recursively), a glob pattern (``'seq*/**/*.jpg'``), a ``.txt`` list of
+            names, one image file. Relative to ``data_root``. An image that several name
+            is taken once.
+        exclude: Images that are left out, for "the rest of a split": list files,
+            folders or patterns. The names in a list are looked up below ``image_dir``
             (default: the folders of ``images``, then ``data_root``), suffixes do not
             matter. A folder of masks leaves out the images with the same stems.
         image_dir: Folder of the names in list files, relative to ``data_root``.
             Default: ``data_root``.
-        metainfo: For instance ``dict(classes=..., palette=...)``.
-        suffixes: Suffixes of images, compared without case.
+        metainfo: Meta information of the data set, such as ``dict(classes=...,
+            palette=...)``.
+        suffixes: Suffixes of image files, compared without case.
 
     Raises:
         FileNotFoundError: An entry, or a name in a list, does not exist.

@@ -57,11 +57,13 @@ def inspect_streams(
     Args:
         streams: Dataset (with or without wrappers) of each training stream by name;
             validation and test data are ``'val'`` and ``'test'``.
-        settings: Those of the model and the metrics.
-        allow_overlap: Note instead of refuse images that are in a labeled and in an
-            unlabeled stream.
-        read: Reads files, see :mod:`.reading`. None: headers alone are read.
-        num_classes: Of datasets without class names; default: those of the heads.
+        settings: Settings of the model and of the metrics.
+        allow_overlap: Whether images that are in a labeled and in an unlabeled stream
+            are noted instead of refused.
+        read: Function that reads files, see :mod:`.reading`. None: only headers are
+            read.
+        num_classes: Number of classes of datasets without class names; default: that of
+            the heads.
     """
     settings = settings or ModelSettings()
     if num_classes is None and settings.classes:

@@ -36,8 +36,8 @@ def count_labels(
     """Labels of a stream, as training sees them.
 
     Args:
-        contents: Masks that are not in it are left out.
-        num_classes: For datasets without class names.
+        contents: Contents of the masks that were read; others are left out.
+        num_classes: Number of classes of datasets without class names.
     """
     pixels: Counter = Counter()
     images: Counter = Counter()

@@ -29,7 +29,8 @@ def model_settings(
     """Settings of a method, or of a plain segmentor of MMSegmentation.
 
     Args:
-        model: Without a wrapper such as DDP. None: of the evaluators alone.
+        model: The model without a wrapper such as DDP. None: settings of the evaluators
+            alone.
         evaluators: Evaluators, metrics or their configs by the name of their setting.
     """
     classes, ignored = {}, {}

@@ -39,8 +39,9 @@ def read_all_files(
     """A reader of every image and mask, strictly.
 
     Args:
-        cache: What is known already; it is saved.
-        progress: Wraps the iterator over all files.
+        cache: Cache of what is known already; it is saved.
+        progress: Function that wraps the iterator over all files, say by a progress
+            bar.
     """
 
     def read(files: Mapping[str, StreamFiles], headers: Mapping) -> Contents:

@@ -5,10 +5,10 @@ from mmseg.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class CenterCropEval(BaseTransform):
-    """Evaluate the centre of each image alone; stands after ``LoadAnnotations``.
+    """Evaluate only the centre crop of each image; place it after ``LoadAnnotations``.
 
-    Predictions come back at the crop's size. Where an image is smaller than the crop,
-    it is padded around: with ``pad_val``, and with ``seg_pad_val`` in the mask.
+    Predictions have the size of the crop. An image smaller than the crop is padded on
+    all sides, with ``pad_val`` in the image and ``seg_pad_val`` in the mask.
 
     Modified keys: img (H, W, 3), gt_seg_map (H, W) where there is one, img_shape,
     ori_shape, pad_shape.

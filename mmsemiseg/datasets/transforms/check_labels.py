@@ -5,10 +5,11 @@ from mmseg.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class CheckLabels(BaseTransform):
-    """Refuses a mask with a value that is no class, once a file and process.
+    """Refuse a mask that has a value which is no class.
 
-    Stands directly after ``LoadAnnotations``. Every value must be below
+    Place it directly after ``LoadAnnotations``. Every value must be below
     ``num_classes`` or equal to ``ignore_index``, and the mask as large as the image.
+    Each file is checked once in a process.
 
     Required keys: gt_seg_map (H, W), seg_map_path; img (H, W, 3) where there is one.
 

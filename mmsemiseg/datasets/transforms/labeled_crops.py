@@ -16,15 +16,15 @@ IGNORE_INDEX = 255
 
 @TRANSFORMS.register_module()
 class LabeledOverlapCrops(OverlapCrops):
-    """:class:`OverlapCrops` whose crops bring a mask, say a coarse pseudo mask.
+    """:class:`OverlapCrops` of images with masks, say coarse pseudo masks.
 
-    Stands after ``LoadAnnotations``. Each data sample also has ``gt_sem_seg``, a
-    (1, h, w) int64 mask that has moved with the crop, ``ignore_index`` on padding.
-    Labels must be below 254, or ``ignore_index``.
+    Place it after ``LoadAnnotations``. Each data sample also has ``gt_sem_seg``, the
+    (1, h, w) int64 mask of the crop, with ``ignore_index`` on padding. Labels must be
+    below 254, or ``ignore_index``.
 
     Args:
-        ignore_index: The label of pixels without one.
-        settings: Those of :class:`OverlapCrops`.
+        ignore_index: Label of pixels without a label.
+        settings: All other settings are those of :class:`OverlapCrops`.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class LabeledOverlapCrops(OverlapCrops):
 
 
 class _RecordLabelsAndValidity(BaseTransform):
-    """Labels and validity ride together: 255 is padding, 254 an ignored pixel."""
+    """Keep labels and validity in one map: 255 is padding, 254 an ignored pixel."""
 
     def __init__(self, ignore_index: int) -> None:
         self.ignore_index = ignore_index

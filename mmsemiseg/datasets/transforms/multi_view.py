@@ -16,16 +16,16 @@ FIRST_INDEX = 256
 
 @TRANSFORMS.register_module()
 class RecordValidity(BaseTransform):
-    """Let every later geometric transform also move a validity map.
+    """Record which pixels are padding, through all later geometric transforms.
 
-    The map rides in ``gt_seg_map``, the one field that all geometric transforms of
-    mmcv and mmseg move with the image: 0 where there is image, the segmentation
-    padding value (255) where a transform has padded. :class:`PackUnlabeledInputs`
+    The validity map is kept in ``gt_seg_map``, the one field that all geometric
+    transforms of mmcv and mmseg transform with the image: 0 on the image, the padding
+    value of masks (255) where a transform has padded. :class:`PackUnlabeledInputs`
     turns it into the boolean ``valid_map``. No label is involved.
 
     Args:
-        record_geometry: Let the map tell the pixel of the image as well: its flat
-            index + 256, above every padding value.
+        record_geometry: Whether the map also records the pixel of the decoded image, as
+            its flat index + 256, which is above every padding value.
     """
 
     def __init__(self, record_geometry: bool = False) -> None:
@@ -50,16 +50,16 @@ class RecordValidity(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PackUnlabeledInputs(PackSegInputs):
-    """``PackSegInputs`` for images without labels.
+    """Pack images without labels, as ``PackSegInputs`` does those with labels.
 
     Gives ``inputs`` (3, H, W) and a data sample with ``valid_map``, a (1, H, W) bool
-    map that is False on padding, and no ``gt_sem_seg``. Where the geometry was
-    recorded also ``coords``, (2, H, W) int32: the row and column of the pixel in the
+    map that is False on padding, and no ``gt_sem_seg``. If the geometry was recorded,
+    it also has ``coords``, (2, H, W) int32: the row and column of each pixel in the
     decoded image, -1 on padding (see :func:`~mmsemiseg.functional.move`).
 
     Args:
-        meta_keys: What else of the results a data sample gets, where it is there; None:
-            what ``PackSegInputs`` takes, and ``crop_offset``.
+        meta_keys: Keys of the results that become meta information of a data sample, if
+            they exist; None: those of ``PackSegInputs``, and ``crop_offset``.
     """
 
     def __init__(self, meta_keys: tuple[str, ...] | None = None) -> None:
@@ -85,14 +85,15 @@ class PackUnlabeledInputs(PackSegInputs):
 
 @TRANSFORMS.register_module()
 class MultiView(BaseTransform):
-    """Decode once, then make any number of named views.
+    """Make several named views of one decoded image.
 
     Args:
-        views: name -> pipeline of that view. The views may differ in size; each ends
-            in a packing transform (added if it is missing).
-        shared: Pipeline before the views part, so that they have one geometry: a
-            photometric strong view then matches its weak view pixel by pixel.
-        record_geometry: Give each sample ``coords``, by which
+        views: Pipeline of each view, by name. The views may differ in size; each
+            pipeline ends in a packing transform (added if it is missing).
+        shared: Pipeline that runs once before those of the views, so that they have one
+            geometry: a photometric strong view then matches its weak view pixel by
+            pixel.
+        record_geometry: Whether each sample has ``coords``, with which
             :func:`~mmsemiseg.functional.move` takes labels from one view to another.
 
     Returns ``{name: packed view}``.

@@ -8,7 +8,7 @@ from mmseg.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class GaussianBlur(BaseTransform):
-    """Blur with a fixed kernel, with some probability.
+    """Blur an image by a Gaussian of fixed width, with some probability.
 
     Modified key: img (H, W, C), its type stays.
 
@@ -45,19 +45,19 @@ class GaussianBlur(BaseTransform):
 
 @TRANSFORMS.register_module()
 class ColorJitter(BaseTransform):
-    """Random brightness, contrast, saturation and hue, in random order.
+    """Change brightness, contrast, saturation and hue at random, in random order.
 
-    As torchvision's on 8-bit images: a factor is uniform in ``[max(0, 1 - x), 1 + x]``
-    and blends the image with black (brightness), its mean grey (contrast) or its own
-    grey (saturation); the hue turns by a share of the circle in ``[-hue, hue]``.
+    It is as torchvision's on 8-bit images: a factor is uniform in ``[max(0, 1 - x), 1 +
+    x]`` and blends the image with black (brightness), its mean grey (contrast) or its
+    own grey (saturation); the hue turns by a share of the circle in ``[-hue, hue]``.
 
     Modified key: img (H, W, 3), BGR uint8.
 
     Args:
-        brightness: x of the brightness, 0 leaves it.
-        contrast: x of the contrast, 0 leaves it.
-        saturation: x of the saturation, 0 leaves it.
-        hue: Largest turn, in [0, 0.5].
+        brightness: Largest change x >= 0 of the brightness factor; 0: no change.
+        contrast: Largest change x >= 0 of the contrast factor; 0: no change.
+        saturation: Largest change x >= 0 of the saturation factor; 0: no change.
+        hue: Largest turn of the hue as a share of the colour circle, in [0, 0.5].
         prob: Probability of the whole transform.
 
     >>> import numpy as np

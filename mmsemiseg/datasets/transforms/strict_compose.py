@@ -1,10 +1,10 @@
-"""A pipeline without silent replacements."""
+"""A pipeline that raises an error instead of drawing another image."""
 
 from mmengine.dataset import Compose
 
 
 class TransformError(ValueError):
-    """Names the transform and the image that it failed on."""
+    """A transform failed; names the transform and the image."""
 
 
 class StrictCompose(Compose):
