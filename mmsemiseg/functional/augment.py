@@ -24,11 +24,12 @@ def scale_crop(
     is ``place * (scale - 1)`` of the size: 0 is the image's top or left end.
 
     Args:
-        images: (N, C, H, W) float; 0 where padded.
-        maps: (N, H, W) each, of any type.
-        fills: The value of each map where padded.
-        scale: (N,) above 0, on the CPU.
-        place: (2, N) in [0, 1], vertical and horizontal, on the CPU.
+        images: Images (N, C, H, W) float; padding becomes 0.
+        maps: Maps (N, H, W) by name, of any type.
+        fills: Value of each map on padding, by name.
+        scale: Scale (N,) of each image, above 0, on the CPU.
+        place: Place (2, N) of the window in [0, 1], vertical and horizontal, on the
+            CPU.
 
     >>> image = torch.tensor([[1., 2.], [3., 4.]]).view(1, 1, 2, 2)
     >>> scale, place = torch.tensor([2.]), torch.zeros(2, 1)
@@ -69,8 +70,8 @@ def color_jitter(images: Tensor, changes: dict[str, Tensor]) -> Tensor:
     kornia's ``ColorJiggle``. Needs kornia.
 
     Args:
-        images: (N, 3, H, W).
-        changes: By name, (N,) each; on the CPU or the device.
+        images: RGB images (N, 3, H, W) in [0, 1].
+        changes: Strength (N,) of each change by name, on the CPU or the device.
     """
     from kornia.enhance import adjust_hue
 
@@ -94,8 +95,9 @@ def gaussian_blur(images: Tensor, sigmas: Tensor, kernel_size: int) -> Tensor:
     """Blur each image by its own Gaussian, its border reflected. Needs kornia.
 
     Args:
-        images: (N, C, H, W).
-        sigmas: (2, N) above 0, vertical and horizontal, in pixels, on the CPU.
+        images: Images (N, C, H, W) float.
+        sigmas: Standard deviations (2, N) in pixels, above 0, vertical and horizontal,
+            on the CPU.
         kernel_size: Odd side of the kernel; 2 * size - 1 at most is used, as reflection
             adds at most size - 1 pixels on either side.
     """

@@ -8,8 +8,8 @@ def normalised_cam(scores: Tensor, present: Tensor) -> Tensor:
     """Positive part of each map over its maximum, in [0, 1]; 0 for absent classes.
 
     Args:
-        scores: (N, C, H, W) class scores of each pixel.
-        present: (N, C) bool: the tags of the images.
+        scores: Class scores (N, C, H, W) of each pixel.
+        present: Tags (N, C) bool of the images: which classes they show.
     """
     maps = scores.clamp_min(0) * present[..., None, None]
     highest = maps.amax((2, 3), keepdim=True)
@@ -30,9 +30,10 @@ def cam_masks(
     ``background`` gets ``background_label``, all others ``ignore_index``.
 
     Args:
-        cam: (N, C, H, W) in [0, 1].
-        labels: (C,) label of each map.
-        background_label: None where there is no such class: ``ignore_index``.
+        cam: Activations (N, C, H, W) in [0, 1].
+        labels: Label (C,) of each map.
+        background_label: Label of background pixels; None where there is no such class:
+            ``ignore_index``.
 
     >>> cam = torch.tensor([0.9, 0.3, 0.05, 0.04]).view(1, 1, 1, 4)
     >>> cam_masks(cam, torch.tensor([7])).tolist()

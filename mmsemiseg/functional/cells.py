@@ -6,12 +6,12 @@ from torch import Tensor
 
 
 def to_rows(features: Tensor) -> Tensor:
-    """(N, D, h, w) -> (N * h * w, D)."""
+    """One row for each cell: (N, D, h, w) -> (N * h * w, D)."""
     return features.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def at_cells(values: Tensor, size: tuple[int, int]) -> Tensor:
-    """(N, H, W) of any type -> (N, h, w), of the nearest pixel."""
+    """Value of the nearest pixel of each cell: (N, H, W) of any type -> (N, h, w)."""
     found = F.interpolate(values[:, None].float(), tuple(size))
     return found[:, 0].to(values.dtype)
 
@@ -28,10 +28,11 @@ def logits_at_cells(
     pixel of each cell; but nothing as large as the image is computed.
 
     Args:
-        logits: (N, C, h', w') of any float type.
-        pixels: (H, W) of the image.
-        size: (h, w), the cells.
-        align_corners: Of the enlarging, as the head that gave the logits has it.
+        logits: Logits (N, C, h', w') of any float type.
+        pixels: Size (H, W) of the image in pixels.
+        size: Size (h, w) of the grid of cells.
+        align_corners: Whether enlarging the logits aligns corners, as the head that
+            gave them has it.
 
     Returns:
         (N, C, h, w), float32 at least.

@@ -31,16 +31,16 @@ def class_attention(
     effect. No gradient goes to the rows. In the precision of W, also under autocast.
 
     Args:
-        rows: (L, T, D) in tiles of one class each, the classes ascend.
-        filled: (L, T) bool, where there is a row.
-        group: (L,) int64, the class of a tile; None: tile c is of class c, L = C.
-        weight: (C, D, H) W.
-        scale, shift: (C, H) of BatchNorm.
-        out: (C, H) v.
+        rows: Rows (L, T, D) in tiles of one class each, the classes ascend.
+        filled: Mask (L, T) bool, True where there is a row.
+        group: Class (L,) int64 of each tile; None: tile c is of class c, L = C.
+        weight: Weights W of the first layers, (C, D, H).
+        scale, shift: Scale and shift of BatchNorm, (C, H) each.
+        out: Weights v of the last layers, (C, H).
         statistics: Mean and variance to normalise with, (C, H) each; None: those of the
             rows of each class.
-        eps: Added to the variance.
-        slope: Of the LeakyReLU.
+        eps: Small number added to the variance.
+        slope: Negative slope of the LeakyReLU.
         overwrite: Whether ``rows`` may be overwritten.
 
     Returns:

@@ -10,9 +10,9 @@ def class_counts(label: Tensor, num_classes: int, ignore_index: int = 255) -> Te
     """How often each class occurs, without waiting for the device.
 
     Args:
-        label: Integers of any shape.
-        num_classes: C; labels outside of 0 to C - 1 are left out.
-        ignore_index: Left out too, also if it is a class.
+        label: Labels, integers of any shape.
+        num_classes: Number of classes C; labels outside of 0 to C - 1 are left out.
+        ignore_index: Label that is left out, also if it is a class.
 
     Returns:
         (C,) int64.
@@ -35,10 +35,10 @@ def balance_weights(frequency: Tensor, median: str = 'seen') -> Tensor:
     the device.
 
     Args:
-        frequency: (C,), f >= 0, on any scale: counts or shares.
-        median: ``'seen'`` takes the median of the classes that occur. ``'all'`` takes
-            that of all C, with a 0 for each that does not occur, and gives these a
-            weight of 1 at least; if that median is 0, so that no weight would be left,
+        frequency: Frequency f >= 0 of each class, (C,), on any scale: counts or shares.
+        median: Classes over which the median is taken. ``'seen'``: those that occur.
+            ``'all'``: all C, with a 0 for each that does not occur; these get a weight
+            of 1 at least. If the median of all is 0, so that no weight would be left,
             it is as ``'seen'``.
 
     Returns:
@@ -78,8 +78,8 @@ def label_weights(weights: Tensor, label: Tensor, ignore_index: int = 255) -> Te
     """The weight of the class of each pixel, 0 where the label is ignored.
 
     Args:
-        weights: (C,) of the classes.
-        label: Integers 0 to C - 1, or ``ignore_index``, of any shape.
+        weights: Weights (C,) of the classes.
+        label: Labels 0 to C - 1, or ``ignore_index``, of any shape.
 
     >>> label_weights(torch.tensor([1.0, 0.5]), torch.tensor([1, 255, 0])).tolist()
     [0.5, 0.0, 1.0]

@@ -1,4 +1,4 @@
-"""Rows that do not count are left out where knowing their number costs nothing."""
+"""Drop invalid rows on the CPU; on a GPU mask them, to avoid a host sync."""
 
 import torch
 from torch import Tensor
@@ -7,12 +7,12 @@ DEVICES = ('cpu',)  # on others the program would wait for the device
 
 
 def may_leave_out(rows: Tensor) -> bool:
-    """Whether the rows that count may be picked, or all have to be masked."""
+    """Whether invalid rows may be dropped (on the CPU); else they are masked."""
     return rows.device.type in DEVICES
 
 
 def places_of(counted: Tensor) -> Tensor | None:
-    """Where (n,) bool is True; None: all rows have to stay, masked.
+    """Indices of the valid rows, of (n,) bool; None: keep all rows and mask them.
 
     >>> places_of(torch.tensor([True, False, True])).tolist()
     [0, 2]
@@ -21,9 +21,9 @@ def places_of(counted: Tensor) -> Tensor | None:
 
 
 def picked(rows: Tensor, places: Tensor | None) -> Tensor:
-    """The rows at these places, or all.
+    """Rows at these indices; None: all rows.
 
-    Both passes take a fraction of those of ``rows[places]`` on a CPU.
+    On a CPU it takes a fraction of the time of ``rows[places]``, forward and backward.
     """
     return rows if places is None else rows.index_select(0, places)
 
@@ -31,14 +31,15 @@ def picked(rows: Tensor, places: Tensor | None) -> Tensor:
 def of_a_group(
     rows: Tensor, group: Tensor, *others: Tensor
 ) -> tuple[tuple[Tensor, ...], Tensor | None]:
-    """Rows of a group, which is 0 or more; the others are left out or masked.
+    """Rows whose class is 0 or more; the others are dropped, or masked on a GPU.
 
     Args:
-        rows, group, others: (n, ...) each.
+        rows, group, others: Rows, their class, and whatever else belongs to them, (n,
+            ...) each.
 
     Returns:
-        The rows, group, ..., that are left, and (n,) bool, those that count; None if
-        all that are left do.
+        The rows, group, ..., that are left, and a mask (n,) bool of the valid ones;
+        None if all that are left are valid.
 
     >>> rows, group = torch.tensor([[5.0], [6.0], [7.0]]), torch.tensor([1, -1, 0])
     >>> (rows, group), mask = of_a_group(rows, group)

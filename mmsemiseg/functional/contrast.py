@@ -18,8 +18,9 @@ def info_nce(
               = \mathrm{softplus}(\mathrm{LSE}_j(s_j^-) - s^+)
 
     Args:
-        negatives: (A,) logsumexp over the negatives; -inf where there is none.
-        positive: (A,) logit of the positive.
+        negatives: Logsumexp (A,) over the logits of the negatives; -inf where there is
+            none.
+        positive: Logit (A,) of the positive.
         include_positive: Whether the denominator has the positive; without it the loss
             is :math:`\mathrm{LSE}_j(s_j^-) - s^+`, which is not bounded below.
 
@@ -47,7 +48,7 @@ def mean_over_positives(
     negatives: Tensor,
     temperature: float,
 ) -> Tensor:
-    r"""InfoNCE with every key of the own group as a positive, in turn.
+    r"""Multi-positive InfoNCE, averaged over the keys of the anchor's group.
 
     .. math:: \ell_i = \frac{1}{|Q_i|}\sum_{j \in Q_i}
               \mathrm{softplus}(n_i - z_i \cdot k_j / \tau)
@@ -56,12 +57,12 @@ def mean_over_positives(
     pass: memory for a chunk of the anchors x keys matrix.
 
     Args:
-        anchors: (A, D).
-        keys: (K, D).
-        anchor_group: (A,) int64.
-        key_group: (K,) int64.
-        negatives: (A,) n, logsumexp over the negatives of each anchor.
-        temperature: Tau > 0.
+        anchors: Embeddings (A, D) of the anchors.
+        keys: Embeddings (K, D) of the keys.
+        anchor_group: Group (A,) int64 of each anchor.
+        key_group: Group (K,) int64 of each key.
+        negatives: Logsumexp n (A,) over the negatives of each anchor.
+        temperature: Temperature tau > 0.
 
     Returns:
         (A,); 0 where there is no positive or no negative.
@@ -89,10 +90,11 @@ def sampled_logsumexp(
     copy of the keys for each anchor.
 
     Args:
-        anchors: (A, D).
-        keys: (K, D).
-        index: (A, n) int64 into the keys; a negative number is no key.
-        temperature: > 0.
+        anchors: Embeddings (A, D) of the anchors.
+        keys: Embeddings (K, D) of the keys.
+        index: Indices (A, n) int64 of the keys of each anchor; a negative number is no
+            key.
+        temperature: Temperature > 0 that the logits are divided by.
 
     Returns:
         (A,); -inf where there is no key.
@@ -122,7 +124,7 @@ def logsumexp_without(
     made, and made again in the backward pass.
 
     Args:
-        excluded: (A, m) int64 into the keys: what anchor i leaves out; a negative
+        excluded: Indices (A, m) int64 of the keys that anchor i leaves out; a negative
             number is no key.
     """
     if len(anchors) == 0 or len(keys) == 0:
@@ -147,10 +149,12 @@ def class_mean(
     .. math:: \frac1C \sum_c \frac{1}{|Z_c|} \sum_{i \in Z_c} m_i \ell_i
 
     Args:
-        loss: (A,).
-        group: (A,) int64; anchors outside of 0 to C - 1 do not count at all.
-        num_groups: C; a class without anchors adds 0.
-        weight: (A,) m; the divisor counts anchors of weight 0 too.
+        loss: Loss (A,) of each anchor.
+        group: Class (A,) int64 of each anchor; anchors outside of 0 to C - 1 do not
+            count at all.
+        num_groups: Number of classes C; a class without anchors adds 0.
+        weight: Weight m (A,) of each anchor; the divisor counts anchors of weight 0
+            too.
 
     Returns:
         A scalar, 0 without anchors.
@@ -181,9 +185,9 @@ def masked_mean(loss: Tensor, mask: Tensor, count: Tensor | None = None) -> Tens
     """Sum of the losses where ``mask``, over ``count`` or else their number; 0 if none.
 
     Args:
-        loss: (A,).
-        mask: (A,) bool.
-        count: Scalar.
+        loss: Loss (A,) of each anchor.
+        mask: Mask (A,) bool of the losses that are summed.
+        count: Divisor, a scalar; None: the number of True in ``mask``.
     """
     count = mask.sum() if count is None else count
     return torch.where(mask, _at_least_float(loss), 0).sum() / torch.clamp(count, min=1)

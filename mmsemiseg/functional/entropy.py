@@ -23,10 +23,11 @@ def entropy_loss(
     nor gradient.
 
     Args:
-        logits: (N, C, H, W), finite, C >= 2.
-        valid: (N, H, W) bool, V; None means all pixels.
-        norm: Z: ``'classes'``, log C, so that the loss is in [0, 1]; ``'nats'``, 1.
-        over: M: ``'valid'``, the number of valid pixels; ``'all'``, N * H * W.
+        logits: Logits (N, C, H, W), finite, C >= 2.
+        valid: Mask V (N, H, W) bool of the valid pixels; None means all pixels.
+        norm: Divisor Z: ``'classes'``, log C, so that the loss is in [0, 1];
+            ``'nats'``, 1.
+        over: Divisor M: ``'valid'``, the number of valid pixels; ``'all'``, N * H * W.
 
     Returns:
         A scalar; a 0 attached to ``logits`` if no pixel is valid.

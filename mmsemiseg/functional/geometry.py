@@ -15,10 +15,11 @@ def move(
     one image: resized, cropped, flipped, rotated, padded.
 
     Args:
-        values: (..., H, W) of the first view: labels, confidences, ...
-        from_coords: (2, H, W) of that view.
-        to_coords: (2, H', W') of the other view.
-        fill: Where the other view shows padding, or what the first one does not.
+        values: Values (..., H, W) of the first view: labels, confidences, ...
+        from_coords: Coordinate map (2, H, W) of the first view.
+        to_coords: Coordinate map (2, H', W') of the other view.
+        fill: Value where the other view shows padding, or what the first one does not
+            show.
 
     Returns:
         (..., H', W'), nearest neighbour.
@@ -51,10 +52,10 @@ def matching_cells(
     offsets differ by whole cells.
 
     Args:
-        crops: Two (N, 2) int64: row and column of the top left corner, in cells, of
-            each image's first and second crop.
-        flips: Two (N,) bool.
-        size: (h, w) of the feature maps, in cells.
+        crops: Corners of each image's first and second crop, two (N, 2) int64: row and
+            column of the top left, in cells.
+        flips: Whether the first and the second crops are flipped, two (N,) bool.
+        size: Size (h, w) of the feature maps in cells.
 
     Returns:
         (N, h * w) int64: index, by rows, of the cell of the second crop that shows what

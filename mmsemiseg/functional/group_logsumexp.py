@@ -39,16 +39,18 @@ def group_logsumexp(
     anchors, and to the keys if they require one.
 
     Args:
-        anchors: (A, D).
-        keys: (K, D).
-        anchor_group: (A,) int64; keys of the same group are left out. An anchor with a
-            number outside of 0 to ``num_groups`` - 1 has none in common with any key.
-        key_group: (K,) int64. A key with a number outside of this range is left out for
-            every anchor.
-        num_groups: G.
-        temperature: > 0.
-        backend: ``'attention'``, the fused kernel, or ``'chunked'``, plain PyTorch;
-            None takes the kernel where there is one for the device and it is faster.
+        anchors: Embeddings (A, D) of the anchors.
+        keys: Embeddings (K, D) of the keys.
+        anchor_group: Group (A,) int64 of each anchor; keys of the same group are left
+            out. An anchor with a number outside of 0 to ``num_groups`` - 1 has none in
+            common with any key.
+        key_group: Group (K,) int64 of each key. A key with a number outside of this
+            range is left out for every anchor.
+        num_groups: Number of groups G.
+        temperature: Temperature > 0 that the logits are divided by.
+        backend: Implementation: ``'attention'``, the fused kernel, or ``'chunked'``,
+            plain PyTorch; None takes the kernel where there is one for the device and
+            it is faster.
 
     Returns:
         (A,); -inf, with a gradient of 0, for an anchor without any key.

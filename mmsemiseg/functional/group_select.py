@@ -10,9 +10,9 @@ def rank_in_group(
     """How many rows of the same group come before each row.
 
     Args:
-        group: (n,) integers of any value.
-        score: (n,); higher ones come first. Ties, and all rows without a score, are in
-            the order of the rows. NaN comes last.
+        group: Group (n,) of each row, integers of any value.
+        score: Score (n,) of each row; higher ones come first. Ties, and all rows
+            without a score, are in the order of the rows. NaN comes last.
         lowest: Whether lower scores come first.
 
     Returns:
@@ -47,10 +47,11 @@ def select_per_group(
     the end is filled with rows of group -1, which banks and losses leave out.
 
     Args:
-        group: (n,) integers; rows outside of 0 to ``num_groups`` - 1 are left out.
-        num_groups: G >= 1.
-        per_group: k >= 1.
-        score, lowest: See :func:`rank_in_group`.
+        group: Group (n,) of each row, integers; rows outside of 0 to ``num_groups`` - 1
+            are left out.
+        num_groups: Number of groups G >= 1.
+        per_group: Largest number of rows k >= 1 of a group.
+        score, lowest: Score of each row and its order, see :func:`rank_in_group`.
         best_last: Whether the rows of a group are returned from its worst to its best,
             for a queue that forgets first what entered it first. A group of k rows or
             fewer, where none had to be better, is returned from its last row to its

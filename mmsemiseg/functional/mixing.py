@@ -89,11 +89,12 @@ def classmix_masks(
     """Choose floor(k / 2) + extra of the k classes of each donor image.
 
     Args:
-        label: (N, H, W) labels of the donors, ``label[partner]``.
-        num_classes: C. Pixels whose label is ``ignore_index`` or outside of
-            0 to C - 1 are never chosen and count as no class.
-        ignore_index: The label of pixels without a label.
-        extra: 0 (ClassMix) or 1; never more than the k classes are chosen.
+        label: Labels (N, H, W) of the donors, ``label[partner]``.
+        num_classes: Number of classes C. Pixels whose label is ``ignore_index`` or
+            outside of 0 to C - 1 are never chosen and count as no class.
+        ignore_index: Label of pixels without a label.
+        extra: Number of classes beyond half of them, 0 (ClassMix) or 1; never more than
+            the k classes are chosen.
 
     Returns:
         (N, 1, H, W) bool, True on the pixels of the chosen classes.
@@ -122,9 +123,9 @@ def mix(mask: Tensor, partner: Tensor, *values: Any) -> Any:
     stays None; a dict, list or (named) tuple is mixed item by item.
 
     Args:
-        mask: (N, 1, H, W) bool, True where the partner's pixel is taken.
-        partner: (N,) the index of each image's donor.
-        values: What to mix.
+        mask: Mask (N, 1, H, W) bool, True where the partner's pixel is taken.
+        partner: Index (N,) of each image's donor.
+        values: Images, maps, or containers of them that are mixed.
 
     Returns:
         The mixed value for one value, else the tuple of mixed values.

@@ -1,4 +1,4 @@
-"""InfoNCE with every key of the own class as a positive, keys in a queue per class."""
+"""Multi-positive InfoNCE, where each class has a queue of keys."""
 
 import torch
 import torch.nn.functional as F
@@ -11,22 +11,22 @@ LOGITS_PER_CHUNK = 2**21
 def mean_over_own_keys(
     anchors: Tensor, group: Tensor, keys: Tensor, filled: Tensor, temperature: float
 ) -> Tensor:
-    r"""Mean over the keys of the anchor's class, each as the positive in turn.
+    r"""Multi-positive InfoNCE, averaged over the keys of the anchor's class.
 
     .. math:: \ell_i = \frac{1}{|Q_c|}\sum_{j \in Q_c}
               \mathrm{softplus}(n_i - z_i \cdot k_j / \tau), \qquad
               n_i = \log\sum_{j \notin Q_c} e^{z_i \cdot k_j / \tau}
 
     One product with all keys gives positives and negatives, one more the gradient,
-    which the forward pass computes as well: for a chunk of the anchors at once, so
-    memory is that of the anchors. In fp32 at least, also under autocast.
+    which is computed in the forward pass. This is done in chunks of the anchors, so no
+    matrix of anchors x keys is kept. In fp32 at least, also under autocast.
 
     Args:
-        anchors: (A, D).
-        group: (A,) int64; those outside of 0 to C - 1 have no key.
-        keys: (C, N, D), no gradient reaches them.
-        filled: (C, N) bool, where there is a key.
-        temperature: Tau > 0.
+        anchors: Embeddings (A, D) of the anchors.
+        group: Class (A,) int64 of each anchor; those outside of 0 to C - 1 have no key.
+        keys: Keys (C, N, D) of each class, without gradient.
+        filled: Mask (C, N) bool, True where there is a key.
+        temperature: Temperature tau > 0.
 
     Returns:
         (A,); 0 where there is no positive or no negative.

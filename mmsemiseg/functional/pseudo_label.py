@@ -10,13 +10,13 @@ IGNORE_INDEX = 255
 
 
 class PseudoLabel(NamedTuple):
-    """What a teacher says about the pixels of a batch.
+    """Pseudo labels of the pixels of a batch, with confidence and validity.
 
     Args:
-        label: (N, H, W) int64, the most probable class; 255 where not valid.
-        confidence: (N, H, W) float32, the probability of that class.
-        valid: (N, H, W) bool, False on padding.
-        probs: (N, C, H, W) float32 soft label, or None for hard labels.
+        label: Most probable class (N, H, W) int64; 255 where not valid.
+        confidence: Probability of that class, (N, H, W) float32.
+        valid: Mask (N, H, W) bool, False on padding.
+        probs: Soft label (N, C, H, W) float32, or None for hard labels.
     """
 
     label: Tensor
@@ -29,9 +29,9 @@ class PseudoLabelStats(NamedTuple):
     """Sums over the valid pixels of each predicted class, (C,) each.
 
     Args:
-        total: int64, the valid pixels.
-        count: int64, those of them that are kept (weight above 0).
-        confidence: float64, the sum of the confidences of the valid pixels.
+        total: Number of valid pixels, int64.
+        count: Number of valid pixels that are kept (weight above 0), int64.
+        confidence: Sum of the confidences of the valid pixels, float64.
     """
 
     total: Tensor
@@ -52,9 +52,9 @@ def pseudo_label(
     than p. Label and confidence do not depend on the temperature.
 
     Args:
-        logits: (N, C, H, W) of any float type with C >= 2.
-        valid: (N, H, W) bool, False on padding; None means all are valid.
-        temperature: Of the soft label, above 0.
+        logits: Logits (N, C, H, W) of any float type with C >= 2.
+        valid: Mask (N, H, W) bool, False on padding; None means all are valid.
+        temperature: Temperature of the soft label, above 0.
         keep_probs: Whether to return the soft label.
 
     Raises:
@@ -125,9 +125,9 @@ def pseudo_label_stats(
     """Count valid and kept pixels by class, without waiting for the device.
 
     Args:
-        pseudo: The pseudo labels, those of a mixed batch included.
-        weights: (N, H, W), what :func:`pixel_weights` returns.
-        num_classes: C; valid labels are 0 to C - 1.
+        pseudo: Pseudo labels, those of a mixed batch included.
+        weights: Weights (N, H, W) that :func:`pixel_weights` returns.
+        num_classes: Number of classes C; valid labels are 0 to C - 1.
     """
     counted = pseudo.valid & (pseudo.label != IGNORE_INDEX)
     index = pseudo.label.masked_fill(~counted, num_classes).flatten()
@@ -155,11 +155,11 @@ def pseudo_label_loss(
     for all pixels the loss is a 0 attached to ``logits``.
 
     Args:
-        logits: (N, C, H, W) of the student, C >= 2.
-        pseudo: The target at the same size.
-        weights: (N, H, W), at least 0; not part of the gradient.
-        norm: Z: 'valid', the number of valid pixels not labeled 255;
-            'weights', the sum of their weights; 'all', N * H * W.
+        logits: Logits (N, C, H, W) of the student, C >= 2.
+        pseudo: Pseudo labels at the size of the logits.
+        weights: Weights (N, H, W), at least 0; not part of the gradient.
+        norm: Divisor Z: 'valid', the number of valid pixels not labeled 255; 'weights',
+            the sum of their weights; 'all', N * H * W.
 
     Returns:
         A float32 scalar.

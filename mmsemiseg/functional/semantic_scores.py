@@ -15,8 +15,9 @@ def semantic_scores(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
     several queries have one class it can be above 1. In fp32.
 
     Args:
-        class_logits: (N, Q, C + 1) of the queries; the last one is "no object".
-        mask_logits: (N, Q, h, w) of the queries' masks.
+        class_logits: Class logits (N, Q, C + 1) of the queries; the last one is "no
+            object".
+        mask_logits: Mask logits (N, Q, h, w) of the queries.
 
     Returns:
         (N, C, h, w) float32.

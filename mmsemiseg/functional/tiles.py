@@ -10,9 +10,9 @@ class Tiles(NamedTuple):
     """L tiles of T rows; all rows of a tile are of one group, groups ascend.
 
     Args:
-        index: (L, T) int64, which row is there; 0 where no row is.
-        filled: (L, T) bool, whether a row is there.
-        group: (L,) int64.
+        index: Row at each place, (L, T) int64; 0 where no row is.
+        filled: Mask (L, T) bool, True where a row is.
+        group: Group (L,) int64 of each tile.
     """
 
     index: Tensor
@@ -28,9 +28,10 @@ def tiles_by_group(group: Tensor, num_groups: int, height: int) -> Tiles:
     the data; the last tiles may be empty.
 
     Args:
-        group: (n,) integers; rows outside of 0 to G - 1 are left out.
-        num_groups: G.
-        height: T, rows of a tile.
+        group: Group (n,) of each row, integers; rows outside of 0 to G - 1 are left
+            out.
+        num_groups: Number of groups G.
+        height: Number of rows T of a tile.
 
     >>> tiles = tiles_by_group(torch.tensor([1, 0, 1, 9, 1]), num_groups=2, height=2)
     >>> tiles.group.tolist(), tiles.filled.tolist()

@@ -24,12 +24,14 @@ def weighted_cosine(
     (8)-(11). In fp32 at least, also under autocast.
 
     Args:
-        features: (n, D) p.
-        group: (n,) int64; rows outside of 0 to C - 1 are left out.
-        keys: (C, N, D) z, detached by the caller if they shall not learn.
-        filled: (C, N) bool, where there is a key.
-        weights: (n,) S > 0; None: all equal.
-        key_weights: (C, N) S' > 0; None: all equal.
+        features: Features p (n, D).
+        group: Class (n,) int64 of each feature; rows outside of 0 to C - 1 are left
+            out.
+        keys: Keys z (C, N, D) of each class, detached by the caller if they shall not
+            learn.
+        filled: Mask (C, N) bool, True where there is a key.
+        weights: Weights S > 0 of the features, (n,); None: all equal.
+        key_weights: Weights S' > 0 of the keys, (C, N); None: all equal.
 
     Returns:
         A scalar. A class with fewer than two features or two keys adds 0, without
