@@ -24,8 +24,8 @@ def semantic_scores(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
 
     >>> classes = torch.tensor([[[0., 0., 0.], [9., 0., 0.]]])
     >>> masks = torch.tensor([[[[9.]], [[-9.]]]])
-    >>> semantic_scores(classes, masks)[0, :, 0, 0].round(decimals=3).tolist()
-    [0.333, 0.333]
+    >>> semantic_scores(classes, masks)[0, :, 0, 0]
+    tensor([0.3334, 0.3333])
     """
     with torch.autocast(mask_logits.device.type, enabled=False):
         probs = class_logits.float().softmax(-1)[..., :-1]
@@ -41,8 +41,9 @@ def score_logits(scores: Tensor) -> Tensor:
     over all classes. The softmax of the logits is p, so argmax, confidence and cross
     entropy of the logits are those of p.
 
-    >>> score_logits(torch.tensor([[0.5, 0.1], [2.0, 6.0]])).softmax(1).tolist()
-    [[0.7, 0.3], [0.25, 0.75]]
+    >>> score_logits(torch.tensor([[0.5, 0.1], [2.0, 6.0]])).softmax(1)
+    tensor([[0.7000, 0.3000],
+            [0.2500, 0.7500]])
     """
     scores = scores.float()
     total = scores.sum(1, keepdim=True)

@@ -7,6 +7,8 @@ from mmengine.dist import get_world_size
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from .head_rules import rule_of
+
 SIDE = 128  # pixels of a probing image: no stride makes a single cell of it
 
 
@@ -89,9 +91,7 @@ def _synced(norm: nn.Module) -> bool:
 def _forward(segmentor: nn.Module) -> None:
     param = next(segmentor.parameters())
     maps = segmentor.extract_feat(param.new_zeros(1, 3, SIDE, SIDE))
-    heads, output = segmentor.decode_head, None
-    for head in heads if isinstance(heads, nn.ModuleList) else [heads]:
-        output = head(maps) if output is None else head(maps, output)
+    rule_of(segmentor).decode(segmentor, maps, feature=False)
     others = getattr(segmentor, 'auxiliary_head', None)
     for head in others if isinstance(others, nn.ModuleList) else [others]:
         if head is not None:

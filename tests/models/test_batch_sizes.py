@@ -5,6 +5,7 @@ import copy
 import pytest
 from helpers import build, frozen_copy, streams, student_cfg, total
 from mmengine.config import ConfigDict
+from op_heads import MASKS, needs_ops, op_student
 from zoo import ZOO
 
 from mmsemiseg.models.batch_sizes import single_value_norms
@@ -18,7 +19,7 @@ POOLED = {
 
 
 def method(name, kind='MeanTeacher', **settings):
-    student = ConfigDict(copy.deepcopy(ZOO[name]))
+    student = ConfigDict(copy.deepcopy(ZOO[name])) if name in ZOO else op_student(name)
     return build(dict(type=kind, student=student, **settings)).train()
 
 
@@ -36,7 +37,23 @@ def test_it_is_refused_with_the_ways_out(name):
     model.check_batch_sizes(dict(labeled=2, unlabeled=2))
 
 
-@pytest.mark.parametrize('name', [name for name in ZOO if name != 'pidnet'])
+@needs_ops
+def test_the_head_before_points_is_seen():
+    student = op_student('pointrend')
+    pooled = dict(ZOO['psp']['decode_head'], in_channels=16)
+    student.decode_head[0] = pooled
+    model = build(dict(type='MeanTeacher', student=student)).train()
+    with pytest.raises(ValueError, match=r'decode_head \(ModuleList\) .*psp_modules'):
+        model.check_batch_sizes(dict(labeled=1, unlabeled=2))
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        *(name for name in ZOO if name != 'pidnet'),
+        *(pytest.param(name, marks=needs_ops) for name in (*MASKS, 'pointrend')),
+    ],
+)
 def test_it_tells_what_a_step_on_one_image_does(name):
     model = method(name, 'SupOnly')
     labeled = dict(labeled=streams(1, (64, 96))['labeled'])
