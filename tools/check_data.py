@@ -14,7 +14,7 @@ import argparse
 import os
 import sys
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from prettytable import PrettyTable
@@ -24,6 +24,7 @@ import mmsemiseg  # noqa: F401
 from mmsemiseg.datasets.checks import inspect_streams, model_settings, stream_files
 from mmsemiseg.datasets.checks.reading import read_all_files
 from mmsemiseg.datasets.content import ContentCache
+from mmsemiseg.utils import launch
 
 
 def parse_args(argv=None):
@@ -110,8 +111,8 @@ def table(labels):
 
 def main(argv=None):
     args = parse_args(argv)
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = launch.read_config(args.config)
+    launch.merge_options(cfg, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     stem = os.path.splitext(os.path.basename(args.config))[0]
     work_dir = cfg.get('work_dir') or os.path.join('work_dirs', stem)

@@ -27,7 +27,6 @@ import sys
 from collections import Counter
 
 import torch
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import Tensor
@@ -38,6 +37,7 @@ from mmsemiseg.engine.checkpoints import (
     read_checkpoint,
 )
 from mmsemiseg.models.backbones import efficientnet_lite_weights as lite
+from mmsemiseg.utils import launch
 from mmsemiseg.utils.package_weights import PACKAGE_WEIGHTS, find_package_weights
 
 # What the weights expect: how blocks stride, where there is a choice, and the images.
@@ -192,7 +192,7 @@ def convert(weights, backbone_only=False):
 
 def student_of(path):
     """The student of a config, shapes without numbers, and the model's settings."""
-    cfg = Config.fromfile(path)
+    cfg = launch.read_config(path)
     init_default_scope('mmseg')
     model = cfg.model
     student = model.get('student', model)

@@ -183,3 +183,13 @@ def test_masks_in_colour_are_refused(tmp_path):
     Image.new('RGB', (3, 2)).save(path)
     with pytest.raises(ValueError, match=r'm\.png must have one band of 8 bits'):
         read_mask(path)
+
+
+def test_a_config_of_the_package_by_name(load_tool, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # no data here
+    tool, name = load_tool('check_data'), 'sup-only_deeplabv3plus-r18_camvid-seq24.py'
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        assert tool.main([name, '--cache', 'cache.json']) == 1
+    assert 'data/camvid' in capsys.readouterr().out
+    with pytest.raises((ValueError, FileNotFoundError), match='nothing_like_it'):
+        tool.main(['nothing_like_it.py'])

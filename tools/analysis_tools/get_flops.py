@@ -15,7 +15,7 @@ import argparse
 
 import torch
 from mmengine.analysis import FlopAnalyzer
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
@@ -95,8 +95,8 @@ def count(network, shape):
 
 
 def main(args):
-    cfg = Config.fromfile(launch.existing_file(args.config, 'config'))
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = launch.read_config(args.config)
+    launch.merge_options(cfg, args.cfg_options)
     init_default_scope(cfg.get('default_scope') or 'mmseg')
     model = revert_sync_batchnorm(MODELS.build(without_pretrained(cfg.model)))
     name, network = choose_network(model, args.network)
