@@ -13,7 +13,7 @@ from ..utils.quiet import LAYER_PRINTS, without_prints
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class StudentConstructor(DefaultOptimWrapperConstructor):
-    """Runs a constructor for plain segmentors on each student of a method.
+    """Applies an optimizer constructor for plain segmentors to each student.
 
     The students' parameters are in the groups, and have the rates, that a plain
     segmentor's would have. All others, as those of projection heads, have the base
@@ -25,7 +25,7 @@ class StudentConstructor(DefaultOptimWrapperConstructor):
 
     Args:
         optim_wrapper_cfg: Config of the optimizer wrapper.
-        paramwise_cfg: The wrapped constructor's name as ``constructor``, and its
+        paramwise_cfg: Name of the wrapped constructor as ``constructor``, and its
             settings.
     """
 
@@ -85,9 +85,10 @@ def by_student(optim_wrapper: Any, model: nn.Module) -> Any:
     """The config of an optimizer wrapper for a method, where layers have own rates.
 
     Args:
-        optim_wrapper: What a runner is given. Only a config with MMSegmentation's
-            layer-wise decay, or a subclass of it, is changed, and it is copied first.
-        model: The model; one without pairs of networks is no method.
+        optim_wrapper: Config of the optimizer wrapper, or whatever a runner is given.
+            Only a config with MMSegmentation's layer-wise decay, or a subclass of it,
+            is changed, and it is copied first.
+        model: Model that is trained; one without pairs of networks is no method.
     """
     kind = optim_wrapper.get('constructor') if isinstance(optim_wrapper, dict) else None
     found = OPTIM_WRAPPER_CONSTRUCTORS.get(kind) if isinstance(kind, str) else kind

@@ -14,18 +14,17 @@ IGNORE_INDEX = 255
 
 
 class LabelMapWriter:
-    """Writes one PNG file an image.
+    """Writes predicted label maps, one PNG file for each image.
 
-    A file is called as its image, and keeps the sub-folder of it below the folder that
-    was searched (see :func:`~mmsemiseg.datasets.image_names`), if :meth:`prepare` was
-    told the names. Else the name is that of the image alone, and a second image of one
-    name is an error.
+    If :meth:`prepare` was told the names, a file has the name and the sub-folder of its
+    image (see :func:`~mmsemiseg.datasets.image_names`). Else it has the name alone, and
+    a second image of one name is an error.
 
     Args:
-        numbering: ``'masks'``: the values are those of the masks of the data set, or of
-            the training data where it has no masks: with ``reduce_zero_label`` class k
-            is k + 1, of a subset of a data set's classes each has its number there.
-            ``'classes'``: class k is k.
+        numbering: Values of the label maps. ``'masks'``: those of the masks of the data
+            set, or of the training data if it has no masks: with ``reduce_zero_label``
+            class k is k + 1, and in a subset of the classes each keeps its number in
+            the data set. ``'classes'``: class k is k.
     """
 
     def __init__(self, numbering: str = 'masks') -> None:
@@ -36,11 +35,13 @@ class LabelMapWriter:
         self._written: dict[str, str] = {}
 
     def prepare(self, names: Mapping[str, str], trained: Mapping) -> None:
-        """Learn what only the run knows.
+        """Set what only the run knows.
 
         Args:
-            names: Path of each image -> name of its file without suffix.
-            trained: ``metainfo`` of the data set that the model was trained on.
+            names: Name of the file of each image, without suffix, by the path of the
+                image.
+            trained: Meta information (``metainfo``) of the data set that the model was
+                trained on.
         """
         self._names, self._trained = dict(names), trained
 
@@ -48,7 +49,7 @@ class LabelMapWriter:
         """Write the (H, W) class numbers of the image at ``path``.
 
         Args:
-            meta: ``metainfo`` of the data set that has the image.
+            meta: Meta information (``metainfo``) of the data set that has the image.
         """
         target = os.path.join(folder, f'{self._name(path)}.png')
         os.makedirs(os.path.dirname(target), exist_ok=True)

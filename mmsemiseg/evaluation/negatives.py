@@ -1,4 +1,4 @@
-"""How many negatives of a contrastive loss are true ones, counted on labels."""
+"""Share of the negatives of a contrastive loss that are of another true class."""
 
 from typing import NamedTuple
 
@@ -42,8 +42,8 @@ def negative_pairs(anchors: Tensor, keys: Tensor) -> NegativePairs:
     matrix of anchors by keys is made.
 
     Args:
-        anchors: (C, C) int64, their :func:`label_table`.
-        keys: (C, C) int64 of the keys.
+        anchors: Table (C, C) int64 of the anchors, from :func:`label_table`.
+        keys: Table (C, C) int64 of the keys, from :func:`label_table`.
 
     >>> anchors = label_table(torch.tensor([0]), torch.tensor([0]), 2)
     >>> keys = label_table(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), 2)
@@ -73,8 +73,8 @@ def label_table(label: Tensor, truth: Tensor, num_classes: int) -> Tensor:
 
     Args:
         label: Pseudo labels of any shape.
-        truth: True classes of that shape. A cell where either is outside of 0 to C - 1
-            does not count.
+        truth: True classes in the shape of ``label``. A cell where either is outside of
+            0 to C - 1 does not count.
     """
     if label.shape != truth.shape:
         raise ValueError(
@@ -93,8 +93,8 @@ def cell_labels(
     """The class of most pixels of each cell.
 
     Args:
-        truth: (N, H, W) class indices; values outside of 0 to C - 1 are ignored.
-        size: (h, w), a grid of cells over the pixels.
+        truth: Class indices (N, H, W); values outside of 0 to C - 1 are ignored.
+        size: Size (h, w) of a grid of cells over the pixels.
 
     Returns:
         (N, h, w) int64; ``ignore_index`` where no class has as large a share of the

@@ -13,11 +13,11 @@ SIDE = 128  # pixels of a probing image: no stride makes a single cell of it
 
 
 def check_batch_sizes(model: nn.Module, sizes: Mapping[str, int]) -> None:
-    """Refuse a stream of one image that a student's BatchNorm cannot bear.
+    """Refuse batches of one image where a BatchNorm of a student cannot train.
 
     Args:
-        model: A method.
-        sizes: Stream -> images of a batch in each process.
+        model: Method that is trained.
+        sizes: Number of images of a batch in each process, by stream.
 
     Raises:
         ValueError: Names stream, head, layer and the ways out.

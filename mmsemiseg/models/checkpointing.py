@@ -9,14 +9,14 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recomputed(network: nn.Module, function: Callable, *args):
-    """``function(*args)``, whose activations are computed again in the backward pass.
+    """``function(*args)``, but its activations are recomputed in the backward pass.
 
     Losses and gradients stay the same: dropout repeats its numbers, and the second
     pass does not move the statistics of BatchNorm.
 
     Args:
-        network: Whose modules the function runs.
-        function: Gives tensors, in any nesting.
+        network: Network whose modules the function runs.
+        function: Function that returns tensors, in any nesting.
     """
     passes = 0
 

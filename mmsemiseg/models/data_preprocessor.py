@@ -22,12 +22,12 @@ class Batch(NamedTuple):
 
     @property
     def valid(self) -> Tensor:
-        """(N, H, W) bool, False on padding."""
+        """Validity map (N, H, W) bool, False on padding."""
         return torch.cat([sample.valid_map.data for sample in self.data_samples])
 
     @property
     def labels(self) -> Tensor:
-        """(N, H, W) int64."""
+        """Labels (N, H, W) int64."""
         labels = [sample.gt_sem_seg.data for sample in self.data_samples]
         return torch.cat(labels).long()
 
@@ -45,8 +45,8 @@ class SemiDataPreProcessor(SegDataPreProcessor):
     ``{inputs, data_samples}`` (validation, prediction) is handled as mmseg does.
 
     Attributes:
-        channels_last: Whether batches of images are laid out so in memory. A setting
-            of :class:`~mmsemiseg.engine.runner.SemiRunner`, for weights too.
+        channels_last: Whether batches of images have this memory layout. A setting of
+            :class:`~mmsemiseg.engine.runner.SemiRunner`, for weights too.
     """
 
     channels_last = False

@@ -55,10 +55,10 @@ def depthwise_by_phases(
     from r on is an image of its own.
 
     Args:
-        x: (N, C, H, W), padded.
-        weight: (C, 1, k, l).
-        bias: (C,) or None.
-        dilation: d >= 1.
+        x: Input (N, C, H, W), padded.
+        weight: Weight (C, 1, k, l) of the convolution.
+        bias: Bias (C,) or None.
+        dilation: Dilation d >= 1.
 
     Returns:
         (N, C, H - d * (k - 1), W - d * (l - 1)), laid out by pixels.
@@ -80,7 +80,7 @@ def depthwise_by_phases(
 
 
 class DepthwiseConv2d(_Depthwise, nn.Conv2d):
-    """See :func:`keep_depthwise_type`."""
+    """Depthwise convolution that is fast on CPUs, see :func:`keep_depthwise_type`."""
 
     def margins(self) -> tuple[int, int, int, int]:
         """Zeros at the left, at the right, above and below."""
@@ -89,7 +89,7 @@ class DepthwiseConv2d(_Depthwise, nn.Conv2d):
 
 
 class SameDepthwiseConv2d(_Depthwise, Conv2dAdaptivePadding, nn.Conv2d):
-    """The same with "same" padding."""
+    """Depthwise convolution with "same" padding, see :func:`keep_depthwise_type`."""
 
     def margins(self) -> tuple[int, int, int, int]:
         """Zeros at the left, at the right, above and below, for a stride of 1."""

@@ -11,10 +11,10 @@ from .data_preprocessor import Batch
 def match_crops(
     first: Batch, second: Batch, size: tuple[int, int]
 ) -> list[tuple[Tensor, Tensor]]:
-    """From the geometry that ``OverlapCrops`` recorded.
+    """Match the cells of two crops by the geometry that ``OverlapCrops`` recorded.
 
     Args:
-        size: (h, w) of the feature maps, M = h * w cells.
+        size: Size (h, w) of the feature maps, M = h * w cells.
 
     Returns:
         For each cell of the first crops the index (N, M) of the cell of the second, and

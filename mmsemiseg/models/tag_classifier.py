@@ -25,12 +25,13 @@ class TagClassifier(BaseModel):
 
     Args:
         backbone: Config of any mmseg backbone; its last map is taken.
-        num_classes: Values of a mask, with the background.
-        foreground: Activation above which a pixel gets a class.
-        background: Activation below which it gets the background.
-        background_label: None where there is no such class.
-        scales: Factors of the image size; the maps are summed.
-        flip: Whether the maps of the mirrored image are added.
+        num_classes: Number of values of a mask, with the background.
+        foreground: Activation above which a pixel gets the class of its strongest map.
+        background: Activation below which a pixel gets the background.
+        background_label: Label of the background; None where there is no such class.
+        scales: Factors of the image size at which maps are computed; the maps are
+            summed.
+        flip: Whether the maps of the mirrored image are added too.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ class ConfigFile:
     """A config file with the files that it inherits from.
 
     Args:
-        path: The file. Python files name their bases in ``_base_``.
+        path: Path of the config. Python files name their bases in ``_base_``.
 
     Raises:
         ValueError: The file, or one that it inherits from, has its bases from

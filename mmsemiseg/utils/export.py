@@ -26,13 +26,14 @@ KEPT = (
 
 
 class Export(NamedTuple):
-    """What :func:`export_network` returns.
+    """A network as a plain mmseg model: what :func:`export_network` returns.
 
     Attributes:
-        network: Its name in the method.
-        config: With ``model``, ``test_pipeline`` and, for testing, ``test_*``.
-        checkpoint: ``state_dict`` and ``meta.dataset_meta``.
-        needs: Types of this package in ``config``, and where each is found first.
+        network: Name of the network in the method.
+        config: Config with ``model``, ``test_pipeline`` and, for testing, ``test_*``.
+        checkpoint: Checkpoint with ``state_dict`` and ``meta.dataset_meta``.
+        needs: Place in ``config`` where each type of this package is found first, by
+            type.
     """
 
     network: str
@@ -49,13 +50,14 @@ def export_network(
 ) -> Export:
     """One network of a training checkpoint, as ``init_model`` of mmseg takes it.
 
-    The config imports this package only where something in it is of this package.
+    The config imports this package only if something in it needs this package.
 
     Args:
-        cfg: Of the run that wrote the checkpoint.
-        checkpoint: Content of the checkpoint.
-        network: A name of the method's ``networks``; None: that of ``predict_with``.
-        inference_only: Leave data set and metrics out; the test pipeline stays.
+        cfg: Config of the run that wrote the checkpoint.
+        checkpoint: Content of the checkpoint file.
+        network: Name in the method's ``networks``; None: that of ``predict_with``.
+        inference_only: Whether data set and metrics are left out; the test pipeline
+            stays.
 
     Raises:
         ValueError: The config is of no semi-supervised method, ``network`` is none of

@@ -12,10 +12,10 @@ def overlay(
     """Colour an image by its labels.
 
     Args:
-        image: (H, W, 3) uint8, BGR.
-        label: (H, W) class indices; 255 stays as it is.
+        image: Image (H, W, 3) uint8, BGR.
+        label: Class indices (H, W); 255 stays as it is.
         palette: RGB colour of each class.
-        alpha: Share of the colour, in [0, 1].
+        alpha: Opacity of the colour, in [0, 1].
 
     Returns:
         (H, W, 3) uint8, BGR.

@@ -20,9 +20,10 @@ def semi_preprocessor(given: Any, students: Mapping | None = None) -> Any:
     """The config, or module, of a preprocessor that takes streams.
 
     Args:
-        given: ``model.data_preprocessor``. MMEngine's Runner fills it in from the
-            ``data_preprocessor`` at the top of a config where the model has none.
-        students: ``model.student.data_preprocessor``.
+        given: Config or module in ``model.data_preprocessor``. MMEngine's Runner fills
+            it in from the ``data_preprocessor`` at the top of a config if the model has
+            none.
+        students: Config or module in ``model.student.data_preprocessor``.
 
     Raises:
         ValueError: The chosen one takes no streams and cannot be converted.

@@ -27,9 +27,9 @@ def find_pretrained(cfg: Mapping, name: str = 'model') -> dict[str, str]:
     """Config key -> file or address, of everything that ``init_weights`` will load.
 
     Args:
-        cfg: Config of a model. Found are ``init_cfg=dict(type='Pretrained',
-            checkpoint=...)``, also within lists, and ``pretrained='...'``, anywhere.
-        name: What the keys begin with.
+        cfg: Config of a model. ``init_cfg=dict(type='Pretrained', checkpoint=...)``,
+            also within lists, and ``pretrained='...'`` are found anywhere in it.
+        name: Prefix of the keys that are returned.
 
     Example:
         >>> find_pretrained(dict(backbone=dict(pretrained='a.pth')), 'student')
@@ -53,7 +53,7 @@ def without_pretrained(cfg: Any) -> Any:
     """A copy of a model's config of which ``init_weights`` loads nothing.
 
     Args:
-        cfg: What :func:`find_pretrained` takes.
+        cfg: Config of a model, as :func:`find_pretrained` takes it.
 
     Example:
         >>> init = [dict(type='Pretrained', checkpoint='a.pth'), dict(type='Xavier')]
@@ -109,11 +109,11 @@ def check_pretrained(cfg: Mapping, name: str = 'model') -> None:
 
 @contextmanager
 def explain_failed_download(cfg: Mapping, name: str = 'model') -> Iterator[None]:
-    """Around ``init_weights``: say which address failed, and the ways out.
+    """Context of ``init_weights`` that says which address failed, and what to do.
 
     Args:
         cfg: Config that the model was built from.
-        name: What its keys begin with.
+        name: Prefix of the keys of the config in the message.
 
     Raises:
         RuntimeError: An address could not be loaded: not reached, not known, damaged,

@@ -18,16 +18,16 @@ LEAST = 0.1  # share of a network's values that a file must fill
 
 @contextmanager
 def fitting_pretrained(root: nn.Module, cfg: Mapping, name: str) -> Iterator[None]:
-    """While it lasts ``init_weights`` fails where a file is of another network.
+    """Context in which ``init_weights`` fails if a file is of another network.
 
     Loading is not strict, and each backbone renames and resizes what it loads in a way
     of its own. So values are compared: those that the network has after loading with
     those in the file.
 
     Args:
-        root: The network; all modules in it with pretrained weights are checked.
-        cfg: The config that it was built from, and
-        name: where that stands, for messages.
+        root: Network to check, with all modules in it that have pretrained weights.
+        cfg: Config that the network was built from, for messages.
+        name: Place of ``cfg`` in the whole config, for messages.
 
     Raises:
         ValueError: From ``init_weights``: less than a tenth of a module's values are

@@ -38,8 +38,8 @@ def require_fit(
     wrong file would quietly mean random weights. Weights that are not finite fit none.
 
     Args:
-        strict: No tensor may be missing, left over or of another shape; else at least
-            one has to fit.
+        strict: Whether no tensor may be missing, left over or of another shape; else at
+            least one has to fit.
     """
     weights = checkpoint.get('state_dict', checkpoint)
     if not isinstance(weights, dict):

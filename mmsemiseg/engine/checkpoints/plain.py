@@ -100,7 +100,7 @@ def restore_history(message_hub: dict) -> dict:
     """HistoryBuffers as ``MessageHub.load_state_dict`` takes them.
 
     Args:
-        message_hub: State of a MessageHub as :func:`plain_values` or MMEngine left it.
+        message_hub: State of a MessageHub, as :func:`plain_values` or MMEngine left it.
     """
     scalars = message_hub.get('log_scalars', {})
     restored = ((key, _history_buffer(value)) for key, value in scalars.items())

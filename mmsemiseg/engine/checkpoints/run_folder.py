@@ -74,8 +74,8 @@ def remove_unfinished(folder: str | os.PathLike, out_dir: str | os.PathLike) -> 
     """Remove what a killed run had begun to write.
 
     Args:
-        folder: The work folder, with the file ``last_checkpoint``.
-        out_dir: The folder of the checkpoints.
+        folder: Work folder, with the file ``last_checkpoint``.
+        out_dir: Folder of the checkpoints.
     """
     parts = [*Path(out_dir).glob('*.pth.part'), *Path(folder).glob(f'{POINTER}.part')]
     for part in parts:
@@ -91,7 +91,7 @@ def move_earlier_checkpoints(
     run does not overwrite them. Files with other names than a run gives them stay.
 
     Args:
-        keep: A file that stays.
+        keep: Path of a file that stays.
 
     Returns:
         The new paths.

@@ -1,4 +1,4 @@
-"""Data against config, before the first iteration and before a test."""
+"""Check data against the config before a training or a test starts."""
 
 import os
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ CHOICES = (True, False, 'full')
 def check_training(
     runner, streams: Mapping[str, Any], allow_overlap: bool, check_data: bool | str
 ) -> None:
-    """Refuse a run that its data, or settings that disagree, would spoil.
+    """Check data and settings before a training, and refuse it if they do not fit.
 
     Reads headers and a bounded number of masks; with ``check_data='full'`` every file.
     Validation and test data are checked too; what is wrong with test data alone is a
@@ -28,7 +28,8 @@ def check_training(
 
     Args:
         streams: Training dataset of each stream.
-        check_data: True, False (nothing is checked) or ``'full'``.
+        check_data: Extent of the checks: True, False (nothing is checked) or
+            ``'full'``.
     """
     if check_data not in CHOICES:
         raise ValueError(

@@ -33,7 +33,7 @@ def check_repeated(hooks: Sequence[Hook]) -> None:
 
 
 def check_needed(hooks: Sequence[Hook], model: nn.Module) -> None:
-    """Raise ValueError if no hook moves the teacher, or none fills the memory bank."""
+    """Raise ValueError if no hook updates the teacher, or fills the memory bank."""
     has_teacher = any(p.teacher is not None for p in getattr(model, 'pairs', ()))
     has_memory = getattr(model, 'has_memory', False)
     if has_teacher and not any(isinstance(hook, MeanTeacherHook) for hook in hooks):

@@ -26,15 +26,16 @@ def write_masks(
 ) -> None:
     """Predict each image of ``loader`` (batch size 1), write one PNG beside ``index``.
 
-    A mask that is there already is kept. It is called as its image, with the sub-folder
-    of it below the folder that was searched. Its values are class numbers, and the
-    model's ``ignore_index`` (else 255) where it does not count. The JSON file
-    ``index``, a list of ``{"img_path", "seg_map_path"}``, is written last: it says that
-    all are there.
+    A mask that exists already is kept. It has the name of its image, and the sub-folder
+    below the folder that the data set searched. Its values are class numbers, or the
+    model's ``ignore_index`` (else 255) for pixels that are ignored. The JSON file
+    ``index``, a list of ``{"img_path", "seg_map_path"}``, is written last, as the sign
+    that all masks are complete.
 
     Args:
-        network: Among ``model.networks``, or ``'mean'``.
-        threshold: Pixels of lower confidence do not count; None keeps all.
+        network: Network that predicts: a name in ``model.networks``, or ``'mean'``.
+        threshold: Least confidence of a pixel that is not ignored; None keeps all
+            pixels.
 
     Raises:
         ValueError: Two images would get one mask.

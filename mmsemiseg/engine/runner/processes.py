@@ -14,11 +14,11 @@ DDP = 'MMDistributedDataParallel'
 def init_processes(launcher: str, settings: dict) -> None:
     """Connect the processes of a launcher on a machine without an accelerator.
 
-    mmengine's own way to do it chooses a CUDA device first, and NCCL.
+    mmengine's own function chooses a CUDA device first, and NCCL.
 
     Args:
-        launcher: ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
-        settings: ``env_cfg.dist_cfg``; its backend gives way to gloo.
+        launcher: Launcher of the processes: ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        settings: Settings of ``env_cfg.dist_cfg``; the backend is replaced by gloo.
     """
     with _without_cuda_device():
         init_dist(launcher, **dict(settings, backend='gloo'))

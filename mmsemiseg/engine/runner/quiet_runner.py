@@ -8,7 +8,7 @@ from ...utils.quiet import quiet_console
 
 @RUNNERS.register_module()
 class QuietRunner(Runner):
-    """What runs plain configs in the tools, and what :class:`SemiRunner` is made of."""
+    """Runner of plain configs in the tools, and base of :class:`SemiRunner`."""
 
     def build_logger(self, *args, **settings):
         """As mmengine's; the long texts are in its file alone."""

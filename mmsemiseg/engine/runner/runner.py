@@ -47,15 +47,15 @@ from .type_checks import check_types
 
 @RUNNERS.register_module()
 class SemiRunner(QuietRunner):
-    """Runner of one run on a CPU, a GPU or many, which can be stopped at any time.
+    """mmengine's Runner for semi-supervised methods, with exact resume.
 
-    - A run that was stopped, by a signal too, and is resumed equals the uninterrupted
-      one bit by bit on a CPU. What would make them differ (number of processes or
+    - A run that is stopped, also by a signal, and resumed equals the uninterrupted run
+      bit by bit on a CPU. A change that would make them differ (number of processes or
       threads, device, batches, data) is an error; ``exact_resume=False`` in the config
       turns it into a warning.
-    - ``resume='auto'``: go on from the newest good checkpoint in ``work_dir``; if there
-      is none start, from the weights of ``load_from`` where they are given.
-    - Two runs cannot write into one ``work_dir``: a second is refused while one trains.
+    - ``resume='auto'`` continues from the newest good checkpoint in ``work_dir``. If
+      there is none, the run starts, with the weights of ``load_from`` if given.
+    - A second run in the same ``work_dir`` is refused while one trains.
     - Checkpoints appear on disk whole or not at all, and load without unpickling code.
       Weights, statistics, banks and moments that are not finite are not saved: the run
       ends with an error that names a checkpoint to go on from.
@@ -97,7 +97,7 @@ class SemiRunner(QuietRunner):
     def set_randomness(
         self, seed, diff_rank_seed: bool = False, deterministic: bool = False
     ) -> None:
-        """One seed for the order of the data, generators that differ by process."""
+        """Set one seed for the order of the data; generators differ by process."""
         super().set_randomness(seed, False, deterministic)
         if self.rank > 0:
             mixed = np.random.SeedSequence((self.seed, self.rank)).generate_state(1)

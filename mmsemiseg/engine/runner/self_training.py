@@ -26,7 +26,7 @@ SETTINGS = ('unlabeled', 'batch_size', 'num_workers', 'threshold', 'network', 's
 
 @RUNNERS.register_module()
 class SelfTrainingRunner:
-    """Two stages of training with pseudo masks written in between.
+    """Self-training: two stages of training, with pseudo masks written in between.
 
     1. ``teacher/``: the config as it stands (labeled stream), to the end.
     2. ``pseudo_masks/``: its last checkpoint predicts each unlabeled image once, at

@@ -31,7 +31,7 @@ from .schedules import warn_of_lengths
 
 @LOOPS.register_module()
 class SemiTrainLoop(IterBasedTrainLoop):
-    """One iteration: one batch of each named stream, one optimizer step.
+    """Training loop over named streams: one batch of each for an optimizer step.
 
     ``train_dataloader`` maps stream names to ordinary mmengine dataloader configs::
 
@@ -45,23 +45,24 @@ class SemiTrainLoop(IterBasedTrainLoop):
     ``num_workers``, and resuming needs no replay.
 
     With ``accumulation=k`` an iteration takes k batches of each stream, and the
-    gradient is the mean of theirs. All that counts iterations (``max_iters``,
-    schedules, intervals, teachers, banks) so counts optimizer steps: a run with k
+    gradient is the mean of theirs. Everything that counts iterations (``max_iters``,
+    schedules, intervals, teachers, banks) then counts optimizer steps: a run with k
     batches of b images equals, up to BatchNorm, one with a batch of k * b.
 
     Args:
-        accumulation: Batches of each stream in one optimizer step.
-        allow_overlap: Permit images in the labeled and an unlabeled stream at once
-            (the papers' "full" rows); otherwise it is an error at the start.
-        check_data: Check files and settings at the start, those of validation and
-            test data too: headers of all files, and masks as far as some seconds
-            allow. ``'full'`` decodes every file, False checks nothing.
-        log_interval: Iterations between records of the passes over each stream.
+        accumulation: Number of batches of each stream in one optimizer step.
+        allow_overlap: Whether images may be in the labeled and an unlabeled stream at
+            once (the papers' "full" rows); otherwise it is an error at the start.
+        check_data: Whether files and settings are checked at the start, those of
+            validation and test data too: headers of all files, and masks as far as some
+            seconds allow. ``'full'`` decodes every file, False checks nothing.
+        log_interval: Iterations between two log records of the passes over each stream.
 
     Attributes:
-        drawn: Samples taken from each stream so far, by all processes.
-        pending: ``model.pending`` of each batch of the last iteration, for hooks.
-        validated: Whether the weights as they are have been validated.
+        drawn: Number of samples taken from each stream so far, by all processes.
+        pending: Values of ``model.pending`` for each batch of the last iteration, for
+            hooks.
+        validated: Whether the present weights have been validated.
     """
 
     def __init__(
@@ -174,7 +175,7 @@ class SemiTrainLoop(IterBasedTrainLoop):
         )
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from there when the loop runs."""
+        """Restore the state of :meth:`state_dict`, for when the loop runs."""
         self.drawn = {
             name: state['streams'].get(name, {}).get('drawn', 0)
             for name in self.streams

@@ -14,14 +14,14 @@ from ...utils.model import unwrap
 
 @LOOPS.register_module()
 class TeacherStudentValLoop(ValLoop):
-    """Each image is loaded once and predicted by every network of the model.
+    """Validate student and teacher in one pass: each image is loaded only once.
 
-    Metrics come prefixed by the network's name: ``student/mIoU``, ``teacher/mIoU``.
-    Label maps are written to ``output_dir/student``, ``output_dir/teacher``.
-    The evaluation protocol (whole, slide, cropped; at which size) is logged.
+    Metrics are prefixed by the name of the network: ``student/mIoU``, ``teacher/mIoU``.
+    Label maps are written to ``output_dir/student``, ``output_dir/teacher``. The
+    evaluation protocol (whole, slide, cropped; at which size) is logged.
 
     Args:
-        networks: Names among ``model.networks``; None evaluates all of them.
+        networks: Networks to evaluate, names in ``model.networks``; None: all of them.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How right are pseudo labels? An audit against truth that training never sees."""
+"""Accuracy of pseudo labels against truth that training never sees."""
 
 from collections.abc import Sequence
 
@@ -31,11 +31,11 @@ class PseudoLabelAudit(BaseMetric):
     A value without pixels (nothing kept, class never labeled) is left out.
 
     Args:
-        thresholds: One or several, each in [0, 1].
+        thresholds: Confidence threshold t, or several, each in [0, 1].
         calibration_bins: Number of equal bins of confidence; 0 leaves ``ece`` out.
-        ignore_index: Truth that does not count.
+        ignore_index: Label of the truth that does not count.
         collect_device: Where distributed results are gathered, 'cpu' or 'gpu'.
-        prefix: Of the metric's names.
+        prefix: Prefix of the names of the metrics.
     """
 
     default_prefix = 'pseudo'

@@ -17,22 +17,24 @@ from ..metric_names import iou_names
 class PerClassIoUMetric(IoUMetric):
     """:class:`IoUMetric` that also returns ``IoU.<class>``, in percent.
 
-    So the loggers write the curve of each class. A class that neither the truth nor
-    the prediction holds has no IoU and is left out (unless ``nan_to_num`` is set).
-    Unlike :class:`IoUMetric`, an unknown setting is an error, and the label maps in
+    So loggers can draw a curve for each class. A class that is neither in the truth nor
+    in the predictions has no IoU and is left out (unless ``nan_to_num`` is set). Unlike
+    :class:`IoUMetric`, an unknown setting is an error, and the label maps in
     ``output_dir`` keep the sub-folders of their images and have one numbering for all
     data sets.
 
     Args:
-        per_class: Whether to return the classes; False equals :class:`IoUMetric`.
-        output_dir: Folder to which predicted label maps are written.
-        numbering: Values of the label maps. ``'masks'``: those of the masks of the
-            data set or, where it has none, of the training data: with
-            ``reduce_zero_label`` class k is k + 1. ``'classes'``: class k is k.
-        keep_results: Label maps stay in any case; MMSegmentation's test tool sets it.
-        subsets: Name -> list file of images, as ``ann_file`` has them. The mIoU of each
-            is returned as ``<name>.mIoU``, so that settings can be chosen by one part
-            of the validation images and reported by the other.
+        per_class: Whether to return the IoU of each class; False equals
+            :class:`IoUMetric`.
+        output_dir: Folder to which predicted label maps are written; None: none are.
+        numbering: Values of the label maps. ``'masks'``: those of the masks of the data
+            set or, if it has none, of the training data: with ``reduce_zero_label``
+            class k is k + 1. ``'classes'``: class k is k.
+        keep_results: Whether label maps are kept, which they always are;
+            MMSegmentation's test tool sets it.
+        subsets: List file of each named subset of the images, as ``ann_file`` has them.
+            The mIoU of a subset is returned as ``<name>.mIoU``, so that settings can be
+            chosen on one part of the validation images and reported on the other.
 
     Raises:
         FileNotFoundError: The list file of a subset does not exist.
@@ -126,7 +128,7 @@ class PerClassIoUMetric(IoUMetric):
 
 
 class Subset:
-    """Images that a list file names."""
+    """A named part of the images, which a list file names."""
 
     def __init__(self, name: str, file: str) -> None:
         self.name = name

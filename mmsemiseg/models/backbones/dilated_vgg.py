@@ -16,9 +16,10 @@ class DilatedVGG(BaseModule):
     (the fully connected layers of theirs are left out).
 
     Args:
-        depth: 11, 13, 16 or 19.
-        with_bn: BatchNorm after each convolution.
-        out_indices: Stages to return, of 0 to 4, at strides 2, 4, 8, 8, 8.
+        depth: Number of layers of the VGG: 11, 13, 16 or 19.
+        with_bn: Whether BatchNorm follows each convolution.
+        out_indices: Stages whose maps are returned, of 0 to 4, at strides 2, 4, 8, 8,
+            8.
     """
 
     def __init__(
