@@ -23,7 +23,7 @@ def semi_preprocessor(given: Any, students: Mapping | None = None) -> Any:
         given: Config or module in ``model.data_preprocessor``. MMEngine's Runner fills
             it in from the ``data_preprocessor`` at the top of a config if the model has
             none.
-        students: Config or module in ``model.student.data_preprocessor``.
+        students: Config in ``model.student.data_preprocessor``.
 
     Raises:
         ValueError: The chosen one takes no streams and cannot be converted.

@@ -66,8 +66,8 @@ class Network:
     """A method or a plain mmseg segmentor from a checkpoint, in eval mode.
 
     Args:
-        data: Its first test data set, which need not be there.
-        network: Which one of a method's predicts; None: as in its config.
+        data: First test data set of its config, which need not exist.
+        network: Network of a method that predicts, by name; None: that of its config.
     """
 
     name: str

@@ -71,8 +71,8 @@ class PlainCrops(Dataset):
     """Decode and crop, nothing else: ``[image crop]`` or ``[image crop, mask crop]``.
 
     Args:
-        files: (image, mask or None) of each index.
-        crop_size: (height, width), or less where an image is smaller.
+        files: Paths of each index: (image, mask or None).
+        crop_size: Size (height, width) of the crop, less where an image is smaller.
     """
 
     def __init__(self, files: list[tuple], crop_size: tuple[int, int]) -> None:

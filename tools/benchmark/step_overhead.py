@@ -111,11 +111,12 @@ class Call(NamedTuple):
 
     Args:
         network: Name in ``model.networks``.
-        kind: ``'loss'`` (the segmentor's own) or ``'forward'`` (up to its logits).
-        inputs: (N, 3, H, W) detached images.
-        data_samples: Of a ``'loss'``, else None.
-        grad: Whether a gradient is taken.
-        modes: ``training`` of each module of the network.
+        kind: Kind of the pass: ``'loss'`` (the segmentor's own) or ``'forward'`` (up to
+            its logits).
+        inputs: Detached images (N, 3, H, W).
+        data_samples: Data samples of a ``'loss'``; None of a ``'forward'``.
+        grad: Whether a gradient is computed.
+        modes: Value of ``training`` of each module of the network.
     """
 
     network: str
@@ -240,7 +241,7 @@ class Parts:
     """Seconds of named parts; what a part spends in another one is not counted twice.
 
     Args:
-        sync: Waits for the device.
+        sync: Function that waits for the device.
     """
 
     def __init__(self, sync: Callable[[], None]) -> None:

@@ -38,13 +38,14 @@ class Case(NamedTuple):
     """A function of tensors.
 
     Args:
-        name: For the table.
-        function: Of the inputs by name, and of ``module`` where there is one; returns
-            a tensor or a tuple of them.
+        name: Name in the table.
+        function: Function of the inputs by name, and of ``module`` if there is one;
+            returns a tensor or a tuple of them.
         inputs: CPU tensors; those in fp32 are given in each type.
         learns: Inputs that get a gradient.
-        module: Whose parameters get a gradient.
-        kinked: Whether it has a ReLU, so that a rounding may turn a single gradient.
+        module: Module whose parameters get a gradient.
+        kinked: Whether the function has a ReLU, so that a rounding may turn a single
+            gradient.
         typed: Inputs that are given in each type; None: all in fp32.
     """
 

@@ -17,7 +17,7 @@ class Rows:
     Args:
         path: File of all results of the section, one JSON object a line.
         section: Name of the section.
-        seconds: Time that the section has; what does not fit is skipped.
+        seconds: Time limit of the section; what does not fit is skipped.
     """
 
     def __init__(self, path: str | Path, section: str, seconds: float) -> None:
@@ -35,10 +35,10 @@ class Rows:
         """Record a result.
 
         Args:
-            check: What was checked.
-            result: ``OK``, ``FAIL``, ``SKIP`` or ``INFO``.
-            value: What the table shows.
-            figures: What the JSON file holds besides.
+            check: Name of what was checked.
+            result: Result of the check: ``OK``, ``FAIL``, ``SKIP`` or ``INFO``.
+            value: Value that the table shows.
+            figures: Further values for the JSON file.
         """
         now = time.monotonic()
         row = dict(

@@ -40,9 +40,9 @@ def method_config(method: str, small: bool, steps: int = 1000) -> Iterator[Confi
     """The config of a method, ready for ``steps`` steps on generated images.
 
     Args:
-        method: A key of ``METHODS``, or ``LITE``.
+        method: Name of the method, a key of ``METHODS``, or ``LITE``.
         small: Whether images and networks are small.
-        steps: That the run may take.
+        steps: Number of steps that the run takes.
     """
     name = METHODS['MeanTeacher' if method == LITE else method]
     path = CONFIGS / f'{name}_deeplabv3plus-r50_synthetic-320.py'

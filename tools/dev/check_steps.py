@@ -28,9 +28,9 @@ class Form(NamedTuple):
     """How the steps are computed.
 
     Args:
-        name: For the table.
+        name: Name in the table.
         tf32: Whether convolutions and products round fp32 inputs to TF32.
-        wrapper: Class of the optimizer's wrapper.
+        wrapper: Class of the optimizer wrapper.
         channels_last: Memory layout of the model.
     """
 

@@ -22,9 +22,9 @@ class Run(NamedTuple):
     """A line of the list: ``name config key=value ... --option ...``.
 
     Args:
-        name: Runs of one name are seeds of one setting.
-        config: Path.
-        options: What follows ``--cfg-options``.
+        name: Name of the setting; runs of one name are its seeds.
+        config: Path of the config.
+        options: Values that follow ``--cfg-options``.
         more: Other arguments of tools/train.py.
     """
 

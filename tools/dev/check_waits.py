@@ -28,8 +28,8 @@ class Waits:
     """Places that waited, by the part of the step.
 
     Attributes:
-        ours: Part -> places in this package, or called from it.
-        stock: The same for places in the packages below.
+        ours: Places in this package, or called from it, by part of the step.
+        stock: Places in the packages below this one, by part of the step.
     """
 
     def __init__(self) -> None:

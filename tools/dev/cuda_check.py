@@ -101,11 +101,11 @@ class Child:
     """A section in a process of its own.
 
     Args:
-        section: Its name.
-        args: Those of this tool.
-        folder: For its results and what it prints.
-        seconds: Time that it has.
-        threads: Of the CPU, unless OMP_NUM_THREADS says it.
+        section: Name of the section.
+        args: Arguments of this tool.
+        folder: Folder for the results and the output of the section.
+        seconds: Time limit in seconds.
+        threads: Number of CPU threads, unless OMP_NUM_THREADS is set.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ class CenterCropEval(BaseTransform):
     ori_shape, pad_shape.
 
     Args:
-        crop_size: (height, width) in pixels.
+        crop_size: Size (height, width) of the crop in pixels.
         pad_val: Value of padded pixels of the image.
         seg_pad_val: Value of padded pixels of the mask, the ignored label.
 

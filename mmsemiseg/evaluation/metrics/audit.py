@@ -34,7 +34,8 @@ class PseudoLabelAudit(BaseMetric):
         thresholds: Confidence threshold t, or several, each in [0, 1].
         calibration_bins: Number of equal bins of confidence; 0 leaves ``ece`` out.
         ignore_index: Label of the truth that does not count.
-        collect_device: Where distributed results are gathered, 'cpu' or 'gpu'.
+        collect_device: Device on which distributed results are gathered, 'cpu' or
+            'gpu'.
         prefix: Prefix of the names of the metrics.
     """
 

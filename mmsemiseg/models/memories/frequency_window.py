@@ -17,7 +17,7 @@ class FrequencyWindow(nn.Module):
         length: Number of batches that are kept. If the rows of several processes are
             entered, the batches of all of them count.
         num_classes: Number of classes C.
-        keep: Which batches are kept: the ``'last'`` ones, where a new one replaces the
+        keep: Batches that are kept: the ``'last'`` ones, where a new one replaces the
             oldest, or the ``'first'`` ones, after which nothing enters any more.
 
     Attributes:

@@ -87,7 +87,7 @@ class CMB(SemiSegmentor):
         quality_filter: Whether only features of correctly predicted pixels with a
             confidence above ``quality_threshold`` enter the bank.
         quality_threshold: Confidence phi in [0, 1] of the quality filter.
-        read_at: Where the prediction of a feature is read for the quality filter:
+        read_at: Place where the prediction of a feature is read for the quality filter:
             ``'pixel'``, in the enlarged logits at the pixel whose label the feature
             has, or ``'cell'``, at the feature itself.
         bank_rank: Candidates that enter the bank: those with the ``'highest'`` or

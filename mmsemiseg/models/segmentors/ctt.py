@@ -96,7 +96,7 @@ class CTT(SemiSegmentor):
             mean over the classes.
         norm: Divisor of each class: ``'all'`` its anchors, or the ``'masked'`` ones
             alone, those that contribute to the loss (see :class:`PeerContrastLoss`).
-        read_at: Where a network's class and confidence for a cell are read.
+        read_at: Place where a network's class and confidence for a cell are read.
             ``'pixel'``: in the logits enlarged to the image, at the pixel whose label
             the cell has, so that they belong together. ``'cell'``: in the logits at the
             resolution of the features.
@@ -120,8 +120,8 @@ class CTT(SemiSegmentor):
         enqueue_number: Number k of features of a class that enter the bank in a step,
             of all batches and processes together. ``'ratio'``: the number of labeled
             images / N, ``'inverse'``: N / that number, rounded down and at least 1.
-        enqueue_select: Which correctly predicted features enter the bank: ``'top'``,
-            the most confident ones, or ``'random'`` ones.
+        enqueue_select: Correctly predicted features that enter the bank: ``'top'``, the
+            most confident ones, or ``'random'`` ones.
         checkpointing: Whether the students' activations are computed again in the
             backward pass instead of being kept, one student after the other.
         load_heads: Whether a checkpoint fills the heads of the first pair; the heads of
