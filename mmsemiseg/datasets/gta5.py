@@ -27,7 +27,7 @@ class GTA5Dataset(FolderSegDataset):
 
     @classmethod
     def get_label_map(cls, new_classes=None) -> dict[int, int]:
-        """From the numbers in the files to those of all classes, or of some."""
+        """Map of the numbers in the files to those of the classes, all or some."""
         chosen = super().get_label_map(new_classes) or {}
         return {label: chosen.get(index, index) for label, index in TRAIN_IDS.items()}
 

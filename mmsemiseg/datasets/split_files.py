@@ -109,7 +109,7 @@ def audit_split(
     stems: Sequence[str],
     masks: MaskFolder | None = None,
 ) -> list[str]:
-    """What is wrong with a split: one line a rule, nothing where it is sound."""
+    """Problems of a split, a line for each broken rule."""
     problems = []
 
     def report(found: Sequence[str], rule: str) -> None:

@@ -155,7 +155,7 @@ def _background(rng: np.random.Generator, size: int) -> np.ndarray:
 def _place(
     rng: np.random.Generator, shape: str, size: int, radius: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(inside, u, v): where the shape is, and its own rotated coordinates."""
+    """Where the shape is, and its own rotated coordinates: (inside, u, v)."""
     t = 2 * rng.random() - 1  # rotation by a rational point of the circle
     cosine, sine = (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)
     centre = (0.1 + 0.8 * rng.random(2)) * size

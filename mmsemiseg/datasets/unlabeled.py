@@ -137,7 +137,7 @@ class UnlabeledDataset(BaseDataset):
         ]
 
     def _folders(self) -> list[str]:
-        """Of each entry of ``images`` the folder in front of patterns and files."""
+        """Folder of each entry of ``images``, without patterns and file names."""
         folders = []
         for path in map(self._join, self.images):
             while is_pattern(path):

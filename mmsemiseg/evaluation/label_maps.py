@@ -72,7 +72,7 @@ class LabelMapWriter:
 
 
 def mask_values(meta: Mapping) -> np.ndarray:
-    """(256,) values in masks of the class numbers that a model predicts; 255 is 255.
+    """Values (256,) in masks of the predicted class numbers; 255 stays 255.
 
     >>> mask_values(dict(reduce_zero_label=True))[[0, 1, 254, 255]].tolist()
     [1, 2, 255, 255]

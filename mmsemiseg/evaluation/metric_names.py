@@ -34,7 +34,7 @@ def metric_names(metrics: Iterable[Any]) -> list[str] | None:
 
 
 def iou_names(metric: IoUMetric) -> list[str]:
-    """What ``IoUMetric`` returns; with ``format_only`` nothing."""
+    """Names that ``IoUMetric`` returns; with ``format_only`` none."""
     if metric.format_only:
         return []
     found = [name for kind in metric.metrics for name in OF_IOU.get(kind, ())]

@@ -113,7 +113,7 @@ def gaussian_blur(images: Tensor, sigmas: Tensor, kernel_size: int) -> Tensor:
 
 
 def _sources(size: int, scale: Tensor, place: Tensor) -> Tensor:
-    """(N, size) float64: where the centres of the pixels lie in the image before.
+    """Positions (N, size) float64 of the pixel centres in the image before.
 
     Its pixel i covers [i, i + 1).
     """

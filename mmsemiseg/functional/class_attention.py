@@ -75,7 +75,7 @@ def class_attention(
 
 
 class _Attention(torch.autograd.Function):
-    """Of centred rows; the hidden layer is kept, all else is computed in place.
+    """Attention of centred rows; keeps the hidden layer, computes the rest in place.
 
     With h = W x, r = 1 / sqrt(var + eps) and y = LeakyReLU(scale r h + shift):
     dh = scale r (da - r^2 h mean(da h)), where the mean of da drops out of

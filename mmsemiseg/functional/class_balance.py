@@ -69,7 +69,7 @@ def balance_weights(frequency: Tensor, median: str = 'seen') -> Tensor:
 
 
 def _median(values: Tensor, number: Tensor) -> Tensor:
-    """That of the ``number`` smallest values."""
+    """Median of the ``number`` smallest values."""
     middle = torch.stack([(number - 1).clamp(min=0) // 2, number // 2])
     return values.sort().values.gather(0, middle).mean()
 

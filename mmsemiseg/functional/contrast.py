@@ -169,7 +169,7 @@ def class_mean(
 def class_shares(
     group: Tensor, num_groups: int, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """What an anchor counts in :func:`class_mean`: 1 / (C * anchors of its class).
+    """Factor of an anchor in :func:`class_mean`: 1 / (C * anchors of its class).
 
     Returns:
         (A,); 0 for anchors outside of 0 to C - 1.
@@ -210,7 +210,7 @@ def _in_chunks(function, rows: tuple, keys: Tensor) -> Tensor:
 
 
 def _logsumexp(logits: Tensor, kept: Tensor) -> Tensor:
-    """Over the kept ones; -inf, with a gradient of 0, in rows without any."""
+    """Logsumexp of the kept logits; -inf, with a gradient of 0, in rows without any."""
     some = kept.any(1)
     logits = logits.masked_fill(~kept & some[:, None], -torch.inf)
     return logits.logsumexp(1).masked_fill(~some, -torch.inf)

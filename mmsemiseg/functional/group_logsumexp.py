@@ -208,7 +208,7 @@ def _attention_value_gradient(grad, query, key, mean, lse) -> Tensor:
 
 
 def _chunked_attention(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-    """The same in plain PyTorch: a running maximum and sums, chunk by chunk."""
+    """Attention in plain PyTorch: a running maximum and sums, chunk by chunk."""
     mean, lse = torch.empty_like(query), query.new_empty(len(query))
     outputs = (x.split(ANCHORS_PER_CHUNK) for x in (query, mean, lse))
     for rows, out, norm in zip(*outputs, strict=True):

@@ -60,7 +60,7 @@ class _MeanOverOwnKeys(torch.autograd.Function):
 
 
 def _chunk(anchors, group, keys, filled) -> tuple[Tensor, Tensor]:
-    """Of (n, D) anchors and (C * N, D) keys, which are 0 where there is none.
+    """Loss of (n, D) anchors with (C * N, D) keys, which are 0 where there is none.
 
     Returns:
         (n,) means, and (n, C * N) weights: their gradients are these sums of keys.

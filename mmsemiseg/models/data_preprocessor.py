@@ -1,4 +1,4 @@
-"""The same nesting as the loop's batch, normalised, padded and on the device."""
+"""Batches of named streams and views, normalised, padded and on the device."""
 
 import logging
 from typing import NamedTuple

@@ -66,5 +66,5 @@ def _geometry(batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def whole_cells(valid: Tensor, size: tuple[int, int]) -> Tensor:
-    """(N, H, W) -> (N, h, w) bool: whether every pixel of a cell is valid."""
+    """Whether every pixel of a cell is valid: (N, H, W) -> (N, h, w) bool."""
     return F.adaptive_max_pool2d((~valid)[:, None].float(), size)[:, 0] == 0

@@ -77,7 +77,7 @@ class TagClassifier(BaseModel):
     def forward(
         self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
     ):
-        """(N, 3, H, W) -> losses; or else (N, C) logits of the tags."""
+        """Losses of images (N, 3, H, W); in other modes logits (N, C) of the tags."""
         if mode == 'loss':
             return self.loss(inputs['labeled'])
         return self.scores(inputs).mean((2, 3))
@@ -91,11 +91,11 @@ class TagClassifier(BaseModel):
         return dict(loss_tags=loss, accuracy=hit)
 
     def scores(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, C, h, w)."""
+        """Class scores (N, C, h, w) of images (N, 3, H, W)."""
         return self.classifier(self.backbone(images)[-1])
 
     def present(self, data_samples: list) -> Tensor:
-        """(N, C) bool."""
+        """Tags (N, C) bool of the images."""
         tags = [torch.tensor(sample.tags, dtype=torch.int64) for sample in data_samples]
         labels = self.labels.cpu()
         found = torch.stack([torch.isin(labels, tag) for tag in tags])
@@ -103,7 +103,7 @@ class TagClassifier(BaseModel):
 
     @torch.no_grad()
     def cam(self, image: Tensor, sample) -> Tensor:
-        """(1, 3, H, W) -> (1, C, h, w) in [0, 1], at the original size."""
+        """Activations (1, C, h, w) in [0, 1] of an image, at its original size."""
         total = 0
         for scale in self.scales:
             size = [max(round(side * scale), 1) for side in image.shape[2:]]

@@ -85,7 +85,7 @@ class ConfigFile:
         return any(lookup(base.values, path) is not MISSING for base in self.bases)
 
     def _follow(self, node):
-        """What a variable of this file was given."""
+        """Value that a variable of this file was given."""
         seen = set()
         while isinstance(node, ast.Name) and node.id in self.assigned.keys() - seen:
             seen.add(node.id)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """(n_r, ...) of each process r -> (sum of n_r, ...), in the order of the ranks.
+    """Gather rows (n_r, ...) of each process r: (sum of n_r, ...), by rank.
 
     The processes may have different numbers of rows, or none. All must call it.
     """

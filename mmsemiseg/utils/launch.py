@@ -58,7 +58,7 @@ def existing_file(path, setting):
 
 
 def existing_weights(path, setting):
-    """The same for weights, which may also have a name, as `efficientnet-lite0`."""
+    """Path or name of weights that exist, as `efficientnet-lite0`, else an error."""
     if str(path) in PACKAGE_WEIGHTS:
         find_package_weights(str(path))
         return str(path)

@@ -14,7 +14,7 @@ def lay_out(module: nn.Module, channels_last: bool = True) -> None:
 
 
 def as_laid_out(images: Tensor, like: Tensor) -> Tensor:
-    """(N, C, H, W) in the layout of ``like``; no copy where they are.
+    """Give (N, C, H, W) the layout of ``like``, without a copy if it has it.
 
     >>> like = torch.zeros(2, 3, 4, 4).contiguous(memory_format=torch.channels_last)
     >>> as_laid_out(torch.zeros(2, 3, 4, 4), like).stride()

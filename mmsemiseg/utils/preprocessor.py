@@ -66,7 +66,7 @@ def choose_preprocessor(
 
 
 def _converted(cfg: Mapping) -> dict:
-    """The same settings for streams."""
+    """Convert a plain preprocessor to one with the same settings for streams."""
     if _takes_streams(cfg):
         return dict(cfg)
     if _class_of(cfg) not in (None, SegDataPreProcessor):

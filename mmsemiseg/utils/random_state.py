@@ -9,14 +9,14 @@ import torch
 
 
 def seed_generators(seed: int) -> None:
-    """Seed all of them; ``seed`` is at least 0."""
+    """Seed all generators; ``seed`` is at least 0."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)  # CUDA's too
 
 
 def random_state() -> dict:
-    """Their states, in numbers, tuples and tensors only."""
+    """States of all generators, in numbers, tuples and tensors only."""
     name, keys, *rest = np.random.get_state()
     state = dict(
         python=random.getstate(),
@@ -29,7 +29,7 @@ def random_state() -> dict:
 
 
 def set_random_state(state: dict) -> None:
-    """Go on from what :func:`random_state` returned."""
+    """Restore the states that :func:`random_state` returned."""
     random.setstate(state['python'])
     name, keys, *rest = state['numpy']
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))

@@ -8,7 +8,7 @@ from .tta import ANNOTATIONS, augmented, can_augment, step_types, without_masks
 
 
 def find_pipeline(dataset: Mapping | None) -> list | None:
-    """That of a data set, also of the first one in wrappers.
+    """Pipeline of a data set, also of the first one in wrappers.
 
     >>> find_pipeline(dict(datasets=[dict(dataset=dict(pipeline=['a']))]))
     ['a']

@@ -37,7 +37,7 @@ def augmented(pipeline: list) -> list:
 
 
 def without_masks(steps: list) -> list:
-    """Of a pipeline and its branches all but the loading of masks."""
+    """Remove the loading of masks from a pipeline and its branches."""
     kept = []
     for step in steps:
         if isinstance(step, (list, tuple)):

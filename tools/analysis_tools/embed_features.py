@@ -258,7 +258,7 @@ def with_bank(points: Points, bank: Points, number: int, seed: int) -> Points:
 
 
 def affinity(points: Points, neighbours: int = NEIGHBOURS) -> Affinity:
-    """Of points of different images; where a bank is, of cells and its vectors."""
+    """Affinity of points of different images, or of cells and vectors of a bank."""
     stored = points.image < 0
     keys = stored if stored.any() else ~stored
     ours, theirs = ([part[kept] for part in points] for kept in (~stored, keys))

@@ -211,7 +211,7 @@ def _load_weights(model: nn.Module, content: dict, path: str | Path) -> None:
 
 
 def load_networks(args: argparse.Namespace) -> list[Network]:
-    """Those of the arguments, which must have the same classes."""
+    """Load the networks of the arguments, which must have the same classes."""
     networks = [load_network(Source(text), args.device) for text in args.networks]
     names = [network.name for network in networks]
     if len(set(names)) < len(names):
@@ -376,7 +376,7 @@ def tsne():
 
 
 def lay_out(rows: torch.Tensor, perplexity: float, seed: int) -> np.ndarray:
-    """(n, D) -> (n, 2)"""
+    """Lay out points in the plane: (n, D) -> (n, 2)"""
     if not 0 < perplexity < len(rows):
         raise ValueError(
             f'--perplexity must be below the number of points, {len(rows)}, '

@@ -17,7 +17,7 @@ Names = Callable[[dict], list[str]]  # the first cells of a case
 
 
 def add_options(parser: argparse.ArgumentParser, repeats: int) -> None:
-    """Those of all tools that compare forms."""
+    """Add the options of all tools that compare forms."""
     parser.add_argument(
         '--repeats', type=int, default=repeats, help=f'default: {repeats}'
     )
@@ -56,7 +56,7 @@ def in_turn(forms: Iterable[str], repeats: int, run: Callable[[str], dict]) -> S
 
 
 def totals(passes: dict[str, list[float]]) -> list[float]:
-    """Of both passes, for each repeat."""
+    """Time of both passes together, for each repeat."""
     return [sum(repeat) for repeat in zip(*passes.values(), strict=True)]
 
 

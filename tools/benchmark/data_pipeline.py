@@ -95,7 +95,7 @@ class PlainCrops(Dataset):
 
 
 def stream_loader(dataset: Dataset, name: str, cfg: dict, workers: int, seed: int):
-    """As the training loop's, but for the number of workers."""
+    """Dataloader of a stream as in training, with another number of workers."""
     settings = dict(
         dataset=dataset,
         batch_size=cfg['batch_size'],

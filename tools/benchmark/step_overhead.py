@@ -418,7 +418,7 @@ class Benchmark:
 
 
 def system_use() -> dict[str, float]:
-    """Of this process: page faults, seconds in the operating system and outside."""
+    """Page faults and seconds, in the system and outside, of this process."""
     if resource is None:
         return {}
     use = resource.getrusage(resource.RUSAGE_SELF)
@@ -553,7 +553,7 @@ def _system_table(result: dict) -> str:
 
 
 def shares(parts: dict[str, float]) -> dict[str, float]:
-    """Of the sum of all parts, in percent."""
+    """Share of each part in the sum of all parts, in percent."""
     total = sum(parts.values())
     return {name: 100 * seconds / total for name, seconds in parts.items()}
 

@@ -134,7 +134,7 @@ class Child:
             )
 
     def finish(self) -> list[dict]:
-        """Its results, once it has ended or its time has."""
+        """Results of the section, once it has ended or run out of time."""
         try:
             status = self.process.wait(max(self.end - time.monotonic(), 0.1))
             trouble = f'it ended with status {status}' if status else None

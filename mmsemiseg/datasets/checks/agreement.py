@@ -15,7 +15,7 @@ def setting_problems(
     files: Mapping[str, StreamFiles],
     settings: ModelSettings,
 ) -> tuple[list[str], list[str]]:
-    """(problems, notes) of the settings of all streams and the model."""
+    """Problems and notes on the settings of all streams and of the model."""
     masked = {n: d for n, d in datasets.items() if any(files[n].masks)}
     problems, notes = _numbers_of_classes(datasets, settings)
     problems += _class_names(datasets)

@@ -22,7 +22,7 @@ _RULES = {
 
 
 def file_problems(stream: StreamFiles, headers: Mapping[str, Header]) -> list[str]:
-    """What is wrong with the files of a stream: one line a rule, in a fixed order."""
+    """Problems of the files of a stream, a line for each rule, in a fixed order."""
     return [
         *_check_lists(stream),
         *_check_files('images', stream.images, headers),
@@ -32,7 +32,7 @@ def file_problems(stream: StreamFiles, headers: Mapping[str, Header]) -> list[st
 
 
 def file_notes(stream: StreamFiles, headers: Mapping[str, Header]) -> list[str]:
-    """What may be meant, but is worth a look."""
+    """Notes on files that may be as meant, but are worth a look."""
     fourth = {p for p in stream.images if headers[p].mode in ('RGBA', 'RGBX', 'RGBa')}
     return [
         *_mirrored(stream, headers),

@@ -128,7 +128,7 @@ class OverlapCrops(BaseTransform):
         return results
 
     def _offsets(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """(top, left) of both crops."""
+        """Corners (top, left) of both crops."""
         spare = np.subtract(shape, self.crop_size)
         first = np.random.randint(spare + 1)
         before = first // self.stride  # whole strides that fit there

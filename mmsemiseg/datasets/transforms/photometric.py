@@ -121,7 +121,7 @@ def _contrast(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _blend_table(base: float, factor: float) -> np.ndarray:
-    """(256,) uint8: each value blended with the base."""
+    """Table (256,) uint8 of each value blended with the base."""
     values = base + factor * (np.arange(256) - base)
     return values.round().clip(0, 255).astype(np.uint8)
 

@@ -33,7 +33,7 @@ def _is_good(name: str, tensor: Tensor) -> Tensor:
 
 
 def describe_broken(checkpoint: Mapping[str, Any]) -> str:
-    """What is not finite in weights, buffers and optimizer; '' where all is."""
+    """Names what is not finite in weights, buffers and optimizer; '' if all is."""
     parts = {name: checkpoint.get(name) for name in ('state_dict', 'optimizer')}
     tensors = dict(_named(parts['state_dict'], ''))
     tensors |= dict(_named(parts['optimizer'], 'optimizer'))

@@ -22,7 +22,7 @@ def is_local(path: str | os.PathLike) -> bool:
 
 
 def read_checkpoint(path: str | os.PathLike, map_location='cpu') -> dict:
-    """What a local checkpoint file holds. Code in it never runs.
+    """Content of a local checkpoint file. Code in it never runs.
 
     Checkpoints of MMEngine hold HistoryBuffers and NumPy values, which are rebuilt
     from their numbers; this needs torch >= 2.6.

@@ -1,4 +1,4 @@
-"""What a step leaves for hooks."""
+"""Tensors that a step leaves for hooks."""
 
 from ...utils.model import unwrap
 

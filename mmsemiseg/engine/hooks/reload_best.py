@@ -85,7 +85,7 @@ class ReloadBestHook(Hook):
         self._checkpoints = None
 
     def _is_better(self, runner, score: float) -> bool:
-        """As the checkpoint hook will find."""
+        """Whether the score is a new best, as the checkpoint hook will find."""
         hook = self._checkpoints
         names = hook.key_indicators
         key = 'best_score' if len(names) == 1 else f'best_score_{self.metric}'

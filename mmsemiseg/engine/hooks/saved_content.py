@@ -1,4 +1,4 @@
-"""What a checkpoint may hold."""
+"""Checks of what a checkpoint holds, before it is saved."""
 
 from mmengine.hooks import Hook
 

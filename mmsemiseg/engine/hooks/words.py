@@ -34,7 +34,7 @@ def filters_of(model) -> dict:
 
 
 def settings_to_look_at(model) -> str:
-    """What keeps pixels out, ramp-ups and weights, with the values on the model."""
+    """Filters, ramp-ups and loss weights of a model, with their values, as text."""
     names = [name for name in ('ramp_up', 'weak_ramp') if hasattr(model, name)]
     names += [name for name in vars(model) if name.endswith('_weight')]
     found = {**filters_of(model), **{name: getattr(model, name) for name in names}}

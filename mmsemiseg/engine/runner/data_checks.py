@@ -54,7 +54,7 @@ def check_training(
 
 
 def check_testing(runner) -> None:
-    """The same for the test data of ``runner.test()``.
+    """Check the test data of ``runner.test()``, and refuse them if they do not fit.
 
     ``train_cfg.check_data=False`` leaves it out.
     """

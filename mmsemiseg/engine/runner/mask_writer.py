@@ -63,7 +63,7 @@ def write_masks(
 
 
 def _mask(sample, threshold: float | None, ignored: int) -> np.ndarray:
-    """(H, W) uint8 at the image's original size."""
+    """Mask (H, W) uint8 at the image's original size."""
     mask = sample.pred_sem_seg.data[0].byte()
     if threshold is not None:
         confidence = _confidence(sample.seg_logits.data.float())
@@ -72,7 +72,7 @@ def _mask(sample, threshold: float | None, ignored: int) -> np.ndarray:
 
 
 def _confidence(logits: Tensor) -> Tensor:
-    """(C, H, W) logits -> (H, W); mmseg has put one channel through the sigmoid."""
+    """Confidence (H, W); mmseg has put a single channel through the sigmoid."""
     if logits.shape[0] == 1:
         return torch.maximum(logits[0], 1 - logits[0])
     return logits.softmax(0).amax(0)

@@ -11,7 +11,7 @@ class QuietRunner(Runner):
     """Runner of plain configs in the tools, and base of :class:`SemiRunner`."""
 
     def build_logger(self, *args, **settings):
-        """As mmengine's; the long texts are in its file alone."""
+        """Build mmengine's logger; the long texts go to its file alone."""
         logger = super().build_logger(*args, **settings)
         quiet_console(logger)
         logger.info(f'environment, config and hooks are in the log in {self.log_dir}')

@@ -146,7 +146,7 @@ class SemiRunner(QuietRunner):
             )
 
     def dump_config(self) -> None:
-        """As mmengine's, with what ``inference_model`` and ``--tta`` look for.
+        """Write the config, with what ``inference_model`` and ``--tta`` look for.
 
         A test beside a run that goes on leaves the run's config as it is.
         """
@@ -164,7 +164,7 @@ class SemiRunner(QuietRunner):
     # Training
 
     def train(self) -> nn.Module:
-        """As mmengine's, while no other run writes into ``work_dir``.
+        """Train, if no other run writes into ``work_dir``.
 
         Raises:
             FolderInUseError: Another one does.
@@ -173,7 +173,7 @@ class SemiRunner(QuietRunner):
             return super().train()
 
     def _init_model_weights(self) -> None:
-        """As mmengine's; a seed gives the same weights in either layout."""
+        """Initialise the weights; a seed gives the same ones in either layout."""
         model = unwrap(self.model)
         if self.channels_last:
             lay_out(model, channels_last=False)
@@ -203,7 +203,7 @@ class SemiRunner(QuietRunner):
 
     @staticmethod
     def build_dataloader(dataloader, *args, **settings):
-        """As mmengine's; without workers none is asked to persist."""
+        """Build a dataloader; without workers none is asked to persist."""
         if isinstance(dataloader, dict) and not dataloader.get('num_workers'):
             dataloader = dict(dataloader, persistent_workers=False)
         return QuietRunner.build_dataloader(dataloader, *args, **settings)
@@ -221,11 +221,11 @@ class SemiRunner(QuietRunner):
             self._train_dataloader = loaders
 
     def build_param_scheduler(self, scheduler):
-        """As mmengine's; one that begins after the end of the run does nothing."""
+        """Build schedulers; one that begins after the end of the run does nothing."""
         return super().build_param_scheduler(with_ends(scheduler, self.max_iters))
 
     def test(self) -> dict:
-        """As mmengine's, after a check of the test data and the settings for them."""
+        """Test, after a check of the test data and the settings for them."""
         if self._test_loop is not None:
             check_testing(self)
         return super().test()
@@ -235,7 +235,7 @@ class SemiRunner(QuietRunner):
     def save_checkpoint(
         self, out_dir: str, filename: str, *args, meta: dict | None = None, **settings
     ) -> None:
-        """As mmengine's, with the state of the run. All processes call it.
+        """Save a checkpoint with the state of the run. All processes call it.
 
         Raises:
             FloatingPointError: Something in it is not finite; no file is written.
@@ -256,7 +256,7 @@ class SemiRunner(QuietRunner):
         strict: bool = False,
         revise_keys: list = [(r'^module\.', '')],  # noqa: B006, as in mmengine
     ) -> dict:
-        """As mmengine's, but no code in the file runs, and weights must fit.
+        """Load weights, which must fit; no code in the file runs.
 
         Raises:
             CheckpointError: The file is damaged, holds code, or none of its tensors
@@ -305,7 +305,7 @@ class SemiRunner(QuietRunner):
         resume_param_scheduler: bool = True,
         map_location='cpu',
     ) -> None:
-        """Go on from a checkpoint of this run.
+        """Continue from a checkpoint of this run.
 
         Raises:
             CheckpointError: See :meth:`load_checkpoint`; the model must fit entirely.

@@ -55,7 +55,7 @@ def named_schedulers(schedulers) -> dict[str, _ParamScheduler]:
 def describe_schedules(
     schedulers: dict[str, _ParamScheduler], max_iters: int
 ) -> Iterator[str]:
-    """What to say of schedules that end before or after the run.
+    """Messages on schedules that end before or after the run.
 
     A warm-up may end early. Of several schedules of one parameter, one after the other,
     the last one counts.
@@ -104,7 +104,7 @@ def is_warm_up(scheduler: _ParamScheduler) -> bool:
 
 
 def describe_starts(runner, max_iters: int) -> Iterator[str]:
-    """What to say of a method's settings that count iterations beyond the run's.
+    """Messages on settings of a method that count iterations beyond the run's.
 
     By their names on the model: ``start_iter`` and ``<what>_start``, and ramp-ups,
     ``dict(kind=..., length=...)``. Where ``<what>_weight`` is 0 or ``<what>`` is None

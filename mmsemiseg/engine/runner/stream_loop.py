@@ -158,7 +158,7 @@ class SemiTrainLoop(IterBasedTrainLoop):
         self._iter += 1
 
     def state_dict(self) -> dict:
-        """Where the run stands, but for what mmengine saves; numbers and tensors."""
+        """State of the run beyond what mmengine saves, in numbers and tensors."""
         return dict(
             accumulation=self.accumulation,
             channels_last=getattr(self.runner, 'channels_last', False),
@@ -241,7 +241,7 @@ class SemiTrainLoop(IterBasedTrainLoop):
         }
 
     def _log_passes(self) -> None:
-        """Before the iteration, whose hooks write the log."""
+        """Log the passes, before the iteration whose hooks write the log."""
         iters = self._iter + 1
         if iters % self.log_interval == 0:
             for name, value in self.passes(iters).items():
@@ -275,7 +275,7 @@ def _tell_num_labeled(model: nn.Module, dataset) -> None:
 
 
 def _mean_logs(logs: list[dict]) -> dict:
-    """Of the values to log of each batch; what a batch does not have counts as 0."""
+    """Mean over the batches of each value to log; a missing value counts as 0."""
     if len(logs) == 1:
         return logs[0]
     names = dict.fromkeys(name for log in logs for name in log)

@@ -50,7 +50,7 @@ class TeacherStudentValLoop(ValLoop):
         self.protocol = describe_protocol(self.dataloader.dataset, model)
 
     def _separate_files(self) -> None:
-        """What metrics write goes to a folder for each network."""
+        """Let metrics write into a folder of its own for each network."""
         for name, evaluator in self.evaluators.items():
             for metric in evaluator.metrics:
                 if getattr(metric, 'output_dir', None):

@@ -93,7 +93,7 @@ class PerClassIoUMetric(IoUMetric):
             self.label_maps.write(folder, sample['img_path'], label, self.dataset_meta)
 
     def metric_names(self) -> list[str]:
-        """What will be returned, classes that may have no IoU included."""
+        """Names that will be returned, with classes that may have no IoU."""
         names = iou_names(self)
         if self.per_class and names and 'mIoU' in self.metrics:
             names += [f'IoU.{name}' for name in self.dataset_meta['classes']]

@@ -112,7 +112,7 @@ class EfficientNetLite(BaseModule):
         self._freeze()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W) -> the maps of ``out_indices``."""
+        """Maps of ``out_indices`` of images (N, 3, H, W)."""
         x = self.stem(x)
         maps = []
         for index, stage in enumerate(self.stages):
@@ -184,7 +184,7 @@ class InvertedBottleneck(BaseModule):
 
 
 def stage_layout(arch: str) -> list[tuple[int, int]]:
-    """(blocks, width) of each stage.
+    """Number of blocks and width of each stage.
 
     >>> stage_layout('lite2')
     [(1, 16), (3, 24), (3, 48), (4, 88), (4, 120), (5, 208), (1, 352)]

@@ -43,15 +43,15 @@ class BankContrastHead(BaseModule):
         self.unit_keys = unit_keys
 
     def forward(self, rows: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(n, in_channels) v and (n,) bool, those that count -> (n, D) p."""
+        """Predictions (n, D) of features (n, in_channels) with mask (n,) of valid."""
         return self.prediction(self.projection(rows, mask), mask)
 
     def key_weights(self, keys: Tensor, filled: Tensor) -> Tensor:
-        """(C, N, D) of each class and (C, N) bool -> (C, N) weights."""
+        """Weights (C, N) of the keys (C, N, D) of each class, where (C, N) filled."""
         return self.attention['projection'].of_keys(self._seen(keys), filled)
 
     def scores(self, rows: Tensor, group: Tensor, selector: str) -> Tensor:
-        """(n, D) projections of the classes (n,) -> (n,), by which a bank ranks."""
+        """Scores (n,), by which a bank ranks, of projections (n, D) of classes (n,)."""
         rows = self._seen(rows) if selector == 'projection' else rows
         return self.attention[selector](rows, group)
 

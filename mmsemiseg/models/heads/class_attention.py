@@ -54,7 +54,7 @@ class ClassAttention(BaseModule):
         self.register_buffer('running_var', torch.ones(num_classes, hidden))
 
     def forward(self, rows: Tensor, group: Tensor) -> Tensor:
-        """(n, D) of the classes (n,) -> (n,) weights in (0, 1); 0 for other classes."""
+        """Weights (n,) in (0, 1) of vectors (n, D) of classes (n,); 0 for no class."""
         n = len(rows)
         if n == 0:
             return self.second_bias.new_zeros(0)
@@ -66,13 +66,13 @@ class ClassAttention(BaseModule):
         return weights.new_zeros(n + 1).scatter(0, spare, weights.flatten())[:n]
 
     def of_keys(self, keys: Tensor, filled: Tensor) -> Tensor:
-        """(C, N, D) of each class, where (C, N) filled -> (C, N) weights, else 0."""
+        """Weights (C, N) of vectors (C, N, D) of each class; 0 where not filled."""
         return self._weights(keys.clone(), filled)
 
     def _weights(
         self, rows: Tensor, filled: Tensor, group: Tensor | None = None
     ) -> Tensor:
-        """Of tiles that are overwritten; all of a class, without group tile c of c."""
+        """Weights of tiles, which are overwritten; group None: tile c is class c."""
         statistics = None
         if not self.training:
             statistics = self.running_mean, self.running_var

@@ -34,7 +34,7 @@ class MaskedBatchNorm(nn.Module):
         self.register_buffer('running_var', torch.ones(num_features))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(n, D) and (n,) bool -> (n, D), of no meaning where the mask is False."""
+        """Normalise the rows (n, D) where mask (n,); other outputs are undefined."""
         if mask is None and (len(x) > 1 or not self.training):
             statistics = self.running_mean, self.running_var
             affine = self.weight, self.bias

@@ -38,5 +38,5 @@ class MLPHead(BaseModule):
         self.second = nn.Linear(hidden_channels, channels)
 
     def forward(self, rows: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(n, D) and (n,) bool -> (n, D'); other rows do not enter the statistics."""
+        """Output (n, D') of rows (n, D); only masked-in rows enter the statistics."""
         return self.second(self.activation(self.norm(self.first(rows), mask)))

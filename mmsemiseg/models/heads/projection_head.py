@@ -40,7 +40,7 @@ class ProjectionHead(BaseModule):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, D, h, w) -> (N, D', h, w) float32 of unit length over the channels."""
+        """Features (N, D, h, w) -> embeddings (N, D', h, w) float32 of unit length."""
         return unit_length(self.layers(features))
 
 

@@ -30,7 +30,7 @@ class MaskedLovaszLoss(LovaszLoss):
         reduction_override: str | None = None,
         ignore_index: int | None = 255,
     ) -> Tensor:
-        """(N, C, H, W) logits and (N, H, W) labels -> the loss."""
+        """Loss of logits (N, C, H, W) and labels (N, H, W)."""
         if self.cls_criterion is not lovasz_softmax:
             return super().forward(
                 cls_score,

@@ -121,7 +121,7 @@ class ClassQueueBank(nn.Module):
         return self.features.view(-1, self.dim), group.flatten()
 
     def filled(self) -> Tensor:
-        """(G, N) bool, where there is a row."""
+        """Mask (G, N) bool, True where there is a row."""
         places = torch.arange(self.size, device=self.count.device)
         return places < self.count[:, None]
 
@@ -139,7 +139,7 @@ class ClassQueueBank(nn.Module):
         )
 
     def _random_score(self, n: int) -> Tensor:
-        """(n,) integers without ties, the same on every process and device."""
+        """Random integers (n,) without ties, equal on all processes and devices."""
         start = _hash(self.draws + _hash(torch.full_like(self.draws, self.seed)))
         return _hash(start + torch.arange(n, device=self.draws.device))
 

@@ -1,4 +1,4 @@
-"""What every semi-supervised method shares."""
+"""Base of all semi-supervised methods."""
 
 from abc import ABCMeta, abstractmethod
 from contextlib import ExitStack
@@ -347,5 +347,5 @@ def _metas(inputs: Tensor, data_samples: list | None) -> list[dict]:
 
 
 def _probs(logits: Tensor) -> Tensor:
-    """(N, C, H, W) logits -> probabilities; one channel is a sigmoid's."""
+    """Probabilities of logits (N, C, H, W); by a sigmoid for one channel."""
     return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)

@@ -262,7 +262,7 @@ class CAC(SemiSegmentor):
             self.queue.enqueue(features, labels)
 
     def _zero(self) -> Tensor:
-        """With the projector in the graph, as distributed training wants it."""
+        """A loss of 0 with the projector in the graph, for distributed training."""
         params = self.projector.parameters() if self.projector else ()
         zero = next(self.student.parameters()).new_zeros(())
         return zero + sum(0 * param.sum() for param in params)

@@ -92,7 +92,7 @@ class CACWeak(CAC):
         return dict(losses, loss_weak=weight * torch.stack(terms).mean())
 
     def weak_loss(self, features: Tensor, masks: Tensor) -> Tensor:
-        """(N, D, h, w) and (N, H, W) int64 -> mean cross entropy of C_w, unweighted."""
+        """Mean cross entropy of C_w on features (N, D, h, w), masks (N, H, W) int64."""
         logits = self.weak_classifier(features).float()
         logits = resize_logits(logits, masks.shape[1:], self.align_corners)
         ignore = self.ignore_index

@@ -531,5 +531,5 @@ def _one_view(unlabeled: 'dict | Batch') -> Batch:
 
 
 def _zero(head: BankContrastHead, features: Tensor) -> Tensor:
-    """With the parameters in the graph, as distributed training wants it."""
+    """A loss of 0 with the parameters in the graph, for distributed training."""
     return features.sum() * 0 + sum(0 * param.sum() for param in head.parameters())
