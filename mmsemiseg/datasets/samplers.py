@@ -1,4 +1,4 @@
-"""Endless, random-access sampling: the n-th draw of a stream is a function."""
+"""Endless sampling in which draw n of a stream can be computed directly."""
 
 import math
 from collections.abc import Iterator, Sized

@@ -17,7 +17,7 @@ from .transforms.strict_compose import StrictCompose
 
 @contextmanager
 def sample_rng(seed: int) -> Iterator[None]:
-    """Seed Python's, NumPy's and torch's generators, and put them back after."""
+    """Seed Python's, NumPy's and torch's generators, and restore them afterwards."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
     np.random.seed(seed % 2**32)

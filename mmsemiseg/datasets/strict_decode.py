@@ -1,4 +1,4 @@
-"""Decoding that takes a decoder's warning for what it is: a damaged file."""
+"""Decoding in which a warning of the decoder means a damaged file."""
 
 import os
 import re

@@ -206,7 +206,7 @@ def _segmentor(model: Mapping) -> dict:
 
 
 def _tool_settings(cfg: Config, inference_only: bool) -> dict:
-    """``test_*`` of a config; where it tests nothing, of its validation data."""
+    """``test_*`` of a config; without test data those of the validation."""
     part = 'test' if cfg.get('test_dataloader') is not None else 'val'
     loader = cfg.get(f'{part}_dataloader') or {}
     evaluator = cfg.get(f'{part}_evaluator')

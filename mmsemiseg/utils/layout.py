@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 def lay_out(module: nn.Module, channels_last: bool = True) -> None:
-    """Give all weights and buffers of four dimensions this layout, in their place."""
+    """Give all weights and buffers of four dimensions this layout, in place."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     for part in module.modules():
         for tensor in (*part.parameters(recurse=False), *part.buffers(recurse=False)):

@@ -5,7 +5,7 @@ from torch import nn
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model itself, also where DDP or test-time augmentation holds it."""
+    """The model itself, without a wrapper such as DDP or test-time augmentation."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     return model

@@ -40,7 +40,7 @@ def set_random_state(state: dict) -> None:
 
 @contextmanager
 def kept_random_state() -> Iterator[None]:
-    """Put the states back at the end, however it ends."""
+    """Restore the states of all generators at the end, also after an error."""
     state = random_state()
     try:
         yield

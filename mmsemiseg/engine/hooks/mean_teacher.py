@@ -27,7 +27,7 @@ class MeanTeacherHook(StepHook):
     """
 
     priority = 'NORMAL'
-    why_once = 'the teacher would move twice a step'
+    why_once = 'the teacher would be updated twice a step'
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-LITTLE = 0.01  # share of the unlabeled pixels that teaches next to nothing
+LITTLE = 0.01  # a share of used pseudo labels below this is warned of
 SLOW = 20  # a teacher that averages over more than 1/20 of the run is slow for it
 
 
@@ -14,7 +14,7 @@ BFLOAT16 = (
 
 
 class Lag(NamedTuple):
-    """A teacher and its student at a validation, and how the teacher moves."""
+    """Scores of a teacher and its student, and how the teacher is updated."""
 
     names: tuple[str, str]  # of teacher and student among the networks
     scores: tuple[float, float]  # their mIoU

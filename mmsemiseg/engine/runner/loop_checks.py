@@ -53,9 +53,9 @@ def check_lengths(
 def check_stream_names(given: Mapping[str, Any], model: Any, logger=None) -> None:
     """Compare the streams of ``train_dataloader`` with those that ``model`` reads.
 
-    A method tells by ``reads_streams``, (needed names, further names); None, and a
-    model without it, are not checked. A stream of a usual name that it does not read
-    is drawn in vain, which is said; another name is an error.
+    The attribute ``reads_streams`` of a method has the names that it needs and further
+    names that it reads; None, or a model without it, is not checked. A stream with a
+    usual name that is not read is warned of; any other name is an error.
 
     Raises:
         ValueError: A name is unknown, or a stream that the model needs is missing.

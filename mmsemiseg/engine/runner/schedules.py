@@ -1,4 +1,4 @@
-"""Schedules and the length of a run: they follow it, or the run says so at its start.
+"""Schedules that follow the length of a run, and messages on those that do not.
 
 MMEngine gives a schedule whose config has no ``end`` that of the run.
 """

@@ -134,9 +134,9 @@ class SelfTrainingRunner:
         )
 
     def _teacher_cfg(self) -> Config:
-        """A scaled learning rate is told the images of both streams, as for a student.
+        """Config of the first stage, which has only the labeled stream.
 
-        Of these this stage has the labeled ones.
+        A scaled learning rate still counts the images of both streams of the second.
         """
         cfg = copy.deepcopy(self.cfg)
         scale = cfg.get('auto_scale_lr')

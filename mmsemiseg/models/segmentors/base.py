@@ -37,7 +37,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
     Holds a student, any segmentor of MMSegmentation, and perhaps its EMA teacher.
     Subclasses implement :meth:`unsupervised_loss`; the supervised losses are those of
     the student's own heads. ``loss()`` changes no saved state: teachers, banks and
-    windows move after the optimizer step, each through one method that a hook calls.
+    windows are updated after the optimizer step, each by one method that a hook calls.
 
     Args:
         student: Config of the segmentor that is trained, any of mmseg.
