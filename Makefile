@@ -8,7 +8,8 @@ CLASSIC_VENV ?= .venv-classic
 
 # Processes that run tests, each with one thread; `auto`: as many as there are cores
 TEST_WORKERS ?= auto
-TEST = OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $(TEST_WORKERS) --dist loadfile
+TEST = OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $(TEST_WORKERS) --dist loadfile \
+	--no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help env ops quickstart test test-fast test-classic check format wheel clean

@@ -61,9 +61,19 @@ def photographs(root):
         (root / 'splits' / split / 'labeled.txt').write_text('wide_train')
 
 
+def validation_of(data):
+    """The atom of validation and testing that goes with one of streams, if any."""
+    if data.startswith('voc'):
+        return ['datasets/voc_val']
+    if 'cityscapes' in data:
+        return ['datasets/cityscapes_val' + ('-half' if 'half' in data else '')]
+    return []
+
+
 def load(tmp_path, model, data):
     leaf = tmp_path / 'leaf.py'
-    names = (f'models/{model}', f'datasets/{data}', 'default_runtime')
+    names = [f'models/{model}', f'datasets/{data}', *validation_of(data)]
+    names.append('default_runtime')
     leaf.write_text(f'_base_ = {[str(BASES / f"{name}.py") for name in names]}\n')
     cfg = Config.fromfile(leaf)
     init_default_scope('mmseg')

@@ -44,9 +44,9 @@ def choose_preprocessor(
     So it is in MMSegmentation: the model's own comes before that of the config's top.
 
     Example:
-        >>> plain = dict(type='SegDataPreProcessor', size=(8, 8))
-        >>> choose_preprocessor(plain, dict(plain, pad_val=1))['pad_val']
-        1
+        >>> own = dict(type='SegDataPreProcessor', size=(8, 8))
+        >>> choose_preprocessor(dict(own, size=(8, 8)), own) is own
+        True
     """
     if given is None or students is None:
         return students if given is None else given
