@@ -10,8 +10,11 @@ def merge_equal_groups(optimizer: Optimizer) -> None:
 
     With ``paramwise_cfg`` MMEngine makes a group of each parameter, and an optimizer
     steps group by group. What is computed stays. For an optimizer without state, so
-    before its first step.
+    before its first step. One that wraps another and keeps its groups beside those of
+    that one, as ``ZeroRedundancyOptimizer`` does, stays as it is.
     """
+    if isinstance(getattr(optimizer, 'optim', None), Optimizer):
+        return
     merged: list[tuple[dict, dict]] = []
     for group in optimizer.param_groups:
         settings = {key: value for key, value in group.items() if key != 'params'}

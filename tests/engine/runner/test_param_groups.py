@@ -55,3 +55,11 @@ def test_many_groups_in_one_line():
     assert describe_groups(SGD(parts, lr=1.0)) == (
         'learning rates: 0.01 to 0.1 in 10 groups; weight decay 0 to 1'
     )
+
+
+def test_one_that_wraps_another_keeps_its_groups():
+    values = [torch.nn.Parameter(torch.ones(2)) for _ in range(3)]
+    outer = SGD(groups(values, lr=0.1), lr=0.1)
+    outer.optim = SGD(groups(values, lr=0.1), lr=0.1)  # as ZeroRedundancyOptimizer
+    merge_equal_groups(outer)
+    assert len(outer.param_groups) == len(outer.optim.param_groups) == 3
