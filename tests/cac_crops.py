@@ -171,7 +171,7 @@ class Reference:
 
     def _drawn(self):
         """Which cells those are that the model left for its memory."""
-        rows = self.model.pending['memory']
+        rows = self.model.step_outputs['memory']
         number = self.model.num_negatives
         for view in (0, 1):
             part = slice(view * number, (view + 1) * number)

@@ -69,8 +69,8 @@ class Left(Hook):
         self.rows, self.losses, self.stop_after = [], [], stop_after
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        pending = runner.train_loop.pending
-        self.rows.append([left['memory'] for left in pending if 'memory' in left])
+        step_outputs = runner.train_loop.step_outputs
+        self.rows.append([left['memory'] for left in step_outputs if 'memory' in left])
         self.losses.append(float(outputs['loss_dc'].detach()))
         if runner.iter + 1 == self.stop_after:
             raise KeyboardInterrupt

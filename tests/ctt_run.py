@@ -63,7 +63,7 @@ class Left(Hook):
         self.rows, self.losses, self.stop_after = [], [], stop_after
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.rows.append([left['memory'] for left in runner.train_loop.pending])
+        self.rows.append([left['memory'] for left in runner.train_loop.step_outputs])
         values = [outputs[f'loss_{part}'] for part in PARTS]
         self.losses.append(torch.stack(values).detach().tolist())
         if runner.iter + 1 == self.stop_after:

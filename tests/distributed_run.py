@@ -255,7 +255,7 @@ class BankTeacher(MeanTeacher):
         count = self.counts[self.iteration][get_rank()]
         mean = inputs['labeled'].inputs.mean()
         rows = [[get_rank(), self.iteration, i, mean] for i in range(count)]
-        self.pending['memory'] = dict(
+        self.step_outputs['memory'] = dict(
             keys=torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
         )
         return super().unsupervised_loss(inputs)
@@ -487,11 +487,11 @@ def gathered(folder):
 
 
 class FakeRunner:
-    def __init__(self, model, pending=None):
+    def __init__(self, model, step_outputs=None):
         self.model = model
         self.train_loop = self
-        if pending is not None:
-            self.pending = pending
+        if step_outputs is not None:
+            self.step_outputs = step_outputs
 
 
 @case

@@ -94,7 +94,7 @@ class Kill(Hook):
         loop = runner.train_loop
 
         def is_last(losses):
-            batch = len(loop.pending) + 1
+            batch = len(loop.step_outputs) + 1
             return (loop.iter + 1, batch) == (self.iteration, loop.accumulation)
 
         kill_before(unwrap(runner.model), 'parse_losses', is_last)

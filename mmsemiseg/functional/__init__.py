@@ -1,10 +1,10 @@
 """Pure functions on tensors: no registry, no module, no configuration."""
 
 from .cam import cam_masks, normalised_cam
-from .cells import at_cells, logits_at_cells, to_group, to_rows
+from .cells import at_cells, logits_at_cells, to_rows, valid_labels
 from .class_attention import class_attention
 from .class_balance import balance_weights, class_counts, label_weights
-from .compact import may_leave_out, of_a_group, picked, places_of
+from .compact import can_drop_rows, drop_unlabeled, take_rows, valid_indices
 from .contrast import (
     class_mean,
     class_shares,
@@ -20,7 +20,7 @@ from .geometry import matching_cells, move
 from .group_logsumexp import group_logsumexp
 from .group_select import rank_in_group, select_per_group
 from .mixing import classmix_masks, cutmix_masks, mix, partners
-from .own_keys import mean_over_own_keys
+from .multi_positive import multi_positive_info_nce
 from .pseudo_label import (
     PseudoLabel,
     PseudoLabelStats,
@@ -58,18 +58,18 @@ __all__ = [
     'logsumexp_without',
     'masked_mean',
     'matching_cells',
-    'may_leave_out',
-    'mean_over_own_keys',
+    'can_drop_rows',
+    'multi_positive_info_nce',
     'mean_over_positives',
     'mix',
     'move',
     'normalised_cam',
-    'of_a_group',
+    'drop_unlabeled',
     'paired_logit',
     'partners',
-    'picked',
+    'take_rows',
     'pixel_weights',
-    'places_of',
+    'valid_indices',
     'pseudo_label',
     'pseudo_label_loss',
     'pseudo_label_stats',
@@ -80,7 +80,7 @@ __all__ = [
     'select_per_group',
     'semantic_scores',
     'tiles_by_group',
-    'to_group',
+    'valid_labels',
     'to_rows',
     'weighted_cosine',
 ]

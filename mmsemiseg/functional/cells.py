@@ -61,10 +61,11 @@ def logits_at_cells(
     return logits
 
 
-def to_group(label: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+def valid_labels(label: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     """Labels, -1 instead of those that are ignored or of no class.
 
-    >>> to_group(torch.tensor([0, 2, 3, 255]), num_classes=3, ignore_index=0).tolist()
+    >>> labels = torch.tensor([0, 2, 3, 255])
+    >>> valid_labels(labels, num_classes=3, ignore_index=0).tolist()
     [-1, 2, -1, -1]
     """
     known = (label >= 0) & (label < num_classes) & (label != ignore_index)

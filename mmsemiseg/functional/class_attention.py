@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .compact import may_leave_out
+from .compact import can_drop_rows
 
 
 def class_attention(
@@ -122,7 +122,7 @@ class _Attention(torch.autograd.Function):
 
 def _clear_(rows: Tensor, empty: Tensor) -> None:
     """Zeros where (L, T) empty; only these are written if it waits for no device."""
-    if may_leave_out(rows):
+    if can_drop_rows(rows):
         rows.flatten(0, 1).index_fill_(0, empty.flatten().nonzero()[:, 0], 0)
     else:
         rows.masked_fill_(empty[..., None], 0)

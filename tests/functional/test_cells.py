@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from mmsemiseg.functional import at_cells, logits_at_cells, to_group, to_rows
+from mmsemiseg.functional import at_cells, logits_at_cells, to_rows, valid_labels
 
 
 def test_rows_go_through_the_images_line_by_line():
@@ -90,4 +90,4 @@ def test_logits_of_cells_are_not_as_large_as_the_image(monkeypatch):
 )
 def test_group_is_a_class_or_none(ignore_index, expected):
     label = torch.tensor([-1, 0, 1, 2, 255])
-    assert to_group(label, 2, ignore_index).tolist() == expected
+    assert valid_labels(label, 2, ignore_index).tolist() == expected

@@ -71,7 +71,7 @@ PART_OF_FUNCTIONS = {
         class_attention=ATTENTION,
         contrast=DISTANCE,
         group_logsumexp=DISTANCE,
-        own_keys=DISTANCE,
+        multi_positive=DISTANCE,
         weighted_cosine=DISTANCE,
     ).items()
 }

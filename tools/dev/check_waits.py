@@ -161,7 +161,7 @@ def watched_step(runner: Runner, batch: dict, waits: Waits) -> None:
         wrapper.backward(total)
     wrapper.step()
     wrapper.zero_grad()
-    loop.pending = [model.pending]
+    loop.step_outputs = [model.step_outputs]
     for hook in runner.hooks:
         if isinstance(hook, (MeanTeacherHook, MemoryHook)):
             with waits.watched(type(hook).__name__):

@@ -7,12 +7,12 @@ from .mean_teacher import MeanTeacherHook
 from .memory import MemoryHook
 from .monitor import PseudoLabelMonitorHook
 from .painted_images import PaintedImagesHook
-from .pending import pending
 from .prediction_files import PredictionFilesHook
 from .reload_best import ReloadBestHook
 from .run_monitor import RunMonitorHook
 from .safe_checkpoint import SafeCheckpointHook
 from .step_hook import StepHook
+from .step_outputs import step_outputs
 
 __all__ = [
     'AdviceHook',
@@ -29,5 +29,5 @@ __all__ = [
     'RunMonitorHook',
     'SafeCheckpointHook',
     'StepHook',
-    'pending',
+    'step_outputs',
 ]

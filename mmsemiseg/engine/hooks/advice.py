@@ -16,7 +16,7 @@ from ...functional.schedules import ema_decay
 from ...utils.cpu import has_bfloat16
 from ...utils.model import unwrap
 from .mean_teacher import MeanTeacherHook
-from .pending import pending
+from .step_outputs import step_outputs
 from .words import BFLOAT16, LITTLE, Lag, lagging, low_coverage, verdict
 
 STATE = 'advice'  # of the message hub, which checkpoints hold
@@ -38,9 +38,9 @@ class AdviceHook(Hook):
       scores, and the command of the supervised baseline to compare with.
 
     A method leaves :class:`~mmsemiseg.functional.PseudoLabelStats` as
-    ``pending['pseudo']``, or the share of the pixels as ``pending['coverage']``.
-    :class:`~mmsemiseg.engine.runner.SemiRunner` adds this hook;
-    ``default_hooks=dict(advice=None)`` leaves it out.
+    ``step_outputs['pseudo']``, or the share of the pixels as
+    ``step_outputs['coverage']``. :class:`~mmsemiseg.engine.runner.SemiRunner` adds
+    this hook; ``default_hooks=dict(advice=None)`` leaves it out.
 
     Args:
         gap: mIoU, in percent, by which a teacher may be behind its student.
@@ -74,7 +74,7 @@ class AdviceHook(Hook):
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
     ) -> None:
-        for left in pending(runner):
+        for left in step_outputs(runner):
             found = _sums(left)
             if found is not None:
                 self._state['sums'] = self._state['sums'].to(found) + found

@@ -8,8 +8,8 @@ from ...utils.gather import gather_rows
 from ...utils.model import unwrap
 from ...utils.settings import check_integers
 from .classes import describe_unready
-from .pending import pending
 from .step_hook import StepHook
+from .step_outputs import step_outputs
 
 
 @HOOKS.register_module()
@@ -17,10 +17,10 @@ class MemoryHook(StepHook):
     """Fill the memory banks of a method after each optimizer step.
 
     It calls ``model.update_memory(**rows)`` with the tensors that the losses of this
-    step left in ``model.pending['memory']``, each (n, ...) with any n. The rows of all
-    batches of the step and of all processes are concatenated, so every process enters
-    the same rows in the same order and the banks stay equal. A process without rows
-    must leave tensors of 0 rows under the same names.
+    step left in ``model.step_outputs['memory']``, each (n, ...) with any n. The rows of
+    all batches of the step and of all processes are concatenated, so every process
+    enters the same rows in the same order and the banks stay equal. A process without
+    rows must leave tensors of 0 rows under the same names.
 
     After iteration ``warn_after``, and in short runs at their half, it warns of the
     classes that still have too few rows to learn from, if the model has a method
@@ -50,7 +50,7 @@ class MemoryHook(StepHook):
             )
 
     def after_step(self, runner) -> None:
-        parts = [left['memory'] for left in pending(runner) if 'memory' in left]
+        parts = [left['memory'] for left in step_outputs(runner) if 'memory' in left]
         names = parts[0] if parts else ()
         _check_equal(len(names))
         rows = {name: torch.cat([part[name] for part in parts]) for name in names}
@@ -84,7 +84,7 @@ def _check_equal(count: int) -> None:
     counts = torch.cat(all_gather(torch.tensor([count]))).tolist()
     if len(set(counts)) > 1:
         raise RuntimeError(
-            "pending['memory'] must have the same names on all processes, with tensors "
-            'of 0 rows where there is nothing to enter, but has this many on them: '
-            f'{counts}'
+            "step_outputs['memory'] must have the same names on all processes, with "
+            'tensors of 0 rows where there is nothing to enter, but has this many on '
+            f'them: {counts}'
         )

@@ -10,7 +10,7 @@ from ...functional import PseudoLabelStats
 from ...utils.model import unwrap
 from ...utils.settings import check_integers
 from .classes import class_names
-from .pending import pending
+from .step_outputs import step_outputs
 from .words import starving_class
 
 
@@ -19,7 +19,7 @@ class PseudoLabelMonitorHook(Hook):
     """Log which share of the pseudo labels is kept, overall and by class.
 
     The numbers are the :class:`~mmsemiseg.functional.PseudoLabelStats` that a method
-    leaves in ``model.pending['pseudo']``, summed on the device. Every ``interval``
+    leaves in ``model.step_outputs['pseudo']``, summed on the device. Every ``interval``
     iterations, over all processes, it gives:
 
     - the scalars ``train/pseudo_coverage`` (kept / valid pixels) and
@@ -49,7 +49,7 @@ class PseudoLabelMonitorHook(Hook):
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
     ) -> None:
-        for left in pending(runner):
+        for left in step_outputs(runner):
             if 'pseudo' in left:
                 self._add(left['pseudo'], runner.iter)
         if self._sums is not None and self.every_n_train_iters(runner, self.interval):

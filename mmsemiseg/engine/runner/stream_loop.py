@@ -60,8 +60,8 @@ class SemiTrainLoop(IterBasedTrainLoop):
 
     Attributes:
         drawn: Number of samples taken from each stream so far, by all processes.
-        pending: Values of ``model.pending`` for each batch of the last iteration, for
-            hooks.
+        step_outputs: Values of ``model.step_outputs`` for each batch of the last
+            iteration, for hooks.
         validated: Whether the present weights have been validated.
     """
 
@@ -108,7 +108,7 @@ class SemiTrainLoop(IterBasedTrainLoop):
         }
         self.log_interval = log_interval
         self.drawn = dict.fromkeys(self.streams, 0)
-        self.pending: list[dict] = []
+        self.step_outputs: list[dict] = []
         self.validated = False
         self._random_state: dict | None = None
 
@@ -142,13 +142,15 @@ class SemiTrainLoop(IterBasedTrainLoop):
         self.runner.call_hook(
             'before_train_iter', batch_idx=self._iter, data_batch=batches[0]
         )
-        self.pending, logs = [], []
+        self.step_outputs, logs = [], []
         for batch in batches:
             log = self.runner.model.train_step(
                 batch, optim_wrapper=self.runner.optim_wrapper
             )
             logs.append(log)
-            self.pending.append(getattr(unwrap(self.runner.model), 'pending', {}))
+            self.step_outputs.append(
+                getattr(unwrap(self.runner.model), 'step_outputs', {})
+            )
         self.runner.call_hook(
             'after_train_iter',
             batch_idx=self._iter,

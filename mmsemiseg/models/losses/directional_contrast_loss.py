@@ -9,8 +9,8 @@ from ...functional import (
     info_nce,
     logsumexp_without,
     paired_logit,
-    picked,
-    places_of,
+    take_rows,
+    valid_indices,
 )
 from ...utils.settings import check_choices, check_numbers
 
@@ -103,9 +103,9 @@ class DirectionalContrastLoss(nn.Module):
         share = number / overlap.sum().clamp(min=1)
         weight = self._weight(overlap, number)
         rows = (anchors, positives.detach(), label, weight, selected)
-        kept = places_of(selected)
-        rows = [picked(row, kept) for row in rows]
-        places = places and [picked(place, kept) for place in places]
+        kept = valid_indices(selected)
+        rows = [take_rows(row, kept) for row in rows]
+        places = places and [take_rows(place, kept) for place in places]
         anchors, positives, label, weight, selected = rows
         positive = paired_logit(anchors, positives, self.temperature)
         losses = self._losses(anchors, positive, label, keys, key_label, places)

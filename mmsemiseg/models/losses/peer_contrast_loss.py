@@ -10,10 +10,10 @@ from ...functional import (
     class_shares,
     group_logsumexp,
     info_nce,
-    mean_over_own_keys,
+    multi_positive_info_nce,
     paired_logit,
-    picked,
-    places_of,
+    take_rows,
+    valid_indices,
 )
 from ...utils.settings import check_choices, check_numbers
 
@@ -101,10 +101,10 @@ class PeerContrastLoss(nn.Module):
         """Loss of the confident anchors, a scalar; 0 if there is nothing to compare."""
         anchors = _of_ready(anchors, [bank])
         active = (anchors.confidence > self.threshold) & (anchors.group >= 0)
-        places = places_of(active)
-        features = picked(anchors.features, places)
-        group = picked(_acting(anchors.group, active), places)
-        terms = mean_over_own_keys(
+        places = valid_indices(active)
+        features = take_rows(anchors.features, places)
+        group = take_rows(_acting(anchors.group, active), places)
+        terms = multi_positive_info_nce(
             features, group, bank.features, bank.filled, self.temperature
         )
         return self._mean(terms, places, anchors, active)
@@ -114,24 +114,24 @@ class PeerContrastLoss(nn.Module):
         anchors: Anchors,
         peer: Anchors,
         banks: list[Keys],
-        not_against: Tensor | None = None,
+        excluded_label: Tensor | None = None,
     ) -> Tensor:
         """Loss of the other anchors, a scalar; 0 if there is nothing to compare.
 
         Args:
-            not_against: Class (A,) whose keys are no negatives of an anchor, -1: all
+            excluded_label: Class (A,) whose keys are no negatives of an anchor, -1: all
                 keys are negatives; None: the class of the anchor itself.
         """
         anchors = _of_ready(anchors, banks)
         active = (anchors.confidence <= self.threshold) & (anchors.group >= 0)
         if self.direction:
             active &= anchors.confidence < peer.confidence
-        places = places_of(active)
-        features = picked(anchors.features, places)
-        group = anchors.group if not_against is None else not_against
-        group = picked(_acting(group, active), places)
+        places = valid_indices(active)
+        features = take_rows(anchors.features, places)
+        group = anchors.group if excluded_label is None else excluded_label
+        group = take_rows(_acting(group, active), places)
         negatives = self._negatives(features, group, banks)
-        others = picked(peer.features.detach(), places)
+        others = take_rows(peer.features.detach(), places)
         terms = info_nce(negatives, paired_logit(features, others, self.temperature))
         return self._mean(terms, places, anchors, active)
 
@@ -152,7 +152,7 @@ class PeerContrastLoss(nn.Module):
             anchors.group if self.norm == 'all' else _acting(anchors.group, active)
         )
         share = class_shares(counted, self.num_classes, terms.dtype)
-        return (terms * picked(torch.where(active, share, 0), places)).sum()
+        return (terms * take_rows(torch.where(active, share, 0), places)).sum()
 
 
 def _of_ready(anchors: Anchors, banks: list[Keys]) -> Anchors:

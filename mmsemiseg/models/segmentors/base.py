@@ -60,7 +60,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         pairs: All :class:`Pair` s of student and teacher.
         head_pairs: Pairs of modules that a method trains beside the networks, such as
             projectors, each with an EMA copy.
-        pending: Detached tensors that a loss leaves for hooks; not saved.
+        step_outputs: Detached tensors that a loss leaves for hooks; not saved.
         find_unused_parameters: Whether some iterations give no gradient to some
             parameters, so that distributed training must look for them.
         reads_streams: Names of the streams that the method needs, and of those that it
@@ -97,7 +97,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         self.head_pairs = ModuleList()
         self._check_predict_with(predict_with)
         self.predict_with = predict_with
-        self.pending: dict = {}
+        self.step_outputs: dict = {}
         self.num_labeled: int | None = None
         self._register_load_state_dict_pre_hook(self._load_plain_checkpoint)
 
@@ -279,7 +279,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
 
     def loss(self, inputs: 'dict | Tensor', data_samples: list | None = None) -> dict:
         """Supervised losses of the labeled stream plus the method's own."""
-        self.pending = {}
+        self.step_outputs = {}
         if isinstance(inputs, Tensor):
             return self.supervised_loss(Batch(inputs, data_samples))
         losses = self.supervised_loss(inputs['labeled'])

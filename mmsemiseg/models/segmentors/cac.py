@@ -144,7 +144,7 @@ class CAC(SemiSegmentor):
         loss12, share12 = self.consistency(first, second, *there, negatives, 0)
         loss21, share21 = self.consistency(second, first, *back, negatives, 1)
         share = share12 + share21
-        self.pending['coverage'] = share / (1 if self.contrast.direction else 2)
+        self.step_outputs['coverage'] = share / (1 if self.contrast.direction else 2)
         return dict(loss_dc=self.unsup_weight * (loss12 + loss21), dc_selected=share)
 
     @property
@@ -200,7 +200,7 @@ class CAC(SemiSegmentor):
             for place, begin in zip(places, starts, strict=True)
         ]
         features, labels = torch.cat(features), torch.cat(labels)
-        self.pending['memory'] = dict(features=features, labels=labels)
+        self.step_outputs['memory'] = dict(features=features, labels=labels)
         # The same number everywhere: no need to ask the others how many
         features, labels = (torch.cat(all_gather(rows)) for rows in (features, labels))
         if self.queue is not None:

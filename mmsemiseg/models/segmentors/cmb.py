@@ -11,10 +11,10 @@ from torch import Tensor
 from ...functional import (
     PseudoLabel,
     at_cells,
+    drop_unlabeled,
     entropy_loss,
     label_weights,
     logits_at_cells,
-    of_a_group,
     pixel_weights,
     pseudo_label,
     pseudo_label_loss,
@@ -22,8 +22,8 @@ from ...functional import (
     rank_in_group,
     schedules,
     select_per_group,
-    to_group,
     to_rows,
+    valid_labels,
     weighted_cosine,
 )
 from ...functional.entropy import NORMS as ENTROPY_NORMS
@@ -270,7 +270,7 @@ class CMB(SemiSegmentor):
     def loss(self, inputs: 'dict | Tensor', data_samples: list | None = None) -> dict:
         if isinstance(inputs, Tensor):
             return super().loss(inputs, data_samples)
-        self.pending = {}
+        self.step_outputs = {}
         unlabeled = _one_view(inputs['unlabeled'])
         labeled = inputs['labeled']
         source = inputs['source'] if self.is_source_step(inputs) else None
@@ -295,7 +295,7 @@ class CMB(SemiSegmentor):
             losses['loss_contrast'] = self.contrast(cells, new)
             counts.update(new)
         if counts:
-            self.pending['memory'] = counts
+            self.step_outputs['memory'] = counts
         return losses
 
     def unsupervised_loss(self, inputs: dict) -> dict:
@@ -362,7 +362,9 @@ class CMB(SemiSegmentor):
         """Cross entropy with the pseudo labels, and entropy."""
         logits = resize_logits(logits, pseudo.label.shape[1:], self.align_corners)
         weights = pixel_weights(pseudo, power=self.confidence_power)
-        self.pending['pseudo'] = pseudo_label_stats(pseudo, weights, self.num_classes)
+        self.step_outputs['pseudo'] = pseudo_label_stats(
+            pseudo, weights, self.num_classes
+        )
         if class_weights is not None:
             weights = weights * label_weights(class_weights, pseudo.label)
         loss = pseudo_label_loss(logits, pseudo, weights, norm='all')
@@ -399,7 +401,7 @@ class CMB(SemiSegmentor):
             cells = [tuple(map(torch.cat, zip(*cells, strict=True)))]
         loss = 0
         for part in cells:
-            (rows, group), counts = of_a_group(*part)
+            (rows, group), counts = drop_unlabeled(*part)
             vectors = head(rows, counts)
             weights = None
             if self.attention:
@@ -414,7 +416,7 @@ class CMB(SemiSegmentor):
 
         The class of a cell is the label of its nearest pixel.
         """
-        group = to_group(label, self.num_classes, self.ignore_index)
+        group = valid_labels(label, self.num_classes, self.ignore_index)
         return to_rows(features), at_cells(group, features.shape[2:]).flatten()
 
     @torch.no_grad()
@@ -438,7 +440,7 @@ class CMB(SemiSegmentor):
         images = len(labeled.inputs)
         image = torch.arange(images, device=group.device)
         image = image.repeat_interleave(len(group) // images)
-        (rows, group, image), counts = of_a_group(rows, group, image)
+        (rows, group, image), counts = drop_unlabeled(rows, group, image)
         vectors = head.projection(rows, counts).float()
         return self.selected(head, vectors, group, image, images)
 

@@ -23,8 +23,8 @@ from ...functional import (
     pseudo_label_stats,
     schedules,
     select_per_group,
-    to_group,
     to_rows,
+    valid_labels,
 )
 from ...utils.settings import check_choices, check_integers, check_numbers
 from ..adapter import SegmentorOutput, resize_logits
@@ -262,7 +262,7 @@ class CTT(SemiSegmentor):
         if isinstance(inputs, Tensor):
             return super().loss(inputs, data_samples)
         self._check_distinct()
-        self.pending = {}
+        self.step_outputs = {}
         labeled = inputs['labeled']
         if not self.learns_unlabeled:
             return self.supervised_loss(labeled)
@@ -283,7 +283,7 @@ class CTT(SemiSegmentor):
             taught = self.taught(one.unlabeled.logits, self.sources(index, said))
             losses[self._key('loss_ct', index)] = weight * taught
         if self.reads_labels:
-            self.pending['pseudo'] = self._stats(said)
+            self.step_outputs['pseudo'] = self._stats(said)
         if len(self.banks):
             losses.update(self.contrast(labeled, passes, said))
         return losses
@@ -405,7 +405,7 @@ class CTT(SemiSegmentor):
     ) -> dict[str, Tensor]:
         """High- and low-level contrast of each student, with the banks of all pairs."""
         rows = [self.candidates(index, labeled) for index in range(len(self.pairs))]
-        self.pending['memory'] = {
+        self.step_outputs['memory'] = {
             f'{name}{index}': value
             for index, new in enumerate(rows)
             for name, value in new.items()
@@ -454,7 +454,7 @@ class CTT(SemiSegmentor):
     ) -> Anchors:
         """Anchors of a student: cells of the labeled, then of the unlabeled images."""
         head = self.head_pairs[index].student if len(self.head_pairs) else None
-        label = to_group(labeled.labels, self.num_classes, self.ignore_index)
+        label = valid_labels(labeled.labels, self.num_classes, self.ignore_index)
         parts = []
         for output, given, there, own in (
             (one.labeled, label, label >= 0, self.anchor_label == 'self'),
@@ -499,7 +499,7 @@ class CTT(SemiSegmentor):
         """Features of correctly predicted labeled cells, their class (or -1), score."""
         output = self.adapter(self.pairs[index].teacher, labeled.inputs)
         head = self.head_pairs[index].teacher if len(self.head_pairs) else None
-        label = to_group(labeled.labels, self.num_classes, self.ignore_index)
+        label = valid_labels(labeled.labels, self.num_classes, self.ignore_index)
         seen = self._seen(output, label.shape[1:])
         label = at_cells(label, output.features.shape[2:])
         group = torch.where(seen.label == label, label, -1).flatten()

@@ -144,7 +144,7 @@ class MeanTeacher(SemiSegmentor):
         loss = pseudo_label_loss(logits, pseudo, weights, self.norm)
         loss = loss * self.share(pseudo)
         stats = pseudo_label_stats(pseudo, weights, self.num_classes)
-        self.pending['pseudo'] = stats
+        self.step_outputs['pseudo'] = stats
         return dict(loss_unsup=self.unsup_weight * self.ramp(self.ramp_up) * loss)
 
     @torch.no_grad()

@@ -25,7 +25,7 @@ class Model(torch.nn.Module):
 
     def __init__(self, **settings):
         super().__init__()
-        self.pending = {}
+        self.step_outputs = {}
         for name, value in settings.items():
             setattr(self, name, value)
 
@@ -54,7 +54,7 @@ def iterate(runner, hook, count, kept, of=1000, confidence=0.5):
     stats = [torch.tensor([x, 0]) for x in (of, kept)]
     sure = torch.tensor([of * confidence, 0], dtype=torch.float64)
     for _ in range(count):
-        runner.model.pending = dict(pseudo=PseudoLabelStats(*stats, sure))
+        runner.model.step_outputs = dict(pseudo=PseudoLabelStats(*stats, sure))
         hook.after_train_iter(runner, runner.iter)
         runner.iter += 1
 
@@ -248,7 +248,7 @@ def test_last_line_of_labels_alone_and_of_methods_that_say_nothing():
 def test_shares_of_methods_without_pseudo_labels():
     runner, hook = make('share')
     for share in (0.2, 0.4):
-        runner.model.pending = dict(coverage=torch.tensor(share))
+        runner.model.step_outputs = dict(coverage=torch.tensor(share))
         hook.after_train_iter(runner, runner.iter)
     assert ' 30% of their pixels taught over the run;' in last_line(
         runner, hook

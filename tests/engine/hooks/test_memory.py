@@ -25,7 +25,7 @@ class Remembering(MeanTeacher):
     def unsupervised_loss(self, inputs):
         numbers = range(len(inputs['labeled'].inputs))
         rows = torch.tensor([[self.iteration, i] for i in numbers])
-        self.pending['memory'] = dict(rows=rows)
+        self.step_outputs['memory'] = dict(rows=rows)
         return super().unsupervised_loss(inputs)
 
     def update_memory(self, rows):
@@ -130,7 +130,7 @@ def test_no_rows_are_rows():
 
 def test_without_a_loop_that_collects():
     model = Memory()
-    model.pending = dict(memory=dict(keys=torch.ones(1, 2)))
+    model.step_outputs = dict(memory=dict(keys=torch.ones(1, 2)))
     MemoryHook().after_step(FakeRunner(model))
     assert model.rows['keys'].tolist() == [[1, 1]]
 
@@ -144,7 +144,7 @@ def test_rows_of_both_processes():
 
 def test_a_process_that_leaves_out_the_names():
     for error in parts()['one_remembers']:
-        assert error.startswith("pending['memory'] must have the same names")
+        assert error.startswith("step_outputs['memory'] must have the same names")
         assert error.endswith('[1, 0]')
 
 

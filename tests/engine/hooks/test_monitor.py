@@ -22,7 +22,7 @@ class FakeLogger:
 
 def make_runner(name, classes=('road', 'car', 'pole'), **settings):
     model = torch.nn.Module()
-    model.pending = {}
+    model.step_outputs = {}
     for key, value in settings.items():
         setattr(model, key, value)
     dataset = SimpleNamespace(metainfo={'classes': classes})
@@ -47,7 +47,7 @@ def stats(total, count, confidence=None):
 
 def feed(hook, runner, rows):
     for row in rows:
-        runner.model.pending = {} if row is None else {'pseudo': row}
+        runner.model.step_outputs = {} if row is None else {'pseudo': row}
         hook.after_train_iter(runner, runner.iter, outputs={})
         runner.iter += 1
 
@@ -114,7 +114,7 @@ def test_without_stats_or_valid_pixels_nothing_is_written():
     runner = make_runner('nothing')
     hook = start(runner, interval=1)
     feed(hook, runner, [None, stats([0, 0, 0], [0, 0, 0])])
-    del runner.model.pending
+    del runner.model.step_outputs
     hook.after_train_iter(runner, 2)
     assert 'train/pseudo_coverage' not in runner.message_hub.log_scalars
     assert runner.logger.infos == runner.logger.warnings == []

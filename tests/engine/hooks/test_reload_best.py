@@ -50,7 +50,7 @@ class HeadAndBank(MeanTeacher):
     def unsupervised_loss(self, inputs):
         losses = super().unsupervised_loss(inputs)
         losses['loss_head'] = self.head(inputs['unlabeled']['weak'].inputs).sum()
-        self.pending['memory'] = dict(rows=torch.ones(1))
+        self.step_outputs['memory'] = dict(rows=torch.ones(1))
         return losses
 
     def update_memory(self, rows):

@@ -352,4 +352,4 @@ def test_a_plain_batch_is_supervised():
     data = batch(2)
     losses = model(data.inputs, data.data_samples, mode='loss')
     assert set(losses) == {'sup.decode.loss_ce', 'sup.decode.acc_seg'}
-    assert model.pending == {}
+    assert model.step_outputs == {}

@@ -43,9 +43,9 @@ def gradients(loss, model):
 
 def step(model, seed, **settings):
     """Loss on random crops, then what the hook does; returns what was entered."""
-    model.pending = {}
+    model.step_outputs = {}
     model.unsupervised_loss(inputs(random_pair(seed, **settings)))
-    rows = model.pending['memory']
+    rows = model.step_outputs['memory']
     model.update_memory(**rows)
     return rows
 
@@ -98,7 +98,7 @@ def test_against_loops(name, padded):
     terms = 0
     for seed in (5, 6):
         views = random_pair(seed + 10 * padded, cell, images=2, padded=padded)
-        model.pending = {}
+        model.step_outputs = {}
         torch.manual_seed(seed)
         losses = model.unsupervised_loss(inputs(views))
         torch.manual_seed(seed)
@@ -184,7 +184,7 @@ def test_padded_cells_take_no_part(monkeypatch):
     shown[:2, 2:] = True  # flipped: columns 48 to 56, of which 45 are there
     assert torch.equal(seen[1].valid[1], shown.flatten())
     hidden = torch.cat([(~crops.valid).flatten() for crops in seen])
-    assert (model.pending['memory']['labels'] == -1).sum() == hidden.sum()
+    assert (model.step_outputs['memory']['labels'] == -1).sum() == hidden.sum()
     moved = 0
     for crops in seen:
         assert crops.embedding.grad[~crops.valid].eq(0).all()
@@ -254,7 +254,7 @@ def test_no_overlap(make_views, exclude, loss):
         if name.startswith('projector') or 'backbone' in name:
             assert param.grad.eq(0).all(), name
     if make_views is all_padding and loss == 'contrast':
-        assert model.pending['memory']['labels'].eq(-1).all()
+        assert model.step_outputs['memory']['labels'].eq(-1).all()
 
 
 def test_nobody_is_confident_enough():
@@ -295,10 +295,10 @@ def test_nothing_before_start_iter(projector, monkeypatch):
     for iteration, started in ((0, False), (4, False), (5, True), (6, True)):
         now = property(lambda self, value=iteration: value)
         monkeypatch.setattr(CAC, 'iteration', now)
-        model.pending = {}
+        model.step_outputs = {}
         losses = model.unsupervised_loss(inputs(random_pair(5)))
         assert (losses['loss_dc'] > 0) == started
-        assert bool(calls) == ('memory' in model.pending) == started
+        assert bool(calls) == ('memory' in model.step_outputs) == started
         if started or not projector:
             continue
         model.zero_grad()
@@ -506,7 +506,7 @@ def test_trains_on_each_head(name, pseudo_dropout):
     assert losses['loss_dc'].isfinite()
     total(losses).backward()
     optimizer.step()
-    model.update_memory(**model.pending['memory'])
+    model.update_memory(**model.step_outputs['memory'])
     after = model.state_dict()
     assert all(after[key].isfinite().all() for key in after)
     for key in ('projector.layers.0.weight', 'queue.features'):

@@ -122,7 +122,7 @@ def filled(model, at, iterations=3, **settings):
         at(iteration)
         model.loss(streams(iteration, **settings))
         if model.has_memory:
-            model.update_memory(**model.pending['memory'])
+            model.update_memory(**model.step_outputs['memory'])
     at(iterations)
     return model
 
@@ -218,7 +218,7 @@ def compared(name, at, iterations, classes=3, **of_streams):
         compare_gradients(model, reference, losses, wanted)
         compare_statistics(model, reference)
         if model.has_memory:
-            model.update_memory(**model.pending['memory'])
+            model.update_memory(**model.step_outputs['memory'])
         if model.bank is not None:
             for rows, expected in zip(kept(model.bank), reference.bank, strict=True):
                 expected = torch.stack([*expected]) if expected else rows[:0]
@@ -325,7 +325,7 @@ def test_the_settings_matter(at):
             losses = model.loss(streams(iteration, padded=True))
             values += tuple(v.item() for k, v in sorted(losses.items()) if 'loss' in k)
             if model.has_memory:
-                model.update_memory(**model.pending['memory'])
+                model.update_memory(**model.step_outputs['memory'])
         mean = model.student.decode_head.convs[0].bn.running_mean
         names.setdefault((*values, *mean.tolist()), []).append(name)
     assert [same for same in names.values() if len(same) > 1] == []
@@ -542,7 +542,7 @@ def test_every_parameter_has_a_gradient_in_each_iteration(name, at):
         at(iteration)
         model.zero_grad(set_to_none=True)
         total(model.loss(streams(iteration))).backward()
-        model.update_memory(**model.pending['memory'])
+        model.update_memory(**model.step_outputs['memory'])
         for key, param in model.named_parameters():
             assert (param.grad is not None) == param.requires_grad, key
             assert param.requires_grad == ('teacher' not in key) or 'official' in name
@@ -551,7 +551,7 @@ def test_every_parameter_has_a_gradient_in_each_iteration(name, at):
 def test_the_teacher_and_its_labels_get_no_gradient(at):
     model = filled(make(), at)
     losses = model.loss(streams(9))
-    for rows in model.pending['memory'].values():
+    for rows in model.step_outputs['memory'].values():
         assert not rows.requires_grad
     assert not model.bank.features.requires_grad
     total(losses).backward()
@@ -659,7 +659,7 @@ def test_warm_up(at, monkeypatch):
         calls.clear()
         inputs = streams(iteration)
         losses = model.loss(inputs)
-        memory = model.pending['memory']
+        memory = model.step_outputs['memory']
         assert calls.count(model.teacher) == 1 + (iteration >= 1)
         assert (len(memory['group']) > 0) == (iteration >= 1)
         assert memory['features'].shape == (len(memory['group']), 6)
@@ -675,18 +675,22 @@ def test_class_weights_start_with_both_windows_full(at):
     for iteration in range(6):
         at(iteration)
         model.loss(streams(iteration))
-        counts = {k: v for k, v in model.pending['memory'].items() if 'counts' in k}
+        counts = {
+            k: v for k, v in model.step_outputs['memory'].items() if 'counts' in k
+        }
         weights = model.balance.weights(counts, iteration)
         assert (weights != 1).any() == (iteration >= 3)
-        model.update_memory(**model.pending['memory'])
+        model.update_memory(**model.step_outputs['memory'])
     early = make(class_balance=dict(labels=1, pseudo=3, start=0))
     for iteration in range(4):
         at(iteration)
         early.loss(streams(iteration))
-        counts = {k: v for k, v in early.pending['memory'].items() if 'counts' in k}
+        counts = {
+            k: v for k, v in early.step_outputs['memory'].items() if 'counts' in k
+        }
         weights = early.balance.weights(counts, iteration)
         assert (weights != 1).any() == (iteration >= 2)
-        early.update_memory(**early.pending['memory'])
+        early.update_memory(**early.step_outputs['memory'])
 
 
 def test_without_contrast_there_is_no_bank(at):
@@ -694,7 +698,7 @@ def test_without_contrast_there_is_no_bank(at):
     at(5)
     losses = model.loss(streams(9))
     assert 'loss_contrast' not in losses
-    assert 'memory' not in model.pending
+    assert 'memory' not in model.step_outputs
     assert model.bank is None
     assert not model.has_memory
     assert len(model.head_pairs) == 0
@@ -724,7 +728,7 @@ def test_the_bank_never_sees_the_source(at):
     for sample in inputs['labeled'].data_samples:
         sample.gt_sem_seg.data[:] = 2
     losses = model.loss(inputs)
-    groups = set(model.pending['memory']['group'].tolist())
+    groups = set(model.step_outputs['memory']['group'].tolist())
     assert groups - {-1} == {2}
     wanted = inputs['source']
     student = copy.deepcopy(model.student)
@@ -792,7 +796,7 @@ def test_little_or_nothing(case, name, at, device):
     for param in model.parameters():
         assert not param.requires_grad or param.grad.isfinite().all()
     before = [rows.clone() for rows in kept(model.bank)]
-    model.update_memory(**model.pending['memory'])
+    model.update_memory(**model.step_outputs['memory'])
     assert all(value.isfinite().all() for value in model.state_dict().values())
     changed = [not a.equal(b) for a, b in zip(before, kept(model.bank), strict=True)]
     enters = {
@@ -814,7 +818,7 @@ def test_a_single_candidate_of_a_class_enters(at):
     inputs = streams(9)
     one_cell_of_a_class(inputs)
     model.loss(inputs)
-    model.update_memory(**model.pending['memory'])
+    model.update_memory(**model.step_outputs['memory'])
     assert model.bank.count.tolist() == [1, 4, 0]  # K * images of class 1
 
 
@@ -823,7 +827,7 @@ def test_nobody_is_confident_enough(at):
     for iteration in range(4):
         at(iteration)
         losses = model.loss(streams(iteration))
-        model.update_memory(**model.pending['memory'])
+        model.update_memory(**model.step_outputs['memory'])
         assert losses['loss_contrast'] == 0
     assert (model.bank.count == 0).all()
     total(losses).backward()
@@ -840,7 +844,7 @@ def test_wrong_predictions_do_not_enter(at):
         for sample in inputs['labeled'].data_samples:
             sample.gt_sem_seg.data[:] = 1 if right else 2
         model.loss(inputs)
-        entered = set(model.pending['memory']['group'].tolist()) - {-1}
+        entered = set(model.step_outputs['memory']['group'].tolist()) - {-1}
         assert entered == ({1} if right else set())
 
 
@@ -888,7 +892,7 @@ def test_bf16_autocast(name, at):
         at(iteration)
         with torch.autocast('cpu', torch.bfloat16):
             losses = model.loss(streams(iteration))
-        model.update_memory(**model.pending['memory'])
+        model.update_memory(**model.step_outputs['memory'])
     assert losses['loss_contrast'].dtype == torch.float32
     assert losses['loss_contrast'] > 0
     total(losses).backward()
@@ -944,7 +948,7 @@ def test_trains_on_each_head(name, at):
         optimizer.zero_grad()
         total(losses).backward()
         optimizer.step()
-        model.update_memory(**model.pending['memory'])
+        model.update_memory(**model.step_outputs['memory'])
     assert losses['loss_contrast'] > 0
     after = model.state_dict()
     assert all(value.isfinite().all() for value in after.values())

@@ -185,7 +185,7 @@ def test_against_loops(name):
         for key, value in losses.items():
             assert_close(value, torch.as_tensor(expected[key]), rtol=1e-4, atol=1e-6)
         if model.has_memory:
-            model.update_memory(**model.pending['memory'])
+            model.update_memory(**model.step_outputs['memory'])
         for index, rows in enumerate(entered):
             reference.enter(index, rows)
     silent = {key for key in losses if key.startswith('loss') and losses[key] == 0}
@@ -392,7 +392,7 @@ def test_no_pass_is_in_vain(settings, students, teachers):
     losses = model.loss(inputs)
     assert [seen.count(f'student{i}') for i in (0, 1)] == [students] * 2
     assert [seen.count(f'teacher{i}') for i in (0, 1)] == [teachers] * 2
-    assert ('pseudo' in model.pending) == (
+    assert ('pseudo' in model.step_outputs) == (
         settings.get('ct_weight', 1) > 0 or (students == teachers == 2)
     )
     if students == 1:
@@ -463,7 +463,10 @@ def test_a_loss_reaches_its_own_student_alone(settings):
 def test_what_is_left_has_no_gradient():
     model = fill(make(proj_channels=5))
     model.loss(inputs_of(1))
-    for value in (*model.pending['memory'].values(), *model.pending['pseudo']):
+    for value in (
+        *model.step_outputs['memory'].values(),
+        *model.step_outputs['pseudo'],
+    ):
         assert not value.requires_grad
     assert not any(buffer.requires_grad for buffer in model.banks.buffers())
 
@@ -614,7 +617,7 @@ def test_how_many_enter(rule, labels, number):
     model.set_num_labeled(labels)
     assert model.number_to_enqueue() == number
     model.loss(inputs_of(n=4))
-    rows = model.pending['memory']
+    rows = model.step_outputs['memory']
     most = max((rows['group0'] == c).sum() for c in range(3))
     assert most == min(number, most) and (most > 1) == (number > 1)
 
@@ -774,7 +777,7 @@ def test_a_bank_that_never_fills(mode):
         optimizer.zero_grad()
         total(losses).backward()
         optimizer.step()
-        model.update_memory(**model.pending['memory'])
+        model.update_memory(**model.step_outputs['memory'])
         model.update_teacher(0.9)
     assert [bank.count.tolist() for bank in model.banks] == [[3, 3, 0]] * 2
     if mode == 'all':
@@ -790,7 +793,7 @@ def test_a_step_sees_its_own_rows():
     """The bank as it will be: full after this step, so contrasted in it."""
     model = fill(make(enqueue_number=3, levels_begin='apart'), [(2, 2, 2)] * 2)
     losses = model.loss(inputs_of(1, n=4))
-    groups = [model.pending['memory'][f'group{index}'] for index in (0, 1)]
+    groups = [model.step_outputs['memory'][f'group{index}'] for index in (0, 1)]
     for index, group in enumerate(groups):
         entered = all((group == c).any() for c in range(3))
         assert (losses[f'loss_hc{index}'] > 0) == entered
@@ -969,7 +972,7 @@ def test_recomputing_changes_nothing():
 def test_memory_and_teachers_move_by_their_methods():
     model = fill(make(proj_channels=5))
     model.loss(inputs_of(1))
-    rows = model.pending['memory']
+    rows = model.step_outputs['memory']
     names = ('features', 'group', 'score')
     assert set(rows) == {f'{name}{index}' for name in names for index in (0, 1)}
     before = frozen_copy(model)
@@ -997,7 +1000,7 @@ def test_memory_and_teachers_move_by_their_methods():
 def test_statistics_of_the_pseudo_labels_of_all_pairs():
     model, inputs = make(**BASE), inputs_of(1)
     model.loss(inputs)
-    stats = model.pending['pseudo']
+    stats = model.step_outputs['pseudo']
     valid = inputs['unlabeled']['weak'].valid
     assert stats.total.sum() == stats.count.sum() == 2 * valid.sum()
     weak = inputs['unlabeled']['weak'].inputs
@@ -1013,7 +1016,7 @@ def test_without_contrast_there_are_no_banks():
     assert model.unready_classes() == []
     assert not any('bank' in key for key in model.state_dict())
     model.loss(inputs_of())
-    assert 'memory' not in model.pending
+    assert 'memory' not in model.step_outputs
 
 
 # Precision, device, heads
@@ -1061,7 +1064,7 @@ def test_no_host_sync(settings, monkeypatch):
             passes[0].unlabeled.logits, model.sources(0, said)
         )
         total(losses).backward()
-        model.update_memory(**model.pending['memory'])
+        model.update_memory(**model.step_outputs['memory'])
     assert 'addmm' in seen.ops
     assert losses['loss_hc0'] > 0
 
@@ -1079,7 +1082,7 @@ def test_trains_on_other_heads(name):
         optimizer.zero_grad()
         total(losses).backward()
         optimizer.step()
-        model.update_memory(**model.pending['memory'])
+        model.update_memory(**model.step_outputs['memory'])
         model.update_teacher(0.5)
     assert all(value.isfinite().all() for value in model.state_dict().values())
     assert sum(bank.count.sum() for bank in model.banks) > 0

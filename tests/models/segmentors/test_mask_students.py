@@ -66,7 +66,7 @@ def test_methods_that_read_features_train(name, method):
     for _ in range(2):
         losses = model.loss(inputs)
         total(losses).backward()
-        model.update_memory(**model.pending['memory'])
+        model.update_memory(**model.step_outputs['memory'])
     assert all(value.isfinite().all() for value in losses.values())
     grads = [p.grad for p in model.student.backbone.parameters()]
     assert sum(grad.abs().sum() for grad in grads if grad is not None) > 0

@@ -303,7 +303,7 @@ def test_all_padding_is_a_finite_zero(norm, kind):
     loss.backward()
     grads = [p.grad for p in model.student.parameters() if p.grad is not None]
     assert grads and all(g.eq(0).all() for g in grads)
-    assert model.pending['pseudo'].total.sum() == 0
+    assert model.step_outputs['pseudo'].total.sum() == 0
 
 
 @pytest.mark.parametrize('norm', NORMS)
@@ -316,7 +316,7 @@ def test_no_pixel_above_the_threshold_is_a_finite_zero(norm):
     loss.backward()
 
 
-# Gradient, keys, pending
+# Gradient, keys, step_outputs
 
 
 @pytest.mark.parametrize('mode', ['eval', 'train'])
@@ -339,7 +339,7 @@ def test_keys_and_what_is_summed():
     assert_close(summed, losses['sup.decode.loss_ce'] + losses['loss_unsup'])
 
 
-def test_pending_statistics_are_those_of_the_step():
+def test_statistics_are_those_of_the_step():
     valid = half_valid()
     model, data = make(mix=None, threshold=0.8), streams(valid=valid)
     with torch.no_grad():
@@ -349,7 +349,7 @@ def test_pending_statistics_are_those_of_the_step():
     confidence, label = logits.softmax(1).max(1)
     confidence, label = confidence[:, valid], label[:, valid]
     model.loss(data)
-    stats = model.pending['pseudo']
+    stats = model.step_outputs['pseudo']
     assert len(label.unique()) > 1
     for c in range(3):
         assert stats.total[c] == (label == c).sum()

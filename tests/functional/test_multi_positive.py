@@ -8,9 +8,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmsemiseg.functional import (
     group_logsumexp,
-    mean_over_own_keys,
     mean_over_positives,
-    own_keys,
+    multi_positive,
+    multi_positive_info_nce,
 )
 
 
@@ -60,21 +60,21 @@ def with_gradient(function, args):
 
 @pytest.fixture(params=[1, 40, 2**22])
 def chunk(request, monkeypatch):
-    monkeypatch.setattr(own_keys, 'LOGITS_PER_CHUNK', request.param)
+    monkeypatch.setattr(multi_positive, 'LOGITS_PER_CHUNK', request.param)
 
 
 @pytest.mark.parametrize('seed', range(30))
 def test_equals_loops_with_the_gradient(seed, chunk):
     case = random_case(seed)
     expected = with_gradient(loops, case)
-    got = with_gradient(mean_over_own_keys, case)
+    got = with_gradient(multi_positive_info_nce, case)
     for mine, theirs in zip(got, expected, strict=True):
         assert_close(mine, theirs, atol=1e-10, rtol=1e-8)
 
 
 def test_the_cases_are_not_empty():
     """Or the comparison above would show little."""
-    results = [mean_over_own_keys(*random_case(seed)) for seed in range(30)]
+    results = [multi_positive_info_nce(*random_case(seed)) for seed in range(30)]
     anchors = torch.cat(results)
     assert (anchors > 0).sum() > 100
     assert (anchors == 0).sum() > 100
@@ -92,7 +92,7 @@ def test_equals_the_form_of_two_steps(seed):
     args = anchors, flat, group, key_group
     negatives = group_logsumexp(*args, len(keys), temperature)
     expected = mean_over_positives(*args, negatives, temperature)
-    got = mean_over_own_keys(anchors, group, keys, filled, temperature)
+    got = multi_positive_info_nce(anchors, group, keys, filled, temperature)
     assert_close(got, expected)
 
 
@@ -100,7 +100,7 @@ def test_gradcheck():
     anchors, *rest = random_case(14)
 
     def mean(anchors):
-        return mean_over_own_keys(anchors, *rest)
+        return multi_positive_info_nce(anchors, *rest)
 
     assert mean(anchors).count_nonzero() > 3
     assert torch.autograd.gradcheck(mean, anchors.requires_grad_())
@@ -108,13 +108,15 @@ def test_gradcheck():
 
 def test_no_gradient_reaches_the_keys():
     anchors, group, keys, filled, temperature = random_case(14)
-    got = mean_over_own_keys(anchors, group, keys.requires_grad_(), filled, temperature)
+    got = multi_positive_info_nce(
+        anchors, group, keys.requires_grad_(), filled, temperature
+    )
     assert not got.requires_grad
 
 
 def test_by_hand():
     """Positive logits of 2 and of 0, negatives of 0 and 2 each for the other class."""
-    got = mean_over_own_keys(
+    got = multi_positive_info_nce(
         torch.tensor([[1.0, 0.0], [0.0, 1.0]]),
         torch.tensor([1, 0]),
         torch.tensor([[[0.0, 1], [9, 9]], [[1, 0], [0, 5]]]),
@@ -139,7 +141,7 @@ def test_without_any_it_is_zero_and_attached(case):
         group.zero_()
         filled[1] = False
     keys = torch.randn(2, 4, 3)
-    got = mean_over_own_keys(anchors, group, keys, filled, 0.5)
+    got = multi_positive_info_nce(anchors, group, keys, filled, 0.5)
     assert got.shape == (n,)
     assert got.eq(0).all()
     (grad,) = torch.autograd.grad(got.sum(), anchors)
@@ -149,11 +151,11 @@ def test_without_any_it_is_zero_and_attached(case):
 def test_what_lies_in_empty_places_does_not_matter():
     anchors, group, keys, filled, temperature = random_case(14)
     assert not filled.all()
-    expected = mean_over_own_keys(anchors, group, keys, filled, temperature)
+    expected = multi_positive_info_nce(anchors, group, keys, filled, temperature)
     for content in (1e9, math.nan):
         other = keys.masked_fill(~filled[..., None], content)
         rows = anchors.clone().requires_grad_()
-        got = mean_over_own_keys(rows, group, other, filled, temperature)
+        got = multi_positive_info_nce(rows, group, other, filled, temperature)
         assert torch.equal(got, expected)
         got.sum().backward()
         assert rows.grad.isfinite().all()
@@ -167,7 +169,7 @@ def test_logits_far_apart_stay_exact():
     anchors = torch.tensor([[1.0], [1.0]], requires_grad=True)
     keys = torch.tensor([[[1.0]], [[-1.0]]])
     filled = torch.ones(2, 1, dtype=torch.bool)
-    got = mean_over_own_keys(anchors, torch.tensor([0, 1]), keys, filled, 0.005)
+    got = multi_positive_info_nce(anchors, torch.tensor([0, 1]), keys, filled, 0.005)
     assert got.tolist() == [0, 400]
     got.sum().backward()
     assert anchors.grad.flatten().tolist() == [0, 400]
@@ -176,14 +178,14 @@ def test_logits_far_apart_stay_exact():
 @pytest.mark.parametrize('half', [torch.bfloat16, torch.float16])
 def test_fp32_for_halves_and_under_autocast(half):
     anchors, group, keys, filled, _ = random_case(14, torch.float32)
-    expected = mean_over_own_keys(anchors, group, keys, filled, 0.1)
+    expected = multi_positive_info_nce(anchors, group, keys, filled, 0.1)
     with torch.autocast('cpu', torch.bfloat16):
-        got = mean_over_own_keys(anchors, group, keys, filled, 0.1)
+        got = multi_positive_info_nce(anchors, group, keys, filled, 0.1)
     assert got.dtype == torch.float32
     assert torch.equal(got, expected)
     rows = anchors.to(half)
-    got = mean_over_own_keys(rows, group, keys, filled, 0.1)
-    expected = mean_over_own_keys(rows.float(), group, keys, filled, 0.1)
+    got = multi_positive_info_nce(rows, group, keys, filled, 0.1)
+    expected = multi_positive_info_nce(rows.float(), group, keys, filled, 0.1)
     assert got.dtype == torch.float32
     assert torch.equal(got, expected)
 
@@ -201,12 +203,12 @@ class Largest(TorchDispatchMode):
 
 
 def test_waits_for_no_device_and_makes_no_matrix(monkeypatch):
-    monkeypatch.setattr(own_keys, 'LOGITS_PER_CHUNK', 2000)
+    monkeypatch.setattr(multi_positive, 'LOGITS_PER_CHUNK', 2000)
     generator = torch.Generator().manual_seed(0)
     anchors = torch.randn(500, 8, generator=generator, requires_grad=True)
     keys = torch.randn(5, 20, 8, generator=generator)
     group = torch.randint(5, (500,), generator=generator)
     with NoHostSync(), Largest() as largest:
         filled = torch.ones(5, 20, dtype=torch.bool)
-        mean_over_own_keys(anchors, group, keys, filled, 0.1).sum().backward()
+        multi_positive_info_nce(anchors, group, keys, filled, 0.1).sum().backward()
     assert largest.numbers == anchors.numel()  # 500 x 100 is larger

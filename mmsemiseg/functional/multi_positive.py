@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 LOGITS_PER_CHUNK = 2**21
 
 
-def mean_over_own_keys(
+def multi_positive_info_nce(
     anchors: Tensor, group: Tensor, keys: Tensor, filled: Tensor, temperature: float
 ) -> Tensor:
     r"""Multi-positive InfoNCE, averaged over the keys of the anchor's class.
@@ -34,10 +34,10 @@ def mean_over_own_keys(
     with torch.autocast(anchors.device.type, enabled=False):
         anchors = anchors if anchors.dtype == torch.float64 else anchors.float()
         keys = keys.detach().to(anchors.dtype)
-        return _MeanOverOwnKeys.apply(anchors, group, keys, filled, temperature)
+        return _MultiPositiveInfoNCE.apply(anchors, group, keys, filled, temperature)
 
 
-class _MeanOverOwnKeys(torch.autograd.Function):
+class _MultiPositiveInfoNCE(torch.autograd.Function):
     @staticmethod
     def forward(ctx, anchors, group, keys, filled, temperature):
         keys = keys.masked_fill(~filled[..., None], 0).div_(temperature).flatten(0, 1)
