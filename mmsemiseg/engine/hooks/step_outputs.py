@@ -3,8 +3,8 @@
 from ...utils.model import unwrap
 
 
-def pending(runner) -> list[dict]:
-    """``model.pending`` of each batch of the last step, in order."""
-    if hasattr(runner.train_loop, 'pending'):
-        return runner.train_loop.pending
-    return [getattr(unwrap(runner.model), 'pending', {})]
+def step_outputs(runner) -> list[dict]:
+    """``model.step_outputs`` of each batch of the last step, in order."""
+    if hasattr(runner.train_loop, 'step_outputs'):
+        return runner.train_loop.step_outputs
+    return [getattr(unwrap(runner.model), 'step_outputs', {})]
