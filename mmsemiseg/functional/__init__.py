@@ -32,6 +32,7 @@ from .pseudo_label import (
 )
 from .schedules import ema_decay, ramp_up
 from .semantic_scores import score_logits, semantic_scores
+from .soft_label import dynamic_soft_label, top_k_soft_label
 from .tiles import Tiles, tiles_by_group
 from .weighted_cosine import weighted_cosine
 
@@ -48,6 +49,7 @@ __all__ = [
     'class_shares',
     'classmix_masks',
     'cutmix_masks',
+    'dynamic_soft_label',
     'ema_decay',
     'entropy_loss',
     'group_logsumexp',
@@ -82,5 +84,6 @@ __all__ = [
     'tiles_by_group',
     'valid_labels',
     'to_rows',
+    'top_k_soft_label',
     'weighted_cosine',
 ]
