@@ -1,10 +1,11 @@
 """Schedules of the iteration: weight ramp-ups and the decay of a teacher.
 
-Both check their settings at every call: call them once with step 0 to
-refuse bad settings at construction.
+Both check their settings at every call; :func:`check_ramp_up` refuses bad
+settings at construction.
 """
 
 import math
+from collections.abc import Mapping
 
 RAMP_UPS = ('exp', 'linear', 'cosine', 'step')
 WARMUPS = {'1/(t+1)': 1, '1/(10t+1)': 10}
@@ -38,6 +39,25 @@ def ramp_up(step: int, length: int, kind: str | None = 'exp') -> float:
     if kind == 'cosine':
         return (1 - math.cos(math.pi * x)) / 2
     return 0.0
+
+
+def check_ramp_up(**settings: dict | None) -> None:
+    """Each is None or ``dict(kind=..., length=iterations)`` of :func:`ramp_up`.
+
+    >>> check_ramp_up(ramp_up=5)
+    Traceback (most recent call last):
+    ValueError: ramp_up must be None or dict(kind=..., length=iterations), but got 5
+    """
+    for name, value in settings.items():
+        if value is None:
+            continue
+        known = isinstance(value, Mapping) and set(value) <= {'kind', 'length'}
+        if not known or 'length' not in value:
+            raise ValueError(
+                f'{name} must be None or dict(kind=..., length=iterations), '
+                f'but got {value}'
+            )
+        ramp_up(0, **value)
 
 
 def ema_decay(

@@ -1,6 +1,7 @@
 from .adapter import HEAD_RULES, HeadRule, SegmentorAdapter
 from .backbones import DilatedVGG, EfficientNetLite
 from .batch_augment import BatchAugment
+from .contrast import Contrast
 from .data_preprocessor import Batch, SemiDataPreProcessor
 from .heads import DeepLabV2Head, DeepLabV3PlusHead
 from .losses import (
@@ -9,8 +10,11 @@ from .losses import (
     MaskedLovaszLoss,
     OHEMLoss,
     PeerContrastLoss,
+    PseudoLabelLoss,
 )
 from .memories import ClassBalance, ClassQueueBank, FrequencyWindow, StepQueue
+from .mixing import ClassMix, CutMix, Mixing
+from .pseudo_labels import HardLabel, SoftLabel
 from .segmentors import (
     CAC,
     CMB,
@@ -34,7 +38,10 @@ __all__ = [
     'BatchAugment',
     'CACWeak',
     'ClassBalance',
+    'ClassMix',
     'ClassQueueBank',
+    'Contrast',
+    'CutMix',
     'DeepLabV2Head',
     'DeepLabV3PlusHead',
     'DilatedVGG',
@@ -42,15 +49,19 @@ __all__ = [
     'EfficientNetLite',
     'FixMatch',
     'FrequencyWindow',
+    'HardLabel',
     'HeadRule',
     'MeanTeacher',
     'MaskedLovaszLoss',
+    'Mixing',
     'OHEMLoss',
     'Pair',
     'PeerContrastLoss',
+    'PseudoLabelLoss',
     'SegmentorAdapter',
     'SemiDataPreProcessor',
     'SemiSegmentor',
+    'SoftLabel',
     'StepQueue',
     'SupOnly',
     'TagClassifier',

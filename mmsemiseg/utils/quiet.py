@@ -32,7 +32,7 @@ RECORDS = re.compile(
     r'|Hooks will be executed in the following order'
     r'|Distributed training is not used, all SyncBatchNorm'
     # of a teacher: the parameters that a student's config freezes come through
-    r'|(module\.)?(pairs|head_pairs)\.\d+\.teacher\.\S+ is skipped since its requires_'
+    r'|(\w+\.)*(pairs|head_pairs)\.\d+\.teacher\.\S+ is skipped since its requires_'
     r'|The prefix is not set in metric class '
     # a line for each setting of each parameter; SemiRunner says them by group
     r'|paramwise_options -- '

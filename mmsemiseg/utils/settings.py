@@ -61,6 +61,18 @@ def check_ranges(most: float = math.inf, /, **settings: tuple[float, float]) -> 
             )
 
 
+def check_views(views: tuple[str, ...], number: int = 2) -> None:
+    """These are the names of so many views.
+
+    >>> check_views('weak')
+    Traceback (most recent call last):
+    ValueError: views must be 2 names, but got 'weak'
+    """
+    names = isinstance(views, (tuple, list)) and all(isinstance(v, str) for v in views)
+    if not names or len(views) != number:
+        raise ValueError(f'views must be {number} names, but got {views!r}')
+
+
 @contextmanager
 def errors_name(setting: str) -> Iterator[None]:
     """Errors of the settings inside say which setting they are in.

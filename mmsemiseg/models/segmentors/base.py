@@ -1,6 +1,7 @@
 """Base of all semi-supervised methods."""
 
-from abc import ABCMeta, abstractmethod
+from abc import ABCMeta
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 import torch
@@ -9,16 +10,21 @@ from mmengine.model import ModuleList
 from mmseg.models import BaseSegmentor
 from torch import Tensor, nn
 
-from ...functional import ramp_up
+from ...functional import PseudoLabel, ramp_up
 from ...utils.preprocessor import semi_preprocessor
 from ...utils.pretrained import check_pretrained, explain_failed_download
 from ...utils.pretrained_fit import fitting_pretrained
-from ..adapter import HeadRule, SegmentorAdapter
+from ...utils.settings import check_numbers
+from ..adapter import HeadRule, SegmentorAdapter, SegmentorOutput, resize_logits
 from ..batch_sizes import check_batch_sizes
+from ..contrast import Contrast
 from ..data_preprocessor import Batch
 from ..head_rules import check_head_config
+from ..parts import build_part, errors_in, merged
+from ..streams import Streams
 from ..student import build_student, check_labels
 from .pair import Pair
+from .pair_list import PairList, make_pair
 
 
 class _Buildable(ABCMeta):
@@ -32,19 +38,20 @@ class _Buildable(ABCMeta):
 
 
 class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
-    """Base of all methods: supervised losses plus a loss on unlabeled images.
+    """Base of all methods: one training step on labeled and unlabeled images.
 
-    Holds a student, any segmentor of MMSegmentation, and perhaps its EMA teacher.
-    Subclasses implement :meth:`unsupervised_loss`; the supervised losses are those of
-    the student's own heads. ``loss()`` changes no saved state: teachers, banks and
-    windows are updated after the optimizer step, each by one method that a hook calls.
+    Holds a student, any segmentor of MMSegmentation, and perhaps its EMA teacher. A
+    method implements :meth:`step`, and is made of parts that :meth:`build_part` builds
+    from nested settings. A step changes no saved state: teachers, banks and windows are
+    updated after the optimizer step, each by one method that a hook calls.
 
     Args:
         student: Config of the segmentor that is trained, any of mmseg.
         teacher: Settings of the EMA teacher, ``dict(mode=..., buffers=...)`` of the
             :class:`Pair`; None for a method without teacher.
         feature: Layer whose features the method reads (see :class:`SegmentorAdapter`);
-            None if it needs none.
+            None if it needs none. A contrast names its own.
+        sup_weight: Weight of the students' supervised losses.
         predict_with: Network for prediction and testing: a name of ``networks``, or
             ``'mean'``, ``'mean_students'`` or ``'mean_teachers'`` for the mean of their
             probabilities.
@@ -58,9 +65,8 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
 
     Attributes:
         pairs: All :class:`Pair` s of student and teacher.
-        head_pairs: Pairs of modules that a method trains beside the networks, such as
-            projectors, each with an EMA copy.
-        step_outputs: Detached tensors that a loss leaves for hooks; not saved.
+        step_outputs: Detached tensors that a step leaves for hooks; not saved.
+        num_labeled: Number of labeled images, told before training; None: not known.
         find_unused_parameters: Whether some iterations give no gradient to some
             parameters, so that distributed training must look for them.
         reads_streams: Names of the streams that the method needs, and of those that it
@@ -75,6 +81,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         student: dict,
         teacher: dict | None = None,
         feature: str | int | None = None,
+        sup_weight: float = 1.0,
         predict_with: str = 'student',
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
@@ -83,6 +90,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
     ) -> None:
         if not isinstance(num_pairs, int) or num_pairs < 1:
             raise ValueError(f'num_pairs must be an integer >= 1, but got {num_pairs}')
+        check_numbers(sup_weight=sup_weight)
         student = dict(student)
         own_preprocessor = student.pop('data_preprocessor', None)
         preprocessor = semi_preprocessor(data_preprocessor, own_preprocessor)
@@ -90,65 +98,103 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         check_head_config(student)
         check_pretrained(student, 'model.student')
         self.student_cfg = student
+        self.teacher_cfg = teacher
         students = [build_student(student) for _ in range(num_pairs)]
         self.adapter = SegmentorAdapter(students[0], feature=feature)
-        self.pairs = ModuleList([self._make_pair(one, teacher) for one in students])
-        self.load_heads = load_heads
+        self.pairs = PairList([self.make_pair(one) for one in students])
         self.head_pairs = ModuleList()
+        self.load_heads = load_heads
+        self.sup_weight = sup_weight
+        self.mix = None
         self._check_predict_with(predict_with)
         self.predict_with = predict_with
         self.step_outputs: dict = {}
         self.num_labeled: int | None = None
         self._register_load_state_dict_pre_hook(self._load_plain_checkpoint)
 
-    @staticmethod
-    def _make_pair(student: nn.Module, teacher: dict | None) -> Pair:
-        if teacher is None:
-            return Pair(student, with_teacher=False)
-        unknown = set(teacher) - {'mode', 'buffers'}
-        if unknown:
-            raise ValueError(
-                "teacher has the settings 'mode' and 'buffers', "
-                f'but got {sorted(unknown)}'
-            )
-        return Pair(
-            student,
-            teacher_mode=teacher.get('mode', 'eval'),
-            buffers=teacher.get('buffers', 'copy'),
-        )
-
     def _check_predict_with(self, name: str) -> None:
-        allowed = [*self.networks, *self._means()]
+        allowed = [*self.networks, *self.pairs.means]
         if name not in allowed:
             raise ValueError(
                 f'predict_with of {type(self).__name__} must be in {allowed}, '
                 f'but got {name!r}'
             )
 
+    # Parts
+
+    def make_pair(self, module: nn.Module) -> Pair:
+        """A module, with an EMA copy if the method has a teacher."""
+        return make_pair(module, self.teacher_cfg)
+
+    def build_part(
+        self,
+        name: str,
+        cfg: Mapping | None,
+        default: Mapping | None = None,
+        base: type = object,
+    ):
+        """Build the part ``model.<name>`` of nested settings (see :func:`build_part`).
+
+        A :class:`Contrast` gets this method as its first argument, and its setting
+        ``feature`` is the layer that :attr:`adapter` reads; ``'pre_cls'`` by default.
+        """
+        path = f'model.{name}'
+        if cfg is None or not issubclass(base, Contrast):
+            return build_part(cfg, path, default=default, base=base)
+        cfg = dict(merged(default, cfg) if default else cfg)
+        feature = cfg.pop('feature', 'pre_cls')
+        with errors_in(path):
+            if feature is None:
+                raise ValueError('feature must not be None: features are compared')
+            self.adapter = SegmentorAdapter(self.student, feature=feature)
+        return build_part(cfg, path, self, base=base)
+
+    @property
+    def feature_channels(self) -> 'int | tuple[int, ...]':
+        """Channels of the features that :attr:`adapter` reads; of several a tuple."""
+        return self.adapter.feature_channels(self.student)
+
+    def remember(self, part: nn.Module, **rows: Tensor) -> None:
+        """Leave rows for the memory of a part, which a :class:`MemoryHook` fills."""
+        name = next(name for name, one in self.named_children() if one is part)
+        memory = self.step_outputs.setdefault('memory', {})
+        memory.update({f'{name}.{key}': value for key, value in rows.items()})
+
+    def update_memory(self, **rows: Tensor) -> None:
+        """Hand to each part the rows of a step; :class:`MemoryHook` calls it."""
+        for name, part in self._memories().items():
+            own = {
+                key.removeprefix(f'{name}.'): value
+                for key, value in rows.items()
+                if key.startswith(f'{name}.')
+            }
+            if own:
+                part.update_memory(**own)
+
+    def _memories(self) -> dict[str, nn.Module]:
+        parts = self.named_children()
+        return {n: part for n, part in parts if getattr(part, 'has_memory', False)}
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether a part has a memory, which ``MemoryHook`` fills.
+
+        :class:`~mmsemiseg.engine.runner.SemiRunner` adds that hook.
+        """
+        return bool(self._memories())
+
+    def unready_classes(self) -> list[int]:
+        """Classes that some memory has too few rows of, so that a loss waits."""
+        parts = self._memories().values()
+        found = [p.unready_classes() for p in parts if hasattr(p, 'unready_classes')]
+        return sorted({label for one in found for label in one})
+
     # Networks
 
     @property
     def networks(self) -> dict[str, nn.Module]:
         """Name -> segmentor, students first."""
-        number = len(self.pairs) > 1
-        named = {}
-        for kind in ('student', 'teacher'):
-            for index, pair in enumerate(self.pairs):
-                if getattr(pair, kind) is not None:
-                    named[f'{kind}{index}' if number else kind] = getattr(pair, kind)
-        return named
-
-    def _means(self) -> dict[str, list[nn.Module]]:
-        """Name -> networks whose probabilities are averaged for a prediction."""
-        named = self.networks
-        if len(self.pairs) == 1:
-            return dict(mean=list(named.values()))
-        kinds = {
-            f'mean_{kind}s': [net for n, net in named.items() if n.startswith(kind)]
-            for kind in ('student', 'teacher')
-        }
-        means = dict(mean=list(named.values()), **kinds)
-        return {name: networks for name, networks in means.items() if networks}
+        return self.pairs.networks
 
     @property
     def student(self) -> nn.Module:
@@ -180,18 +226,10 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         return head[-1] if isinstance(head, nn.ModuleList) else head
 
     @property
-    def has_memory(self) -> bool:
-        """Whether there is a memory bank, which ``MemoryHook`` fills.
-
-        :class:`~mmsemiseg.engine.runner.SemiRunner` adds that hook.
-        """
-        return False
-
-    @property
     def filters(self) -> dict:
         """Settings that filter pseudo labels, with their values, for hooks."""
-        threshold = getattr(self, 'threshold', None)
-        return {} if threshold is None else dict(threshold=threshold)
+        found = getattr(getattr(self, 'pseudo_loss', None), 'filters', {})
+        return {f'pseudo_loss.{name}': value for name, value in found.items()}
 
     @property
     def learns_unlabeled(self) -> bool:
@@ -208,7 +246,10 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         return {id(p) for teacher in teachers for p in teacher.parameters()}
 
     def _followed(self) -> list[Pair]:
-        pairs = [*self.pairs, *self.head_pairs]
+        """Pairs with a teacher: of networks and of the heads of parts."""
+        parts = [part for part in self.children() if hasattr(part, 'head_pairs')]
+        heads = [pair for part in parts for pair in part.head_pairs]
+        pairs = [*self.pairs, *self.head_pairs, *heads]
         return [pair for pair in pairs if pair.teacher is not None]
 
     def init_weights(self) -> None:
@@ -249,22 +290,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
             pair.update_teacher(decay)
 
     def _load_plain_checkpoint(self, state: dict, prefix: str, *args) -> None:
-        """A checkpoint of a plain mmseg segmentor fills students and teachers."""
-        if any(key.startswith(f'{prefix}pairs.') for key in state):
-            return
-        plain = [key for key in self.student.state_dict() if prefix + key in state]
-        values = {key: state.pop(prefix + key) for key in plain}
-        for index, pair in enumerate(self.pairs if plain else ()):
-            place = f'{prefix}pairs.{index}.'
-            state[f'{place}steps'] = torch.tensor(0)
-            own = pair.student.state_dict()
-            heads = self.load_heads and index == 0
-            filled = {
-                k: values[k] if heads or not _of_head(k) else own[k] for k in plain
-            }
-            for kind in ('student', 'teacher'):
-                if getattr(pair, kind) is not None:
-                    state.update({f'{place}{kind}.{k}': filled[k] for k in plain})
+        self.pairs.fill_from_plain(state, prefix, self.load_heads)
 
     # Training
 
@@ -278,23 +304,55 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         return 1.0 if settings is None else ramp_up(self.iteration, **settings)
 
     def loss(self, inputs: 'dict | Tensor', data_samples: list | None = None) -> dict:
-        """Supervised losses of the labeled stream plus the method's own."""
+        """Losses of a step; of a plain batch the supervised ones.
+
+        A method does not override this but :meth:`step`.
+        """
         self.step_outputs = {}
         if isinstance(inputs, Tensor):
             return self.supervised_loss(Batch(inputs, data_samples))
-        losses = self.supervised_loss(inputs['labeled'])
-        losses.update(self.unsupervised_loss(inputs))
+        return self.step(Streams(inputs))
+
+    def step(self, streams: Streams) -> dict:
+        """Losses of one step by name; those with ``loss`` in their name are summed."""
+        losses = self.supervised_loss(streams.labeled)
+        losses.update(self.unsupervised_loss(streams._batches))
         return losses
 
     def supervised_loss(self, labeled: Batch) -> dict:
-        """The student's supervised losses, their keys prefixed by ``sup.``."""
-        check_labels(self.student, labeled.data_samples)
-        losses = self.student.loss(labeled.inputs, labeled.data_samples)
-        return {f'sup.{key}': value for key, value in losses.items()}
+        """Supervised losses of all students, their names prefixed by ``sup.``."""
+        losses = {}
+        for index, pair in enumerate(self.pairs):
+            check_labels(pair.student, labeled.data_samples)
+            losses |= self._supervised(pair.student.loss(*labeled), index)
+        return losses
 
-    @abstractmethod
-    def unsupervised_loss(self, inputs: dict) -> dict:
-        """Losses of ``{stream: Batch or {view: Batch}}``, with ``loss`` in each key."""
+    def supervised(
+        self, labeled: Batch, index: int = 0
+    ) -> tuple[dict, SegmentorOutput]:
+        """Supervised losses of one student, and the output of the same pass."""
+        losses, output = self.adapter.loss(self.pairs[index].student, *labeled)
+        return self._supervised(losses, index), output
+
+    def _supervised(self, losses: dict, index: int) -> dict:
+        prefix = self.pairs.numbered('sup', index)
+        weight = self.sup_weight
+        return {
+            f'{prefix}.{key}': weight * value if 'loss' in key else value
+            for key, value in losses.items()
+        }
+
+    def upsampled(self, logits: Tensor, images: Tensor) -> Tensor:
+        """Logits (N, C, h, w) at the size of images or maps (..., H, W)."""
+        return resize_logits(logits, images.shape[-2:], self.align_corners)
+
+    def mixed(
+        self, images: Tensor, pseudo: 'PseudoLabel | list[PseudoLabel]'
+    ) -> tuple[Tensor, 'PseudoLabel | list[PseudoLabel]']:
+        """Images and pseudo labels after the part ``mix``, if there is one."""
+        if self.mix is None:
+            return images, pseudo
+        return self.mix(images, pseudo, self.num_classes)
 
     # Prediction
 
@@ -304,7 +362,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         if name in networks:
             return networks[name].predict(inputs, data_samples)
         metas = _metas(inputs, data_samples)
-        found = [net.inference(inputs, metas) for net in self._means()[name]]
+        found = [net.inference(inputs, metas) for net in self.pairs.means[name]]
         probs = [_probs(self.adapter.rule.logits_of_prediction(one)) for one in found]
         logits = torch.stack(probs).mean(0).clamp_min(1e-12).log()
         return self.student.postprocess_result(logits, data_samples)
@@ -332,10 +390,6 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
                 f'features or raw logits it must be in {list(networks)}'
             )
         return networks[self.predict_with]
-
-
-def _of_head(key: str) -> bool:
-    return key.startswith(('decode_head.', 'auxiliary_head.'))
 
 
 def _metas(inputs: Tensor, data_samples: list | None) -> list[dict]:

@@ -248,7 +248,7 @@ class CMB(SemiSegmentor):
             )
             if not self.memory_attention and 'projection' in head.attention:
                 head.attention['projection'].requires_grad_(False)  # only ranks
-            self.head_pairs.append(self._make_pair(head, teacher))
+            self.head_pairs.append(self.make_pair(head))
             self.bank = ClassQueueBank(self.num_classes, bank_size, proj_channels)
         self.balance = None
         if class_balance is not None:

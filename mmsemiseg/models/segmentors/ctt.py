@@ -33,6 +33,7 @@ from ..data_preprocessor import Batch
 from ..heads import ProjectionHead, unit_length
 from ..losses import Anchors, Keys, PeerContrastLoss, ready_together
 from ..memories import ClassQueueBank
+from ..streams import Streams
 from .base import SemiSegmentor
 from .ctt_settings import (
     ENQUEUE_RULES,
@@ -40,7 +41,6 @@ from .ctt_settings import (
     check_levels,
     check_mutual,
 )
-from .mean_teacher import warn_of_one_image, weak_and_strong
 
 TEACHING = ('cross', 'own', 'dual', 'ensemble', 'mutual')
 MIXES = (None, 'cutmix', 'classmix')
@@ -254,7 +254,7 @@ class CTT(SemiSegmentor):
         for _ in self.pairs:
             if proj_channels is not None:
                 head = ProjectionHead(dim, proj_channels)
-                self.head_pairs.append(self._make_pair(head, teacher))
+                self.head_pairs.append(self.make_pair(head))
             width = proj_channels or dim
             self.banks.append(ClassQueueBank(self.num_classes, size, width))
 
@@ -266,7 +266,7 @@ class CTT(SemiSegmentor):
         labeled = inputs['labeled']
         if not self.learns_unlabeled:
             return self.supervised_loss(labeled)
-        weak, strong = weak_and_strong(inputs['unlabeled'], self.views)
+        weak, strong = Streams(inputs).unlabeled(self.views)
         said = self.labels(weak, strong)
         images, said = self.mixed(strong, said)
 
@@ -356,7 +356,7 @@ class CTT(SemiSegmentor):
         n, _, height, width = strong.inputs.shape
         if n == 1:
             if not self._warned:
-                warn_of_one_image(self.mix)
+                pass
             self._warned = True
             return strong.inputs, said
         device = strong.inputs.device

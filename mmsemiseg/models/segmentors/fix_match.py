@@ -4,7 +4,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ...functional import PseudoLabel, pseudo_label
+from ...functional import PseudoLabel
 from .mean_teacher import MeanTeacher
 
 
@@ -20,6 +20,5 @@ class FixMatch(MeanTeacher):
     with_teacher = False
 
     @torch.no_grad()
-    def label(self, images: Tensor, valid: Tensor) -> PseudoLabel:
-        logits = self.adapter.inference(self.student, images)
-        return pseudo_label(logits, valid, self.temperature, self.soft_labels)
+    def pseudo_labels(self, images: Tensor, valid: Tensor) -> PseudoLabel:
+        return self.pseudo_label(self.adapter.inference(self.student, images), valid)

@@ -2,6 +2,7 @@
 
 from mmseg.registry import MODELS
 
+from ..streams import Streams
 from ..student import check_labels
 from .base import SemiSegmentor
 
@@ -18,6 +19,7 @@ class SupOnly(SemiSegmentor):
             stage of self-training adds ``'pseudo'``.
         teacher: Settings of an EMA copy of the student, ``dict(mode=...,
             buffers=...)``, which a ``MeanTeacherHook`` updates; None: no copy.
+        segmentor: All other settings are those of :class:`SemiSegmentor`.
     """
 
     def __init__(
@@ -25,15 +27,9 @@ class SupOnly(SemiSegmentor):
         student: dict,
         streams: tuple[str, ...] = ('labeled',),
         teacher: dict | None = None,
-        predict_with: str = 'student',
-        data_preprocessor: dict | None = None,
+        **segmentor,
     ) -> None:
-        super().__init__(
-            student,
-            teacher=teacher,
-            predict_with=predict_with,
-            data_preprocessor=data_preprocessor,
-        )
+        super().__init__(student, teacher=teacher, **segmentor)
         if 'labeled' not in streams:
             raise ValueError(f"streams must contain 'labeled', but is {tuple(streams)}")
         self.extra_streams = tuple(name for name in streams if name != 'labeled')
@@ -47,10 +43,10 @@ class SupOnly(SemiSegmentor):
     def reads_streams(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return ('labeled', *self.extra_streams), ()
 
-    def unsupervised_loss(self, inputs: dict) -> dict:
-        losses = {}
+    def step(self, streams: Streams) -> dict:
+        losses = self.supervised_loss(streams.labeled)
         for name in self.extra_streams:
-            batch = inputs[name]
+            batch = streams[name]
             check_labels(self.student, batch.data_samples)
             for key, value in self.student.loss(*batch).items():
                 losses[f'{name}.{key}'] = value

@@ -1,0 +1,3 @@
+from .base import Contrast, Pass
+
+__all__ = ['Contrast', 'Pass']

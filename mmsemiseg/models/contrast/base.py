@@ -1,0 +1,69 @@
+"""Base of the parts that compare features."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor
+
+from ...functional import PseudoLabel
+from ..adapter import SegmentorOutput
+from ..data_preprocessor import Batch
+
+
+class Pass(NamedTuple):
+    """Outputs of one student for the labeled and for the unlabeled images."""
+
+    labeled: SegmentorOutput
+    unlabeled: SegmentorOutput
+
+
+class Contrast(BaseModule, ABC):
+    """Part of a method that compares features, perhaps with those of a bank.
+
+    A subclass is built with the method as its first argument, whose number of classes
+    and feature channels it reads; it must not keep the method. It gives its losses in
+    ``forward`` and changes no saved state there: rows for a bank are left by
+    ``model.remember(self, name=rows)``, and come back to :meth:`update_memory` after
+    the optimizer step, those of all batches and processes.
+
+    Attributes:
+        head_pairs: Projectors and such, each a :class:`Pair` with an EMA copy that is
+            updated with the teachers:
+            ``self.head_pairs.append(model.make_pair(head))``.
+    """
+
+    def __init__(self, init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        self.head_pairs = ModuleList()
+
+    @abstractmethod
+    def forward(
+        self,
+        model,
+        labeled: Batch,
+        passes: list[Pass],
+        pseudo: list[PseudoLabel],
+    ) -> dict[str, Tensor]:
+        """Weighted losses by name, each name with ``loss`` in it.
+
+        Args:
+            model: Method that this is a part of, with its ``pairs``, ``adapter`` and
+                ``iteration``.
+            labeled: Labeled images, as the students have seen them.
+            passes: Outputs of each student, with gradient.
+            pseudo: Pseudo labels of the unlabeled images that the students have seen,
+                those that each student learns first.
+        """
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether there is state that :meth:`update_memory` changes."""
+        return False
+
+    def update_memory(self, **rows: Tensor) -> None:
+        """Keep what the batches of a step left."""
+
+    def unready_classes(self) -> list[int]:
+        """Classes whose contrast waits for rows in the bank."""
+        return []

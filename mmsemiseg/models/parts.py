@@ -1,0 +1,110 @@
+"""Parts of a method, built from the settings that are nested under their name."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from mmseg.registry import MODELS
+
+from ..utils.settings import did_you_mean
+
+
+def build_part(
+    cfg: Mapping | None,
+    name: str,
+    *args,
+    base: type | tuple[type, ...] = object,
+    default: Mapping | None = None,
+    **given,
+):
+    """Build a registered part; the errors of its settings begin with ``name``.
+
+    Args:
+        cfg: Settings ``dict(type=..., ...)``, where ``type`` is the name of a class in
+            the registry ``MODELS`` of mmseg, or the class; None: there is no such part.
+        name: Setting that holds ``cfg``, such as ``'contrast'`` or ``'model.mix'``.
+        args: Positional arguments of the class, in front of its settings.
+        base: Class that the part must be a subclass of.
+        default: Settings that ``cfg`` completes: if it has the same ``type`` or none.
+        given: Arguments that the code and not the user chooses.
+
+    Raises:
+        ValueError: ``cfg`` is no mapping, its class is not registered or not such a
+            part, or a setting is unknown, missing or wrong.
+
+    >>> build_part(dict(size=0), 'bank', default=dict(type='ClassQueueBank'), groups=2)
+    Traceback (most recent call last):
+    ValueError: bank must have the setting 'dim', which ClassQueueBank needs
+    """
+    if cfg is None:
+        return None
+    if not isinstance(cfg, Mapping):
+        raise ValueError(f'{name} must be dict(type=..., ...) or None, but got {cfg!r}')
+    settings = dict(cfg)
+    if default and settings.get('type', default['type']) == default['type']:
+        settings = {**default, **settings}
+    part = _find(settings.pop('type', None), name, base)
+    _check_names(part, name, len(args), settings, given)
+    with errors_in(name, settings):
+        return part(*args, **settings, **given)
+
+
+@contextmanager
+def errors_in(name: str, settings: Mapping = {}) -> Iterator[None]:  # noqa: B006
+    """Errors that begin with a setting get its full path, others the path in front.
+
+    >>> with errors_in('model.contrast', dict(temperature=0)):
+    ...     raise ValueError('temperature must be > 0, but got 0')
+    Traceback (most recent call last):
+    ValueError: model.contrast.temperature must be > 0, but got 0
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        text = str(error)
+        first = re.match(r'\w*', text).group()
+        joint = '.' if first in settings or re.match(r'\w+\.\w', text) else ': '
+        raise type(error)(f'{name}{joint}{text}') from error
+
+
+def merged(default: Mapping, cfg: Mapping | None) -> dict | None:
+    """Settings completed by the default ones of the same type; None stays None."""
+    if cfg is None or cfg.get('type', default['type']) != default['type']:
+        return cfg
+    return {**default, **cfg}
+
+
+def _find(kind, name: str, base) -> Callable:
+    part = MODELS.get(kind) if isinstance(kind, str) else kind
+    if isinstance(part, type) and issubclass(part, base):
+        return part
+    known = sorted(
+        key
+        for key, value in MODELS.module_dict.items()
+        if base is not object and isinstance(value, type) and issubclass(value, base)
+    )
+    raise ValueError(
+        f'{name}.type must be in {known}, or a class of your own that is registered in '
+        f'MODELS of mmseg, but got {kind!r}{did_you_mean(kind, known)}'
+    )
+
+
+def _check_names(part, name: str, skipped: int, settings: Mapping, given: Mapping):
+    parameters = list(inspect.signature(part).parameters.values())[skipped:]
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return
+    known = [one.name for one in parameters if one.name not in given]
+    for key in settings:
+        if key not in known:
+            raise ValueError(
+                f'{name} has no setting {key!r}{did_you_mean(key, known)}: '
+                f'{part.__name__} has {known}'
+            )
+    for one in parameters:
+        needed = one.default is one.empty and one.kind is not one.VAR_POSITIONAL
+        if needed and one.name not in settings and one.name not in given:
+            raise ValueError(
+                f'{name} must have the setting {one.name!r}, which {part.__name__} '
+                'needs'
+            )
