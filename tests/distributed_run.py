@@ -166,7 +166,9 @@ def deterministic(folder, name, images=(4, 6), accumulation=1, **settings):
     norm = dict(type='GN', num_groups=2)
     student['backbone']['norm_cfg'] = norm
     student['decode_head'].update(norm_cfg=norm, dropout_ratio=0)
-    model = dict(type='MeanTeacher', student=student, threshold=0.0, mix=None)
+    model = dict(
+        type='MeanTeacher', student=student, pseudo_loss=dict(threshold=0.0), mix=None
+    )
     schedule = dict(type='PolyLR', eta_min=1e-3, end=4, by_epoch=False)
     settings.setdefault('max_iters', 4)
     settings['param_scheduler'] = [dict(schedule)]
@@ -251,14 +253,14 @@ class BankTeacher(MeanTeacher):
         self.register_buffer('pointer', torch.tensor(0))
         self.register_buffer('noise', torch.rand(3))
 
-    def unsupervised_loss(self, inputs):
+    def step(self, streams):
         count = self.counts[self.iteration][get_rank()]
-        mean = inputs['labeled'].inputs.mean()
+        mean = streams.labeled.inputs.mean()
         rows = [[get_rank(), self.iteration, i, mean] for i in range(count)]
         self.step_outputs['memory'] = dict(
             keys=torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
         )
-        return super().unsupervised_loss(inputs)
+        return super().step(streams)
 
     def update_memory(self, keys):
         place = (self.pointer + torch.arange(len(keys))) % self.size
@@ -354,10 +356,10 @@ class WarmUp(MeanTeacher):
         super().__init__(*args, **settings)
         self.projector = nn.Conv2d(3, 2, 1)
 
-    def unsupervised_loss(self, inputs):
-        losses = super().unsupervised_loss(inputs)
+    def step(self, streams):
+        losses = super().step(streams)
         if self.iteration >= (2, 4)[get_rank()]:
-            projected = self.projector(inputs['unlabeled']['weak'].inputs)
+            projected = self.projector(streams['unlabeled']['weak'].inputs)
             losses['loss_projected'] = projected.square().mean()
         return losses
 
@@ -414,7 +416,9 @@ class OneUnsure(MeanTeacher):
 def one_unsure(folder):
     """And the weight of the unsupervised loss is 0 before iteration 3."""
     model = dict(
-        tiny_run.mean_teacher(norm='weights', ramp_up=dict(kind='step', length=3)),
+        tiny_run.mean_teacher(
+            pseudo_loss=dict(norm='weights', ramp_up=dict(kind='step', length=3))
+        ),
         type='OneUnsure',
     )
     model['threshold'] = 0.01

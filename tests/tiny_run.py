@@ -76,7 +76,9 @@ def sup_only(**settings):
 
 
 def mean_teacher(**settings):
-    return dict(type='MeanTeacher', student=tiny_student(), threshold=0.0, **settings)
+    loss = dict(threshold=0.0, **settings.pop('pseudo_loss', {}))
+    model = dict(type='MeanTeacher', student=tiny_student(), pseudo_loss=loss)
+    return dict(model, **settings)
 
 
 def tiny_student():

@@ -8,8 +8,8 @@ _base_ = [
 heads = dict(num_classes=11)
 model = dict(
     type='MeanTeacher',
-    threshold=0.9,
-    mix='classmix',
+    pseudo_loss=dict(threshold=0.9),
+    mix=dict(type='ClassMix'),
     student=dict(decode_head=heads, auxiliary_head=heads),
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})

@@ -8,8 +8,8 @@ _base_ = [
 heads = dict(num_classes=21)
 model = dict(
     type='MeanTeacher',
-    threshold=0.7,
-    mix='cutmix',
+    pseudo_loss=dict(threshold=0.7),
+    mix=dict(type='CutMix'),
     student=dict(decode_head=heads, auxiliary_head=heads),
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})

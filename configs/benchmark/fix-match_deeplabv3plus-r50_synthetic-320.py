@@ -10,7 +10,7 @@ train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 # A threshold that an untrained network reaches, or work would be left out
 model = dict(
     type='FixMatch',
-    threshold=0.0,
-    mix='cutmix',
+    pseudo_loss=dict(threshold=0.0),
+    mix=dict(type='CutMix'),
     student=dict(backbone=dict(init_cfg=None, norm_cfg=dict(type='BN'))),
 )

@@ -7,6 +7,8 @@ _base_ = [
 ]
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 # No threshold: untrained networks would keep no pixel, and leave work out
-model = dict(type='MeanTeacher', threshold=None, mix='cutmix')
+model = dict(
+    type='MeanTeacher', pseudo_loss=dict(threshold=None), mix=dict(type='CutMix')
+)
 custom_hooks = [dict(type='MeanTeacherHook', decay=0.99)]
 default_hooks = dict(checkpoint=dict(save_best='teacher/mIoU'))

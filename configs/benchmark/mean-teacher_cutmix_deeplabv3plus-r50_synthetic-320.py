@@ -10,8 +10,8 @@ train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 # No threshold: untrained networks would keep no pixel, and leave work out
 model = dict(
     type='MeanTeacher',
-    threshold=None,
-    mix='cutmix',
+    pseudo_loss=dict(threshold=None),
+    mix=dict(type='CutMix'),
     student=dict(backbone=dict(init_cfg=None, norm_cfg=dict(type='BN'))),
 )
 custom_hooks = [dict(type='MeanTeacherHook', decay=0.99)]

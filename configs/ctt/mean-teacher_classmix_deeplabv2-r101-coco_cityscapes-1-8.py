@@ -12,9 +12,8 @@ model = dict(
     # That of Cityscapes, in BGR
     data_preprocessor=dict(mean=[72.39239876, 82.90891754, 73.15835921]),
     student=dict(decode_head=dict(num_classes=19)),
-    threshold=None,
-    share_threshold=0.968,
-    mix='classmix',
+    pseudo_loss=dict(threshold=None, share_threshold=0.968),
+    mix=dict(type='ClassMix'),
     teacher=dict(mode='train', buffers='own'),
     predict_with='student',
 )

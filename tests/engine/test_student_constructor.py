@@ -65,7 +65,7 @@ def renamed(found, prefix):
 @pytest.mark.parametrize('wrap', [dict, ConfigDict])
 @pytest.mark.parametrize('name', OPTIMIZERS)
 def test_the_groups_are_those_of_the_plain_student(name, wrap):
-    model = build(dict(type='MeanTeacher', student=student(), threshold=None))
+    model = build(dict(type='MeanTeacher', student=student()))
     cfg = wrapper(name, wrap)
     before = copy.deepcopy(cfg)
     expected = groups(build(student()), cfg)
@@ -76,7 +76,7 @@ def test_the_groups_are_those_of_the_plain_student(name, wrap):
 
 
 def test_two_pairs_and_other_parts():
-    pairs = dict(type='MeanTeacher', student=student(), threshold=None)
+    pairs = dict(type='MeanTeacher', student=student())
     model = build(pairs)
     model.pairs.append(build(pairs).pairs[0])
     model.projector = nn.Linear(4, 4)
@@ -92,7 +92,7 @@ def test_two_pairs_and_other_parts():
 
 
 def test_frozen_parameters_are_left_out():
-    model = build(dict(type='MeanTeacher', student=student(), threshold=None))
+    model = build(dict(type='MeanTeacher', student=student()))
     model.student.backbone.patch_embed.requires_grad_(False)
     found = groups(model, by_student(wrapper('new'), model))
     held = [name for *_, names in found for name in names]
@@ -100,13 +100,13 @@ def test_frozen_parameters_are_left_out():
 
 
 def test_an_unknown_backbone_is_named():
-    model = build(dict(type='MeanTeacher', student=student_cfg(), threshold=None))
+    model = build(dict(type='MeanTeacher', student=student_cfg()))
     with pytest.raises(ValueError, match=r'backbone ResNetV1c of student 0.*BEiT'):
         build_optim_wrapper(model, by_student(wrapper('new'), model))
 
 
 def test_plain_models_and_other_constructors_keep_their_config():
-    model = build(dict(type='MeanTeacher', student=student(), threshold=None))
+    model = build(dict(type='MeanTeacher', student=student()))
     cfg = wrapper('new')
     assert by_student(cfg, model.student) is cfg
     plain = dict(optimizer=dict(type='SGD', lr=0.1))
@@ -118,7 +118,7 @@ def test_plain_models_and_other_constructors_keep_their_config():
 
 
 def test_a_missing_name_is_an_error():
-    model = build(dict(type='MeanTeacher', student=student(), threshold=None))
+    model = build(dict(type='MeanTeacher', student=student()))
     cfg = dict(wrapper('new'), constructor='StudentConstructor')
     with pytest.raises(ValueError, match="as 'constructor', but has"):
         build_optim_wrapper(model, cfg)

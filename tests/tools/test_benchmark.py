@@ -46,7 +46,11 @@ def tiny_config(data, folder, **settings):
 
 
 def fix_match():
-    return dict(type='FixMatch', student=tiny_run.tiny_student(), threshold=0.0)
+    return dict(
+        type='FixMatch',
+        student=tiny_run.tiny_student(),
+        pseudo_loss=dict(threshold=0.0),
+    )
 
 
 def run(tool, config, folder, *options):

@@ -29,7 +29,7 @@ def test_all_of_it_is_a_config_that_reads_the_same(run, tmp_path):
 def test_parts_of_a_config_by_name(run):
     out = run(NAME, 'model.threshold', 'custom_hooks.0', 'train_cfg')
     assert ''.join(out.split()) == (  # tests print without yapf
-        'model.threshold=0.6'
+        'model.pseudo_loss.threshold=0.6'
         "custom_hooks.0=dict(decay=0.98,type='MeanTeacherHook',warmup='1/(t+1)')"
         "train_cfg=dict(max_iters=1200,type='SemiTrainLoop',val_interval=400)"
     )
@@ -37,7 +37,7 @@ def test_parts_of_a_config_by_name(run):
 
 def test_sources(run, monkeypatch):
     monkeypatch.chdir(TOOL.parents[1])
-    options = ('--cfg-options', 'model.mix=classmix', 'train_cfg.accumulation=2')
+    options = ('--cfg-options', 'model.mix.type=ClassMix', 'train_cfg.accumulation=2')
     lines = run(NAME, 'model', 'train_cfg', '--sources', *options).splitlines()
     leaf = f'configs/baselines/{NAME}'
     base = 'configs/_base_'

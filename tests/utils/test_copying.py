@@ -59,7 +59,7 @@ def test_a_method_with_weight_norm_learns(monkeypatch):
 
     plain = base.build_student
     monkeypatch.setattr(base, 'build_student', build_normed)
-    model = build(dict(type='MeanTeacher', student=student_cfg(), threshold=None))
+    model = build(dict(type='MeanTeacher', student=student_cfg()))
     total(model.train().loss(streams())).backward()
     assert model.student.decode_head.conv_seg.weight_g.grad.abs().sum() > 0
     assert model.teacher.decode_head.conv_seg.weight_g.grad is None

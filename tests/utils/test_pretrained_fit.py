@@ -59,7 +59,7 @@ def weights(tmp_path_factory):
 
 
 def method(student, **settings):
-    kind = dict(type='MeanTeacher', student=ConfigDict(student), threshold=None)
+    kind = dict(type='MeanTeacher', student=ConfigDict(student))
     return build(dict(kind, **settings))
 
 

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from ...utils.method_settings import settings_of
+
 LITTLE = 0.01  # a share of used pseudo labels below this is warned of
 SLOW = 20  # a teacher that averages over more than 1/20 of the run is slow for it
 
@@ -35,9 +37,11 @@ def filters_of(model) -> dict:
 
 def settings_to_look_at(model) -> str:
     """Filters, ramp-ups and loss weights of a model, with their values, as text."""
-    names = [name for name in ('ramp_up', 'weak_ramp') if hasattr(model, name)]
-    names += [name for name in vars(model) if name.endswith('_weight')]
-    found = {**filters_of(model), **{name: getattr(model, name) for name in names}}
+    found = filters_of(model) | {
+        path: value
+        for path, value in settings_of(model).items()
+        if path.endswith(('weight', 'ramp_up', 'weak_ramp'))
+    }
     named = ', '.join(f'{name}={value!r}' for name, value in found.items())
     kind = type(model).__name__
     if hasattr(model, 'filters') and not model.filters:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from mmengine.optim import _ParamScheduler
 from mmengine.optim.scheduler.param_scheduler import INF
 
+from ...utils.method_settings import settings_of
 from ...utils.model import unwrap
 
 WORDS = dict(lr='the learning rate', momentum='the momentum')
@@ -106,21 +107,22 @@ def is_warm_up(scheduler: _ParamScheduler) -> bool:
 def describe_starts(runner, max_iters: int) -> Iterator[str]:
     """Messages on settings of a method that count iterations beyond the run's.
 
-    By their names on the model: ``start_iter`` and ``<what>_start``, and ramp-ups,
-    ``dict(kind=..., length=...)``. Where ``<what>_weight`` is 0 or ``<what>`` is None
-    there is nothing to begin.
+    By their names on the method and its parts: ``start``, ``start_iter`` and
+    ``<what>_start``, and ramp-ups, ``dict(kind=..., length=...)``. Where
+    ``<what>_weight`` is 0 or ``<what>`` is None there is nothing to begin.
     """
-    model = unwrap(runner.model)
+    settings = settings_of(unwrap(runner.model))
     late, rising = {}, {}
-    for name, value in vars(model).items():
-        if name == 'start_iter' or name.endswith('_start'):
-            what = name.removesuffix('_start')
-            used = getattr(model, f'{what}_weight', 1)
-            if used and getattr(model, what, 0) is not None and value >= max_iters:
-                late[f'model.{name}'] = value
+    for path, value in settings.items():
+        name = path.rpartition('.')[2]
+        if name in ('start', 'start_iter') or name.endswith('_start'):
+            what = path.removesuffix('_start')
+            used = settings.get(f'{what}_weight', 1)
+            if used and settings.get(what, 0) is not None and value >= max_iters:
+                late[f'model.{path}'] = value
         elif isinstance(value, dict) and {'length'} <= set(value) <= {'kind', 'length'}:
             if value.get('kind', 'exp') and value['length'] > max_iters:
-                rising[f'model.{name}.length'] = value['length']
+                rising[f'model.{path}.length'] = value['length']
     if late:
         yield (
             f'{_listed(late)} will not be reached in the {max_iters} iterations of '

@@ -130,12 +130,14 @@ def test_what_each_method_says_keeps_pixels_out():
         assert ('threshold' in settings_to_look_at(model)) == bool(model.filters)
         return filters_of(model)
 
-    assert filters('MeanTeacher', threshold=0.7) == dict(threshold=0.7)
-    assert filters('MeanTeacher', threshold=None) == {}
-    assert filters('MeanTeacher', threshold=None, share_threshold=0.5) == dict(
-        share_threshold=0.5
-    )
-    assert filters('FixMatch', threshold=0.95) == dict(threshold=0.95)
+    assert filters('MeanTeacher') == {'pseudo_loss.threshold': 0.7}
+    loss = dict(threshold=None)
+    assert filters('MeanTeacher', pseudo_loss=loss) == {}
+    loss = dict(threshold=None, share_threshold=0.5)
+    found = filters('MeanTeacher', pseudo_loss=loss)
+    assert found == {'pseudo_loss.share_threshold': 0.5}
+    found = filters('FixMatch', pseudo_loss=dict(threshold=0.95))
+    assert found == {'pseudo_loss.threshold': 0.95}
     assert filters('CMB') == filters('CTT') == {}
     assert filters('CAC', threshold=0.6) == dict(threshold=0.6)
     assert filters('CAC', threshold=None) == {}

@@ -22,11 +22,11 @@ class Remembering(MeanTeacher):
         super().__init__(*args, **settings)
         self.calls = []
 
-    def unsupervised_loss(self, inputs):
-        numbers = range(len(inputs['labeled'].inputs))
+    def step(self, streams):
+        numbers = range(len(streams.labeled.inputs))
         rows = torch.tensor([[self.iteration, i] for i in numbers])
         self.step_outputs['memory'] = dict(rows=rows)
-        return super().unsupervised_loss(inputs)
+        return super().step(streams)
 
     def update_memory(self, rows):
         self.calls.append(rows.tolist())

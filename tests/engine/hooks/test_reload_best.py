@@ -47,9 +47,9 @@ class HeadAndBank(MeanTeacher):
         )
         self.register_buffer('bank', torch.zeros(()))
 
-    def unsupervised_loss(self, inputs):
-        losses = super().unsupervised_loss(inputs)
-        losses['loss_head'] = self.head(inputs['unlabeled']['weak'].inputs).sum()
+    def step(self, streams):
+        losses = super().step(streams)
+        losses['loss_head'] = self.head(streams['unlabeled']['weak'].inputs).sum()
         self.step_outputs['memory'] = dict(rows=torch.ones(1))
         return losses
 

@@ -219,14 +219,16 @@ def test_killed_from_outside(data, whole, tmp_path):
 ADAMW = dict(type='AdamW', lr=0.01, weight_decay=0.1, _delete_=True)
 STEPS = dict(type='MultiStepLR', by_epoch=False, milestones=[4, 9], gamma=0.3)
 WARMUP = dict(type='LinearLR', by_epoch=False, start_factor=0.1, end=5)
-FIXMATCH = dict(type='FixMatch', student=tiny_student(), threshold=0.0)
+FIXMATCH = dict(
+    type='FixMatch', student=tiny_student(), pseudo_loss=dict(threshold=0.0)
+)
 SETTINGS = {
     'accumulation': dict(train_cfg=dict(accumulation=2)),
     'AdamW': dict(optim_wrapper=dict(optimizer=ADAMW)),
     'clipped': dict(optim_wrapper=dict(clip_grad=dict(max_norm=0.1))),
     'schedules': dict(param_scheduler=[WARMUP, STEPS]),
     'bf16': dict(optim_wrapper=dict(type='Bf16OptimWrapper')),
-    'ClassMix': dict(model=mean_teacher(mix='classmix')),
+    'ClassMix': dict(model=mean_teacher(mix=dict(type='ClassMix'))),
     'FixMatch': dict(model=FIXMATCH),
     'SupOnly': dict(model=sup_only()),
 }

@@ -214,6 +214,8 @@ def test_what_begins_after_the_end():
     (late,) = starts(9, type='CAC', start_iter=9)
     assert 'model.start_iter=9' in late
     assert starts(10, type='CAC', start_iter=9) == []
-    (rising,) = starts(10, type='MeanTeacher', ramp_up=dict(length=11))
-    assert 'model.ramp_up.length=11' in rising
-    assert starts(10, type='MeanTeacher', ramp_up=dict(length=11, kind=None)) == []
+    loss = dict(ramp_up=dict(length=11))
+    (rising,) = starts(10, type='MeanTeacher', pseudo_loss=loss)
+    assert 'model.pseudo_loss.ramp_up.length=11' in rising
+    loss = dict(ramp_up=dict(length=11, kind=None))
+    assert starts(10, type='MeanTeacher', pseudo_loss=loss) == []

@@ -32,8 +32,8 @@ def test_a_teacher_in_the_config_is_an_error():
 def test_pseudo_labels_come_from_eval_mode():
     model = make(student_cfg(decode_head=dict(dropout_ratio=0.5)))
     weak = streams()['unlabeled']['weak']
-    got = model.label(*args(weak))
-    again = model.label(*args(weak))
+    got = model.pseudo_labels(*args(weak))
+    again = model.pseudo_labels(*args(weak))
     assert torch.equal(got.confidence, again.confidence)  # no dropout
     model.eval()
     with torch.no_grad():
@@ -60,7 +60,7 @@ def test_labelling_restores_all_modes_and_touches_no_statistics():
     modes = {name: m.training for name, m in model.named_modules()}
     assert set(modes.values()) == {True, False}
     before = frozen_copy(model)
-    model.label(*args(streams()['unlabeled']['weak']))
+    model.pseudo_labels(*args(streams()['unlabeled']['weak']))
     assert {name: m.training for name, m in model.named_modules()} == modes
     for key, value in model.state_dict().items():
         assert torch.equal(value, before[key]), key
@@ -70,7 +70,7 @@ def test_modes_are_restored_after_an_error(monkeypatch):
     model = make()
     monkeypatch.setattr(model.student, 'extract_feat', lambda x: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        model.label(*args(streams()['unlabeled']['weak']))
+        model.pseudo_labels(*args(streams()['unlabeled']['weak']))
     assert all(m.training for m in model.student.modules())
 
 
@@ -85,21 +85,26 @@ def test_a_step_moves_statistics_once_a_batch_seen_in_train_mode():
 
 
 def test_the_loss_is_that_of_a_teacher_equal_to_the_student():
-    fix_match = make(threshold=0.8)
+    fix_match = make(pseudo_loss=dict(threshold=0.8))
     mean_teacher = build(
-        dict(type='MeanTeacher', student=student_cfg(), mix=None, threshold=0.8)
+        dict(
+            type='MeanTeacher',
+            student=student_cfg(),
+            mix=None,
+            pseudo_loss=dict(threshold=0.8),
+        )
     )
     spread(mean_teacher.student, seed=1)
     mean_teacher.copy_to_teacher()
     data = streams()
-    expected = mean_teacher.train().unsupervised_loss(data)['loss_unsup']
-    got = fix_match.unsupervised_loss(data)['loss_unsup']
+    expected = mean_teacher.train().loss(data)['loss_unsup']
+    got = fix_match.loss(data)['loss_unsup']
     assert expected > 0
     assert_close(got, expected)
 
 
 def test_the_label_has_no_gradient():
-    model = make(soft_labels=True)
-    pseudo = model.label(*args(streams()['unlabeled']['weak']))
+    model = make(pseudo_label=dict(type='SoftLabel'))
+    pseudo = model.pseudo_labels(*args(streams()['unlabeled']['weak']))
     assert not pseudo.probs.requires_grad
     assert not pseudo.confidence.requires_grad

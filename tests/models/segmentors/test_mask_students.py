@@ -74,7 +74,7 @@ def test_methods_that_read_features_train(name, method):
 
 @pytest.mark.parametrize('name', [*MASKS, 'pointrend'])
 def test_bfloat16(name):
-    model = make(name, threshold=0.0).train()
+    model = make(name, pseudo_loss=dict(threshold=0.0)).train()
     with torch.autocast('cpu', torch.bfloat16):
         losses = model.loss(streams(size=SIZE))
     assert losses['loss_unsup'].dtype == torch.float32
@@ -97,8 +97,8 @@ def test_pseudo_labels_are_those_of_the_logits(name):
 
 @pytest.mark.parametrize('name', MASKS)
 def test_pixels_that_are_not_kept_do_not_teach(name):
-    model = make(name, threshold=1.0).train()
-    loss = model.unsupervised_loss(streams(size=SIZE))['loss_unsup']
+    model = make(name, pseudo_loss=dict(threshold=1.0)).train()
+    loss = model.loss(streams(size=SIZE))['loss_unsup']
     loss.backward()
     assert loss == 0
     grads = [p.grad for p in model.student.parameters() if p.grad is not None]
@@ -155,7 +155,9 @@ def test_run_with_validation_resume_and_export(name, tmp_path):
         student.data_preprocessor = dict(
             type='SegDataPreProcessor', mean=[120.0] * 3, std=[60.0] * 3
         )
-        model = dict(type='MeanTeacher', student=student, threshold=0.0)
+        model = dict(
+            type='MeanTeacher', student=student, pseudo_loss=dict(threshold=0.0)
+        )
         made = config(data, tmp_path / folder, model, **settings)
         made.custom_hooks = [dict(type='MeanTeacherHook', decay=0.9)]
         made.optim_wrapper.optimizer = dict(type='AdamW', lr=1e-3)

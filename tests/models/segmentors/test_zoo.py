@@ -15,7 +15,7 @@ SIZE = (64, 96)
 @pytest.mark.parametrize('name', ZOO)
 def test_mean_teacher_trains_and_predicts(name):
     student = ConfigDict(copy.deepcopy(ZOO[name]))
-    cfg = dict(type='MeanTeacher', student=student, threshold=0.0)
+    cfg = dict(type='MeanTeacher', student=student, pseudo_loss=dict(threshold=0.0))
     model = build(cfg).train()
     before = {k: v.clone() for k, v in model.teacher.state_dict().items()}
     inputs = streams(size=SIZE)

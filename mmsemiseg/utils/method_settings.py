@@ -1,0 +1,29 @@
+"""Settings of a method and its parts, by the path that they have in the config."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+NETWORKS = ('pairs', 'head_pairs', 'data_preprocessor')
+
+
+def settings_of(model: nn.Module) -> dict[str, Any]:
+    """Public attributes of a method and of its parts: ``'contrast.weight'`` -> value.
+
+    Networks and their layers are left out. A part with ``weight`` 0 is left out too.
+    """
+    found = dict(_public(model))
+    for name, part in vars(model).get('_modules', {}).items():
+        if name in NETWORKS or part is None or not getattr(part, 'weight', 1):
+            continue
+        found.update({f'{name}.{key}': value for key, value in _public(part)})
+    return found
+
+
+def _public(thing: Any) -> Iterator[tuple[str, Any]]:
+    hidden = ('training', 'init_cfg', 'student_cfg', 'teacher_cfg')
+    for name, value in vars(thing).items():
+        plain = value is None or isinstance(value, (int, float, str, tuple, dict))
+        if plain and not name.startswith('_') and name not in hidden:
+            yield name, value
