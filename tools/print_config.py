@@ -6,7 +6,7 @@ is in a line of its own, with the file and the line that it is written in.
 examples:
   python tools/print_config.py configs/cac/cac_pspnet-r50_voc-aug-1-8.py
   python tools/print_config.py cac_pspnet-r50_voc-aug-1-8.py model train_cfg --sources
-  python tools/print_config.py my_config.py model --cfg-options model.pseudo_loss.threshold=0.8
+  python tools/print_config.py my_config.py model --cfg-options model.mix=None
 """
 
 import argparse

@@ -33,9 +33,9 @@ def build_part(
         ValueError: ``cfg`` is no mapping, its class is not registered or not such a
             part, or a setting is unknown, missing or wrong.
 
-    >>> build_part(dict(size=0), 'bank', default=dict(type='ClassQueueBank'), groups=2)
+    >>> build_part(dict(type='CutMix', area=5), 'model.mix')
     Traceback (most recent call last):
-    ValueError: bank must have the setting 'dim', which ClassQueueBank needs
+    ValueError: model.mix.area must be (low, high) with 0 < low <= high <= 1, but got 5
     """
     if cfg is None:
         return None
@@ -73,6 +73,36 @@ def merged(default: Mapping, cfg: Mapping | None) -> dict | None:
     if cfg is None or cfg.get('type', default['type']) != default['type']:
         return cfg
     return {**default, **cfg}
+
+
+def check_settings(method: type, settings: Mapping) -> None:
+    """Refuse settings that a method does not have, and name the part that has them.
+
+    Raises:
+        ValueError: A setting is none of the method's and its bases'.
+    """
+    known: dict[str, object] = {}
+    for base in method.__mro__:
+        found = list(inspect.signature(base.__init__).parameters.values())[1:]
+        known = {one.name: one.default for one in found} | known
+        if not any(one.kind is one.VAR_KEYWORD for one in found):
+            break
+    for name in settings:
+        if name not in known:
+            raise ValueError(
+                f'model has no setting {name!r}{_part_with(name, known)}: '
+                f'{method.__name__} has {sorted(known)}'
+            )
+
+
+def _part_with(name: str, known: Mapping) -> str:
+    """Where a part of the default settings has the setting, as a question."""
+    for part, default in known.items():
+        if isinstance(default, Mapping) and 'type' in default:
+            cls = MODELS.get(default['type'])
+            if cls is not None and name in inspect.signature(cls).parameters:
+                return f' (did you mean {part}.{name}?)'
+    return did_you_mean(name, known)
 
 
 def _find(kind, name: str, base) -> Callable:

@@ -27,7 +27,7 @@ def test_all_of_it_is_a_config_that_reads_the_same(run, tmp_path):
 
 
 def test_parts_of_a_config_by_name(run):
-    out = run(NAME, 'model.threshold', 'custom_hooks.0', 'train_cfg')
+    out = run(NAME, 'model.pseudo_loss.threshold', 'custom_hooks.0', 'train_cfg')
     assert ''.join(out.split()) == (  # tests print without yapf
         'model.pseudo_loss.threshold=0.6'
         "custom_hooks.0=dict(decay=0.98,type='MeanTeacherHook',warmup='1/(t+1)')"
@@ -41,8 +41,8 @@ def test_sources(run, monkeypatch):
     lines = run(NAME, 'model', 'train_cfg', '--sources', *options).splitlines()
     leaf = f'configs/baselines/{NAME}'
     base = 'configs/_base_'
-    assert f'model.threshold = 0.6  # {leaf}:8' in lines
-    assert "model.mix = 'classmix'  # --cfg-options" in lines
+    assert f'model.pseudo_loss.threshold = 0.6  # {leaf}:9' in lines
+    assert "model.mix.type = 'ClassMix'  # --cfg-options" in lines
     assert 'train_cfg.accumulation = 2  # --cfg-options' in lines
     assert [
         line.split('  # ')[1].split(':')[0]

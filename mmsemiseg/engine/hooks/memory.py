@@ -45,8 +45,12 @@ class MemoryHook(StepHook):
         model = unwrap(runner.model)
         if not hasattr(model, 'update_memory'):
             raise ValueError(
-                f'MemoryHook fills a memory, but {type(model).__name__} has no '
-                'update_memory()'
+                f'MemoryHook fills a memory, but {type(model).__name__} has none '
+                '(no update_memory())'
+            )
+        if not getattr(model, 'has_memory', True):
+            runner.logger.warning(
+                f'MemoryHook has nothing to do: {type(model).__name__} has no memory'
             )
 
     def after_step(self, runner) -> None:

@@ -20,7 +20,7 @@ from ..batch_sizes import check_batch_sizes
 from ..contrast import Contrast
 from ..data_preprocessor import Batch
 from ..head_rules import check_head_config
-from ..parts import build_part, errors_in, merged
+from ..parts import build_part, check_settings, errors_in, merged
 from ..streams import Streams
 from ..student import build_student, check_labels
 from .pair import Pair
@@ -28,12 +28,16 @@ from .pair_list import PairList, make_pair
 
 
 class _Buildable(ABCMeta):
-    """Drops the empty settings that mmseg's ``init_model`` writes into any model."""
+    """Drops the empty settings that mmseg's ``init_model`` writes into any model.
+
+    Settings that a method does not have are errors that say where they belong.
+    """
 
     def __call__(cls, *args, **settings):
         for name in ('pretrained', 'train_cfg'):
             if settings.get(name, 0) is None:
                 del settings[name]
+        check_settings(cls, settings)
         return super().__call__(*args, **settings)
 
 
@@ -105,7 +109,6 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         self.head_pairs = ModuleList()
         self.load_heads = load_heads
         self.sup_weight = sup_weight
-        self.mix = None
         self._check_predict_with(predict_with)
         self.predict_with = predict_with
         self.step_outputs: dict = {}
@@ -350,9 +353,10 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         self, images: Tensor, pseudo: 'PseudoLabel | list[PseudoLabel]'
     ) -> tuple[Tensor, 'PseudoLabel | list[PseudoLabel]']:
         """Images and pseudo labels after the part ``mix``, if there is one."""
-        if self.mix is None:
-            return images, pseudo
-        return self.mix(images, pseudo, self.num_classes)
+        mix = getattr(self, 'mix', None)
+        return (
+            (images, pseudo) if mix is None else mix(images, pseudo, self.num_classes)
+        )
 
     # Prediction
 

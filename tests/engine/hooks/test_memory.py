@@ -202,5 +202,9 @@ def test_wrong_warn_after():
 def test_a_model_without_memory(data, tmp_path):
     cfg = config(data, tmp_path / 'run', sup_only())
     cfg.custom_hooks = [dict(type='MemoryHook')]
-    with pytest.raises(ValueError, match=r'SupOnly has no update_memory\(\)'):
-        train(cfg)
+    runner = train(cfg)
+    log = tmp_path / 'run' / runner.timestamp / f'{runner.timestamp}.log'
+    assert 'MemoryHook has nothing to do: SupOnly has no memory' in log.read_text()
+    runner.model = torch.nn.Identity()
+    with pytest.raises(ValueError, match='Identity has none'):
+        MemoryHook().before_train(runner)

@@ -26,7 +26,7 @@ STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')
 
 def make(method='MeanTeacher', student=None, **settings):
     if method != 'SupOnly':
-        settings.setdefault('threshold', None)
+        settings.setdefault('pseudo_loss', dict(threshold=None))
     return build(dict(type=method, student=student or student_cfg(), **settings))
 
 

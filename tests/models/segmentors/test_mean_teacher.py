@@ -439,6 +439,8 @@ def test_bad_settings_of_the_loss_name_their_path(setting, message):
             r'model\.pseudo_label\.temperature must be > 0, but got 0',
         ),
         (dict(views=('weak',)), r"views must be 2 names, .* \('weak',\)"),
+        (dict(threshold=0.9), r"'threshold' .did you mean pseudo_loss\.threshold"),
+        (dict(veiws=('a', 'b')), "model has no setting 'veiws' .did you mean 'views'"),
         (dict(contrast=dict(type='CutMix')), r'model\.contrast\.type must be in'),
     ],
     ids=str,
