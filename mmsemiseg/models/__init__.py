@@ -11,6 +11,8 @@ from .losses import (
     PeerContrastLoss,
 )
 from .memories import ClassBalance, ClassQueueBank, FrequencyWindow, StepQueue
+from .pseudo_segments import QuerySegments, SemanticSegments
+from .query_matcher import QueryMatcher
 from .segmentors import (
     CAC,
     CMB,
@@ -48,7 +50,10 @@ __all__ = [
     'OHEMLoss',
     'Pair',
     'PeerContrastLoss',
+    'QueryMatcher',
+    'QuerySegments',
     'SegmentorAdapter',
+    'SemanticSegments',
     'SemiDataPreProcessor',
     'SemiSegmentor',
     'StepQueue',
