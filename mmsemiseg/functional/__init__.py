@@ -19,6 +19,7 @@ from .entropy import entropy_loss
 from .geometry import matching_cells, move
 from .group_logsumexp import group_logsumexp
 from .group_select import rank_in_group, select_per_group
+from .mask_losses import dice_terms, focal_terms, union_of_classes
 from .mixing import classmix_masks, cutmix_masks, mix, partners
 from .multi_positive import multi_positive_info_nce
 from .pseudo_label import (
@@ -30,7 +31,10 @@ from .pseudo_label import (
     pseudo_label_loss,
     pseudo_label_stats,
 )
+from .region_contrast import mask_similarity, pair_contrast, pooled_features
+from .regions import Regions
 from .schedules import ema_decay, ramp_up
+from .segments import Segments, query_claims, segments_of_map
 from .semantic_scores import score_logits, semantic_scores
 from .soft_label import dynamic_soft_label, top_k_soft_label
 from .tiles import Tiles, tiles_by_group
@@ -39,51 +43,61 @@ from .weighted_cosine import weighted_cosine
 __all__ = [
     'PseudoLabel',
     'PseudoLabelStats',
+    'Regions',
+    'Segments',
     'Tiles',
     'at_cells',
     'balance_weights',
     'cam_masks',
+    'can_drop_rows',
     'class_attention',
     'class_counts',
     'class_mean',
     'class_shares',
     'classmix_masks',
     'cutmix_masks',
+    'dice_terms',
+    'drop_unlabeled',
     'dynamic_soft_label',
     'ema_decay',
     'entropy_loss',
+    'focal_terms',
     'group_logsumexp',
     'info_nce',
     'keep_mask',
     'label_weights',
     'logits_at_cells',
     'logsumexp_without',
+    'mask_similarity',
     'masked_mean',
     'matching_cells',
-    'can_drop_rows',
-    'multi_positive_info_nce',
     'mean_over_positives',
     'mix',
     'move',
+    'multi_positive_info_nce',
     'normalised_cam',
-    'drop_unlabeled',
+    'pair_contrast',
     'paired_logit',
     'partners',
-    'take_rows',
     'pixel_weights',
-    'valid_indices',
+    'pooled_features',
     'pseudo_label',
     'pseudo_label_loss',
     'pseudo_label_stats',
+    'query_claims',
     'ramp_up',
     'rank_in_group',
     'sampled_logsumexp',
     'score_logits',
+    'segments_of_map',
     'select_per_group',
     'semantic_scores',
+    'take_rows',
     'tiles_by_group',
-    'valid_labels',
     'to_rows',
     'top_k_soft_label',
+    'union_of_classes',
+    'valid_indices',
+    'valid_labels',
     'weighted_cosine',
 ]

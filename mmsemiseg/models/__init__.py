@@ -15,6 +15,8 @@ from .losses import (
 from .memories import ClassBalance, ClassQueueBank, FrequencyWindow, StepQueue
 from .mixing import ClassMix, CutMix, Mixing
 from .pseudo_labels import HardLabel, SoftLabel
+from .pseudo_segments import QuerySegments, SemanticSegments
+from .query_matcher import QueryMatcher
 from .segmentors import (
     CAC,
     CMB,
@@ -58,7 +60,10 @@ __all__ = [
     'Pair',
     'PeerContrastLoss',
     'PseudoLabelLoss',
+    'QueryMatcher',
+    'QuerySegments',
     'SegmentorAdapter',
+    'SemanticSegments',
     'SemiDataPreProcessor',
     'SemiSegmentor',
     'SoftLabel',

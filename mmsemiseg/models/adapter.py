@@ -11,6 +11,7 @@ from mmseg.models.utils import resize
 from torch import Tensor, nn
 
 from .head_rules import HEAD_RULES, HeadRule, check_channels, rule_of  # noqa: F401
+from .mask_heads import MaskRule, QueryOutput
 from .recording import dropout_before, heads_of
 from .student import check_labels
 
@@ -80,6 +81,15 @@ class SegmentorAdapter:
         """Maps, perhaps perturbed ones, of :meth:`encode` -> what a call gives."""
         output = self.rule.decode(segmentor, maps, self.pre_cls, dropout)
         return self._output(maps, *output)
+
+    @property
+    def has_queries(self) -> bool:
+        """Whether the head classifies masks, so that :meth:`queries` is there."""
+        return isinstance(self.rule, MaskRule)
+
+    def queries(self, segmentor: nn.Module, inputs: Tensor) -> QueryOutput:
+        """(N, 3, H, W) -> classes and masks of the queries of a mask head."""
+        return self.rule.query_output(segmentor, self.encode(segmentor, inputs))
 
     @property
     def classifies_features(self) -> bool:

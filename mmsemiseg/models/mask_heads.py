@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
@@ -10,6 +11,21 @@ from torch import Tensor, nn
 from ..functional import score_logits, semantic_scores
 from .pixel_heads import HeadKind, check_layer
 from .recording import heads_of, seen
+
+
+class QueryOutput(NamedTuple):
+    """Predictions of the queries of a head, by decoder layer, the last one last.
+
+    Args:
+        class_logits: Class logits (N, Q, C + 1) of each layer; the last class is "no
+            object".
+        mask_logits: Mask logits (N, Q, h, w) of each layer.
+        features: Embeddings (N, D, h, w) of the pixels, which all layers share.
+    """
+
+    class_logits: tuple[Tensor, ...]
+    mask_logits: tuple[Tensor, ...]
+    features: Tensor
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,12 @@ class MaskRule(HeadKind):
             calls = stack.enter_context(self._record(head)) if feature else None
             output = self.queries(segmentor, maps)
         return self._read(head, output, calls)
+
+    def query_output(self, segmentor: nn.Module, maps) -> QueryOutput:
+        """Predictions of all decoder layers, with the embeddings of the pixels."""
+        with self._record(heads_of(segmentor)[-1]) as calls:
+            classes, masks = self.queries(segmentor, maps)
+        return QueryOutput(tuple(classes), tuple(masks), calls[0])
 
     def queries(self, segmentor: nn.Module, maps) -> tuple:
         """Class logits and mask logits of all decoder layers, the last one last.

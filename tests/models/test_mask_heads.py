@@ -73,6 +73,26 @@ def test_masks_are_products_with_the_features(name):
 
 
 @needs_ops
+@pytest.mark.parametrize('name', MASKS)
+def test_queries_of_all_layers(name):
+    net = build(mask_student(name)).train()
+    adapter, seen = SegmentorAdapter(net, None), []
+    handle = net.decode_head.register_forward_hook(
+        lambda head, args, output: seen.append(output)
+    )
+    found = adapter.queries(net, images())
+    handle.remove()
+    ((classes, masks),) = seen
+    assert len(found.class_logits) == len(found.mask_logits) == len(masks)
+    for layer in range(len(masks)):
+        assert torch.equal(found.class_logits[layer], classes[layer])
+        assert torch.equal(found.mask_logits[layer], masks[layer])
+    assert torch.equal(found.features, SegmentorAdapter(net)(net, images()).features)
+    assert adapter.has_queries
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+@needs_ops
 @pytest.mark.parametrize('name', ALL)
 @pytest.mark.parametrize('training', [True, False], ids=['train', 'eval'])
 def test_gradients_and_no_trace(name, training):

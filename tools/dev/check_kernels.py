@@ -510,8 +510,8 @@ def check_banks(rows: Rows, device: str, sizes: dict) -> None:
         for step in steps:
             features, group, score = (x.to(where) for x in step)
             bank.enqueue(features, group)
-            bank.enqueue(features, group, score, 3, 'top')
-            bank.enqueue(features, group, per_group=3, select='random')
+            bank.enqueue(features, group, score, 3)
+            bank.enqueue(features, group, per_group=3)
             queue.enqueue(features, group)
         state = [*bank.state_dict().values(), *queue.state_dict().values()]
         states.append([x.cpu() for x in state])

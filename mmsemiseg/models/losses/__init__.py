@@ -1,9 +1,15 @@
 from .balanced_cross_entropy import BalancedCrossEntropy, balanced
 from .directional_contrast_loss import DirectionalContrastLoss
 from .masked_lovasz_loss import MaskedLovaszLoss
+from .matched_mask_consistency_loss import MatchedMaskConsistencyLoss
 from .ohem_loss import OHEMLoss
 from .peer_contrast_loss import Anchors, Keys, PeerContrastLoss, ready_together
 from .pseudo_label_loss import PseudoLabelLoss
+from .region_class_consistency_loss import RegionClassConsistencyLoss
+from .region_feature_contrast_loss import RegionFeatureContrastLoss
+from .region_loss import RegionLoss
+from .region_mask_contrast_loss import RegionMaskContrastLoss
+from .semantic_mask_consistency_loss import SemanticMaskConsistencyLoss
 
 __all__ = [
     'Anchors',
@@ -11,9 +17,15 @@ __all__ = [
     'DirectionalContrastLoss',
     'Keys',
     'MaskedLovaszLoss',
+    'MatchedMaskConsistencyLoss',
     'OHEMLoss',
     'PeerContrastLoss',
     'PseudoLabelLoss',
+    'RegionClassConsistencyLoss',
+    'RegionFeatureContrastLoss',
+    'RegionLoss',
+    'RegionMaskContrastLoss',
+    'SemanticMaskConsistencyLoss',
     'balanced',
     'ready_together',
 ]

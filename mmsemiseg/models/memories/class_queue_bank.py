@@ -1,33 +1,30 @@
 """One queue of rows for each class, or for each part of each class."""
 
 import torch
+from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...functional.group_select import rank_in_group, select_per_group
 from ...utils.settings import check_integers
 
-SELECT = ('first', 'top', 'lowest', 'random')
 
-
+@MODELS.register_module()
 class ClassQueueBank(nn.Module):
     """Memory bank: a queue of N rows for each of G groups, such as classes.
 
     A new row replaces the oldest of its own queue. The same rows in the same order give
-    the same bank on every process and device, also with random selection. The
-    checkpoint has all of its state.
+    the same bank on every process and device. The checkpoint has all of its state.
 
     Args:
         groups: Number of queues G; for K parts of C classes C * K, with group c * K +
             k.
         size: Number of rows N of a queue.
         dim: Width D of a row.
-        seed: Seed of the random selection.
 
     Attributes:
         features: Rows (G, N, D) float32. Queue g is in ``features[g, :count[g]]``.
         count: Number of rows in each queue, (G,) int64.
         pointer: Index of the next row in each queue, (G,) int64.
-        draws: Number of random selections so far, () int64.
 
     Raises:
         ValueError: A setting, or the shape of what is entered, is wrong.
@@ -42,19 +39,15 @@ class ClassQueueBank(nn.Module):
     [True, False]
     """
 
-    def __init__(self, groups: int, size: int, dim: int, seed: int = 0):
+    def __init__(self, groups: int, size: int, dim: int) -> None:
         super().__init__()
         check_integers(1, groups=groups, size=size, dim=dim)
-        if not isinstance(seed, int) or not 0 <= seed < 2**32:
-            raise ValueError(f'seed must be an integer in [0, 2^32), but got {seed}')
         self.groups = groups
         self.size = size
         self.dim = dim
-        self.seed = seed
         self.register_buffer('features', torch.zeros(groups, size, dim))
         self.register_buffer('count', torch.zeros(groups, dtype=torch.int64))
         self.register_buffer('pointer', torch.zeros(groups, dtype=torch.int64))
-        self.register_buffer('draws', torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
     def enqueue(
@@ -63,7 +56,6 @@ class ClassQueueBank(nn.Module):
         group: Tensor,
         score: Tensor | None = None,
         per_group: int | None = None,
-        select: str = 'first',
     ) -> None:
         """Enter rows into the queues of their groups, in the order of the rows.
 
@@ -71,26 +63,35 @@ class ClassQueueBank(nn.Module):
             features: Rows (n, D); n may be 0.
             group: Groups (n,) of the rows, integers; rows outside of 0 to G - 1 are
                 left out.
-            score: Scores (n,) of the rows, for 'top' and 'lowest'. Of equal scores the
-                first row wins; a row with score NaN is the last that is taken.
+            score: Scores (n,) of the rows, of which the highest enter; of equal scores
+                the first row wins, and a row with score NaN is the last that is taken.
+                None: the first rows enter.
             per_group: Largest number of rows that enter a queue, and never more than N.
-                None: N; with 'first' all rows enter, so that the last N remain.
-            select: Rows that are taken: 'first', 'top' (highest score), 'lowest' or
-                'random'.
+                None: N, and without a score all rows enter, so that the last N remain.
         """
-        self._check(features, group, score, per_group, select)
+        self._check(features, group, per_group)
         if len(group) == 0:
             return
-        lowest = select == 'lowest'
-        if select == 'random':
-            score = self._random_score(len(group))
-        elif select == 'first' and per_group is None:
+        if score is None and per_group is None:
             score = torch.arange(len(group), device=group.device)
         per_group = min(per_group or self.size, self.size)
-        index, group = select_per_group(group, self.groups, per_group, score, lowest)
+        index, group = select_per_group(group, self.groups, per_group, score)
         self._write(features, index, group)
-        if select == 'random':
-            self.draws.add_(1)
+
+    def preview(
+        self,
+        features: Tensor,
+        group: Tensor,
+        score: Tensor | None = None,
+        per_group: int | None = None,
+    ) -> 'ClassQueueBank':
+        """The bank as it will be after :meth:`enqueue`; this one stays as it is."""
+        with torch.device('meta'):  # no memory: its buffers are replaced
+            bank = type(self)(self.groups, self.size, self.dim)
+        for name, value in self.named_buffers():
+            setattr(bank, name, value.clone())
+        bank.enqueue(features, group, score, per_group)
+        return bank
 
     def _write(self, features: Tensor, index: Tensor, group: Tensor) -> None:
         """Rows ``index``, at most N of each group; those of group -1 are not written.
@@ -134,38 +135,15 @@ class ClassQueueBank(nn.Module):
         return modes[mode]()
 
     def extra_repr(self) -> str:
-        return (
-            f'groups={self.groups}, size={self.size}, dim={self.dim}, seed={self.seed}'
-        )
+        return f'groups={self.groups}, size={self.size}, dim={self.dim}'
 
-    def _random_score(self, n: int) -> Tensor:
-        """Random integers (n,) without ties, equal on all processes and devices."""
-        start = _hash(self.draws + _hash(torch.full_like(self.draws, self.seed)))
-        return _hash(start + torch.arange(n, device=self.draws.device))
-
-    def _check(self, features, group, score, per_group, select) -> None:
+    def _check(self, features: Tensor, group: Tensor, per_group: int | None) -> None:
         if features.shape != (len(group), self.dim):
             raise ValueError(
                 f'features and group must be (n, {self.dim}) and (n,), but got '
                 f'{tuple(features.shape)} and {tuple(group.shape)}'
             )
-        if select not in SELECT:
-            raise ValueError(f'select must be one of {SELECT}, but got {select!r}')
-        if (score is not None) != (select in ('top', 'lowest')):
-            raise ValueError(
-                "score is needed for select 'top' and 'lowest' and has no effect "
-                f'on the others, but select is {select!r} and score is '
-                f'{"missing" if score is None else "given"}'
-            )
         if per_group is not None and (not isinstance(per_group, int) or per_group < 1):
             raise ValueError(
                 f'per_group must be an integer >= 1 or None, but got {per_group}'
             )
-
-
-def _hash(x: Tensor) -> Tensor:
-    """Integers >= 0, taken modulo 2^32, to scattered ones below 2^32, one to one."""
-    x = x & 0xFFFFFFFF
-    for _ in range(2):
-        x = (((x >> 16) ^ x) * 0x45D9F3B) & 0xFFFFFFFF
-    return (x >> 16) ^ x

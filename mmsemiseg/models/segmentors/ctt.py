@@ -1,6 +1,5 @@
 """CTT: pairs of student and teacher that teach each other."""
 
-import copy
 from itertools import combinations
 from typing import NamedTuple
 
@@ -441,8 +440,7 @@ class CTT(SemiSegmentor):
 
     def _keys(self, bank: ClassQueueBank, new: dict) -> Keys:
         """Keys of the bank as it will be with the rows of this step."""
-        bank = copy.deepcopy(bank)
-        self._enter(bank, **new)
+        bank = bank.preview(**new, per_group=self.number_to_enqueue())
         if self.bank_ready == 'class':
             full = bank.ready('each')
             return Keys(bank.features, bank.filled() & full[:, None], full)
@@ -544,13 +542,8 @@ class CTT(SemiSegmentor):
         """Enter the rows of a step into the banks; :class:`MemoryHook` calls it."""
         for index, bank in enumerate(self.banks):
             names = 'features', 'group', 'score'
-            self._enter(bank, **{name: rows[f'{name}{index}'] for name in names})
-
-    def _enter(
-        self, bank: ClassQueueBank, features: Tensor, group: Tensor, score: Tensor
-    ) -> None:
-        """Enter the k best rows of each class, from however many batches."""
-        bank.enqueue(features, group, score, self.number_to_enqueue(), 'top')
+            new = {name: rows[f'{name}{index}'] for name in names}
+            bank.enqueue(**new, per_group=self.number_to_enqueue())
 
     def _key(self, name: str, index: int) -> str:
         return f'{name}{index}' if len(self.pairs) > 1 else name

@@ -12,49 +12,29 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from mmsemiseg.functional import group_logsumexp
 from mmsemiseg.models import ClassQueueBank
 
-MODES = ('first', 'top', 'lowest', 'random')
-
 
 class SlowBank:
     """The same with Python's deques, row by row."""
 
-    def __init__(self, groups, size, seed=0):
+    def __init__(self, groups, size):
         self.queues = [deque(maxlen=size) for _ in range(groups)]
         self.size = size
-        self.seed = seed
-        self.draws = 0
 
-    def enqueue(self, features, group, score, per_group, select):
-        if select == 'random' and group:
-            score = random_scores(len(group), self.draws, self.seed)
-            self.draws += 1
+    def enqueue(self, features, group, score, per_group):
         for g, queue in enumerate(self.queues):
             members = [i for i in range(len(group)) if group[i] == g]
-            for i in sorted(self.chosen(members, score, per_group, select)):
+            for i in sorted(self.chosen(members, score, per_group)):
                 queue.append(features[i])
 
-    def chosen(self, members, score, per_group, select):
+    def chosen(self, members, score, per_group):
         limit = min(per_group or self.size, self.size)
-        if select == 'first':
+        if score is None:
             return members if per_group is None else members[:limit]
-        sign = 1 if select == 'lowest' else -1
 
         def key(i):
-            return (math.inf if math.isnan(score[i]) else sign * score[i]), i
+            return (math.inf if math.isnan(score[i]) else -score[i]), i
 
         return sorted(members, key=key)[:limit]
-
-
-def random_scores(n, draws, seed):
-    def scatter(x):
-        x %= 2**32
-        for _ in range(2):
-            x = ((x >> 16) ^ x) * 0x45D9F3B % 2**32
-        return (x >> 16) ^ x
-
-    start = scatter(draws + scatter(seed))
-    # a random order is the order of the highest
-    return [scatter(start + i) for i in range(n)]
 
 
 def by_age(bank):
@@ -76,14 +56,14 @@ def tensors(features, group, score):
     )
 
 
-def random_step(rng, groups, select):
+def random_step(rng, groups):
     n = rng.choice([0, 1, 2, 5, 9, 30])
     # one group is rare, and some rows are in none
     numbers = [*range(groups - 1)] * 4 + [groups - 1, groups, -1, -5, 255]
     group = [rng.choice(numbers) for _ in range(n)]
     features = [[float(rng.randrange(1000)), float(i)] for i in range(n)]
     score = None
-    if select in ('top', 'lowest'):
+    if rng.random() < 0.5:
         score = [rng.choice([0.0, 0.25, 0.5, 1.0, -1.0, math.nan]) for _ in range(n)]
     return features, group, score
 
@@ -91,12 +71,12 @@ def random_step(rng, groups, select):
 @pytest.mark.parametrize(('groups', 'size'), [(1, 1), (1, 4), (3, 1), (4, 5)])
 def test_random_steps_equal_deques(groups, size):
     rng = random.Random(groups * 10 + size)
-    bank, slow = ClassQueueBank(groups, size, 2, seed=3), SlowBank(groups, size, seed=3)
+    bank, slow = ClassQueueBank(groups, size, 2), SlowBank(groups, size)
     for _ in range(1500):
-        select, per_group = rng.choice(MODES), rng.choice([None, 1, 2, 3, 7])
-        features, group, score = random_step(rng, groups, select)
-        slow.enqueue(features, group, score, per_group, select)
-        bank.enqueue(*tensors(features, group, score), per_group, select)
+        per_group = rng.choice([None, 1, 2, 3, 7])
+        features, group, score = random_step(rng, groups)
+        slow.enqueue(features, group, score, per_group)
+        bank.enqueue(*tensors(features, group, score), per_group)
         assert by_age(bank) == [list(queue) for queue in slow.queues]
         assert bank.count.tolist() == [len(queue) for queue in slow.queues]
         assert bank.pointer.max() < size
@@ -124,54 +104,22 @@ def test_exact_places():
 
 
 @pytest.mark.parametrize(
-    ('select', 'per_group', 'expected'),
+    ('scored', 'per_group', 'expected'),
     [
-        ('top', 2, [1, 3]),
-        ('lowest', 2, [0, 2]),
-        ('first', 2, [0, 1]),
-        ('top', 9, [1, 2, 3]),
-        ('top', None, [1, 2, 3]),
-        ('lowest', None, [0, 2, 3]),
-        ('first', 9, [0, 1, 2]),
-        ('first', None, [1, 2, 3]),
+        (True, 2, [1, 3]),
+        (False, 2, [0, 1]),
+        (True, 9, [1, 2, 3]),
+        (True, None, [1, 2, 3]),
+        (False, 9, [0, 1, 2]),
+        (False, None, [1, 2, 3]),
     ],
 )
-def test_selection_by_hand(select, per_group, expected):
+def test_selection_by_hand(scored, per_group, expected):
     bank = ClassQueueBank(groups=1, size=3, dim=1)
-    score = torch.tensor([0.2, 0.9, 0.5, 0.7])
-    bank.enqueue(
-        torch.arange(4.0)[:, None],
-        torch.zeros(4).long(),
-        None if select == 'first' else score,
-        per_group,
-        select,
-    )
+    score = torch.tensor([0.2, 0.9, 0.5, 0.7]) if scored else None
+    bank.enqueue(torch.arange(4.0)[:, None], torch.zeros(4).long(), score, per_group)
     assert bank.features[0, : len(expected), 0].tolist() == expected
     assert bank.count.tolist() == [len(expected)]
-
-
-def test_every_row_and_pair_is_drawn_as_often():
-    bank = ClassQueueBank(groups=1, size=2, dim=1)
-    rows, group = torch.arange(5.0)[:, None], torch.zeros(5).long()
-    pairs = torch.zeros(5, 5)
-    for _ in range(3000):
-        bank.enqueue(rows, group, select='random')
-        first, second = sorted(bank.features[0, :, 0].long().tolist())
-        pairs[first, second] += 1
-    shares = pairs[torch.ones(5, 5).triu(1).bool()] / 3000
-    # 10 pairs; 0.02 is 3.6 standard deviations
-    assert (shares - 0.1).abs().max() < 0.02
-
-
-def test_seeds_draw_differently():
-    drawn = []
-    for seed in (0, 1, 2**32 - 1):
-        bank = ClassQueueBank(groups=1, size=3, dim=1, seed=seed)
-        for _ in range(2):
-            rows, group = torch.arange(90.0)[:, None], torch.zeros(90).long()
-            bank.enqueue(rows, group, select='random')
-            drawn.append(tuple(sorted(bank.features.flatten().tolist())))
-    assert len(set(drawn)) == 6
 
 
 def test_processes_with_other_random_states_stay_equal():
@@ -190,9 +138,7 @@ def enter_steps(bank, steps, seed=0):
         group = torch.randint(-1, bank.groups + 1, (12,), generator=g)
         rows = torch.randn(12, bank.dim, generator=g)
         score = torch.randint(4, (12,), generator=g)
-        select = MODES[i % 4]
-        given = score if select in ('top', 'lowest') else None
-        bank.enqueue(rows, group, given, 1 + i % 3, select)
+        bank.enqueue(rows, group, score if i % 2 else None, 1 + i % 3)
 
 
 def filled(steps):
@@ -203,7 +149,7 @@ def filled(steps):
 
 def assert_same(one, other):
     one, other = one.state_dict(), other.state_dict()
-    assert list(one) == list(other) == ['features', 'count', 'pointer', 'draws']
+    assert list(one) == list(other) == ['features', 'count', 'pointer']
     assert all(one[name].equal(other[name]) for name in one)
 
 
@@ -247,8 +193,8 @@ def test_rows_of_no_group_change_nothing():
     bank = filled(5)
     before = copy.deepcopy(bank)
     bank.enqueue(torch.full((3, 2), 9.0), torch.tensor([-1, 3, 255]))
-    bank.enqueue(torch.zeros(0, 2), torch.zeros(0).long(), select='random')
-    bank.enqueue(torch.zeros(0, 2), torch.zeros(0).long(), torch.zeros(0), 1, 'top')
+    bank.enqueue(torch.zeros(0, 2), torch.zeros(0).long())
+    bank.enqueue(torch.zeros(0, 2), torch.zeros(0).long(), torch.zeros(0), 1)
     assert_same(bank, before)
 
 
@@ -282,21 +228,32 @@ def test_keys_serve_the_contrast():
     enter_steps(bank, 1)  # the values of this step are no longer needed
 
 
-def test_a_copy_is_of_its_own():
-    """What a loss uses that wants the rows of its own step in the bank."""
+@pytest.mark.parametrize('per_group', [None, 1])
+@pytest.mark.parametrize('scored', [True, False])
+@pytest.mark.parametrize('n', [0, 12])
+def test_a_preview_is_the_bank_that_will_be(n, scored, per_group):
     bank = filled(5)
-    before, preview = copy.deepcopy(bank), copy.deepcopy(bank)
-    enter_steps(preview, 1)
+    before = copy.deepcopy(bank)
+    g = torch.Generator().manual_seed(1)
+    rows, group = torch.randn(n, 2, generator=g), torch.randint(3, (n,), generator=g)
+    score = torch.rand(n, generator=g) if scored else None
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    preview = bank.preview(rows, group, score, per_group)
+    assert torch.get_rng_state().equal(state)
     assert_same(bank, before)
-    enter_steps(bank, 1)
+    assert preview.features.data_ptr() != bank.features.data_ptr()
+    bank.enqueue(rows, group, score, per_group)
     assert_same(bank, preview)
+    assert preview.keys()[1].equal(bank.keys()[1])
+    assert (bank.pointer.equal(before.pointer)) == (n == 0)
 
 
 def test_no_gradient_is_kept():
     bank = ClassQueueBank(groups=2, size=2, dim=2)
     features = torch.randn(2, 2, requires_grad=True)
     score = features.sum(1)
-    bank.enqueue(features * 2, torch.tensor([0, 1]), score, 1, 'top')
+    bank.enqueue(features * 2, torch.tensor([0, 1]), score, 1)
     keys, _ = bank.keys()
     assert not bank.features.requires_grad
     assert keys.grad_fn is None
@@ -311,23 +268,23 @@ def test_rows_are_kept_in_float32(dtype):
     bank = ClassQueueBank(groups=1, size=2, dim=2)
     features = torch.tensor([[0.1, 0.7]], dtype=dtype)
     with torch.autocast('cpu', torch.bfloat16):
-        bank.enqueue(features, torch.zeros(1).long(), features[:, 0], 1, 'top')
+        bank.enqueue(features, torch.zeros(1).long(), features[:, 0], 1)
     assert bank.features.dtype == torch.float32
     assert bank.features[0, :1].equal(features.float())
 
 
-@pytest.mark.parametrize('select', MODES)
-def test_no_host_sync_and_no_loop_over_groups(select):
+@pytest.mark.parametrize('scored', [True, False])
+def test_no_host_sync_and_no_loop_over_groups(scored):
     counts = []
     for groups, n in [(2, 5), (40, 5), (40, 300)]:
         bank = ClassQueueBank(groups, 3, 2)
         g = torch.Generator().manual_seed(0)
         rows = torch.randn(n, 2, generator=g)
         group = torch.randint(-1, groups, (n,), generator=g)
-        score = rows[:, 0] if select in ('top', 'lowest') else None
+        score = rows[:, 0] if scored else None
         with NoHostSync() as seen:
-            bank.enqueue(rows, group, score, 2, select)
-            bank.enqueue(rows, group - 1, score, 2, select)
+            bank.enqueue(rows, group, score, 2)
+            bank.preview(rows, group - 1, score, 2).keys()
             bank.keys()
             for mode in ('all', 'any', 'each'):
                 bank.ready(mode)
@@ -335,13 +292,12 @@ def test_no_host_sync_and_no_loop_over_groups(select):
     assert len(set(counts)) == 1
 
 
-@pytest.mark.parametrize('select', MODES)
-def test_no_shape_depends_on_the_data(select):
+@pytest.mark.parametrize('scored', [True, False])
+def test_no_shape_depends_on_the_data(scored):
     with FakeTensorMode():
         bank = ClassQueueBank(4, 3, 2)
         rows, group = torch.empty(9, 2), torch.empty(9).long()
-        score = torch.empty(9) if select in ('top', 'lowest') else None
-        bank.enqueue(rows, group, score, None, select)
+        bank.enqueue(rows, group, torch.empty(9) if scored else None)
         keys, of = bank.keys()
         assert keys.shape == (12, 2)
         assert of.shape == (12,)
@@ -354,17 +310,18 @@ def test_cuda_is_as_the_cpu_and_does_not_wait():
     bank = ClassQueueBank(groups=3, size=4, dim=2)
     other = ClassQueueBank(groups=3, size=4, dim=2).cuda()
     for i in range(40):
-        n, select = (0, 1, 7, 40)[i % 3], MODES[i % 4]
+        n = (0, 1, 7, 40)[i % 3]
         rows = torch.randn(n, 2, generator=g)
         group = torch.randint(-1, 4, (n,), generator=g)
         score = torch.randint(4, (n,), generator=g)
-        score = score if select in ('top', 'lowest') else None
-        bank.enqueue(rows, group, score, 1 + i % 5, select)
+        score = score if i % 2 else None
+        bank.enqueue(rows, group, score, 1 + i % 5)
         rows, group = rows.cuda(), group.cuda()
         score = None if score is None else score.cuda()
         torch.cuda.set_sync_debug_mode('error')
         try:
-            other.enqueue(rows, group, score, 1 + i % 5, select)
+            other.preview(rows, group, score, 1 + i % 5)
+            other.enqueue(rows, group, score, 1 + i % 5)
             other.keys()
             other.ready()
         finally:
@@ -378,7 +335,6 @@ def test_cuda_is_as_the_cpu_and_does_not_wait():
         (dict(groups=0), 'groups must be an integer >= 1, but got 0'),
         (dict(size=1.5), 'size must be an integer >= 1, but got 1.5'),
         (dict(dim=0), 'dim must be an integer >= 1, but got 0'),
-        (dict(seed=-1), r'seed must be an integer in \[0, 2\^32\), but got -1'),
     ],
 )
 def test_bad_settings_are_named(settings, rule):
@@ -391,15 +347,9 @@ def test_bad_settings_are_named(settings, rule):
     [
         (dict(features=torch.ones(3, 4)), r'\(n, 2\) and \(n,\), but got \(3, 4\)'),
         (dict(features=torch.ones(2, 2)), r'\(n,\), but got \(2, 2\) and \(3,\)'),
-        (
-            dict(group=torch.ones(3), select='random'),
-            r'integers, but got \(3,\)',
-        ),
+        (dict(group=torch.ones(3)), r'integers, but got \(3,\)'),
         (dict(group=torch.ones(3, 1).long()), r'integers, but got \(3, 1\)'),
-        (dict(select='best'), r"select must be one of .*'random'.* but got 'best'"),
-        (dict(select='top'), "select is 'top' and score is missing"),
-        (dict(score=torch.ones(3)), "select is 'first' and score is given"),
-        (dict(score=torch.ones(2), select='top'), r'as group, but got \(2,\)'),
+        (dict(score=torch.ones(2)), r'as group, but got \(2,\)'),
         (dict(per_group=0), 'per_group must be an integer >= 1 or None, but got 0'),
         (dict(per_group=0.5), 'per_group must be .* but got 0.5'),
     ],
