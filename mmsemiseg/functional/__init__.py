@@ -19,9 +19,11 @@ from .entropy import entropy_loss
 from .geometry import matching_cells, move
 from .group_logsumexp import group_logsumexp
 from .group_select import rank_in_group, select_per_group
+from .kmeans import KMeans, kmeans
 from .mask_losses import dice_terms, focal_terms, union_of_classes
 from .mixing import classmix_masks, cutmix_masks, mix, partners
 from .multi_positive import multi_positive_info_nce
+from .parts import assign_parts, part_sums
 from .pseudo_label import (
     PseudoLabel,
     PseudoLabelStats,
@@ -41,11 +43,13 @@ from .tiles import Tiles, tiles_by_group
 from .weighted_cosine import weighted_cosine
 
 __all__ = [
+    'KMeans',
     'PseudoLabel',
     'PseudoLabelStats',
     'Regions',
     'Segments',
     'Tiles',
+    'assign_parts',
     'at_cells',
     'balance_weights',
     'cam_masks',
@@ -65,6 +69,7 @@ __all__ = [
     'group_logsumexp',
     'info_nce',
     'keep_mask',
+    'kmeans',
     'label_weights',
     'logits_at_cells',
     'logsumexp_without',
@@ -79,6 +84,8 @@ __all__ = [
     'pair_contrast',
     'paired_logit',
     'partners',
+    'take_rows',
+    'part_sums',
     'pixel_weights',
     'pooled_features',
     'pseudo_label',
