@@ -35,9 +35,15 @@ from .pseudo_label import (
 )
 from .region_contrast import mask_similarity, pair_contrast, pooled_features
 from .regions import Regions
+from .sampled_keys import (
+    draw_own_negatives,
+    draw_positives,
+    draw_shared_negatives,
+)
 from .schedules import ema_decay, ramp_up
 from .segments import Segments, query_claims, segments_of_map
 from .semantic_scores import score_logits, semantic_scores
+from .shared_keys import shared_logsumexp
 from .soft_label import dynamic_soft_label, top_k_soft_label
 from .tiles import Tiles, tiles_by_group
 from .weighted_cosine import weighted_cosine
@@ -62,6 +68,9 @@ __all__ = [
     'cutmix_masks',
     'dice_terms',
     'drop_unlabeled',
+    'draw_own_negatives',
+    'draw_positives',
+    'draw_shared_negatives',
     'dynamic_soft_label',
     'ema_decay',
     'entropy_loss',
@@ -102,6 +111,7 @@ __all__ = [
     'take_rows',
     'tiles_by_group',
     'to_rows',
+    'shared_logsumexp',
     'top_k_soft_label',
     'union_of_classes',
     'valid_indices',
