@@ -10,6 +10,7 @@ import torch
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 
+from ..utils.profiling import stage
 from .head_rules import HEAD_RULES, HeadRule, check_channels, rule_of  # noqa: F401
 from .mask_heads import MaskRule, QueryOutput
 from .recording import dropout_before, heads_of
@@ -73,13 +74,15 @@ class SegmentorAdapter:
 
     def encode(self, segmentor: nn.Module, inputs: Tensor):
         """(N, 3, H, W) -> the maps of backbone and neck, as ``extract_feat`` gives."""
-        return segmentor.extract_feat(inputs)
+        with stage(_pass_name()):
+            return segmentor.extract_feat(inputs)
 
     def decode(
         self, segmentor: nn.Module, maps, dropout: bool = True
     ) -> SegmentorOutput:
         """Maps, perhaps perturbed ones, of :meth:`encode` -> what a call gives."""
-        output = self.rule.decode(segmentor, maps, self.pre_cls, dropout)
+        with stage(_pass_name()):
+            output = self.rule.decode(segmentor, maps, self.pre_cls, dropout)
         return self._output(maps, *output)
 
     @property
@@ -89,7 +92,9 @@ class SegmentorAdapter:
 
     def queries(self, segmentor: nn.Module, inputs: Tensor) -> QueryOutput:
         """(N, 3, H, W) -> classes and masks of the queries of a mask head."""
-        return self.rule.query_output(segmentor, self.encode(segmentor, inputs))
+        maps = self.encode(segmentor, inputs)
+        with stage(_pass_name()):
+            return self.rule.query_output(segmentor, maps)
 
     @property
     def classifies_features(self) -> bool:
@@ -110,6 +115,7 @@ class SegmentorAdapter:
             features = layer(features)
         return head.get_submodule(self.rule.classifier)(features)
 
+    @stage('supervised pass')
     def loss(
         self, segmentor: nn.Module, inputs: Tensor, data_samples: list
     ) -> tuple[dict, SegmentorOutput]:
@@ -153,6 +159,10 @@ class SegmentorAdapter:
             for t in self.taps
         )
         return widths if self.several else widths[0]
+
+
+def _pass_name() -> str:
+    return 'student pass' if torch.is_grad_enabled() else 'pass without gradient'
 
 
 def resize_logits(logits: Tensor, size, align_corners: bool = False) -> Tensor:

@@ -17,6 +17,7 @@ from ..functional import classmix_masks, mix, partners
 from ..functional.augment import color_jitter, gaussian_blur, scale_crop
 from ..functional.pseudo_label import IGNORE_INDEX
 from ..utils.layout import as_laid_out
+from ..utils.profiling import stage
 from ..utils.settings import check_numbers, check_ranges
 from .data_preprocessor import Batch
 
@@ -130,6 +131,7 @@ class BatchAugment:
         self._warned = False
 
     @torch.no_grad()
+    @stage('augmentation')
     def __call__(
         self,
         images: Tensor,

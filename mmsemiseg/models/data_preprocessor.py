@@ -11,6 +11,8 @@ from mmseg.models import SegDataPreProcessor
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ..utils.profiling import stage
+
 ENOUGH = 8  # images of one shape that show the crop of a stream
 
 
@@ -83,6 +85,7 @@ class SemiDataPreProcessor(SegDataPreProcessor):
         """Bands of an image, as the normalisation tells; 3 where there is none."""
         return self.mean.numel() if self._enable_normalize else 3
 
+    @stage('preprocessing')
     def forward(self, data: dict, training: bool = False) -> dict:
         if not training:
             data = super().forward(data, training)

@@ -7,6 +7,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..functional import PseudoLabel, classmix_masks, cutmix_masks, mix, partners
+from ..utils.profiling import stage
 from ..utils.settings import check_ranges
 
 Labels = PseudoLabel | list[PseudoLabel]
@@ -22,6 +23,7 @@ class Mixing(ABC):
     def __init__(self) -> None:
         self._warned = False
 
+    @stage('mixing')
     def __call__(
         self, images: Tensor, pseudo: Labels, num_classes: int
     ) -> tuple[Tensor, Labels]:

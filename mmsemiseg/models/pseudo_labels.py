@@ -4,12 +4,14 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..functional import PseudoLabel, pseudo_label
+from ..utils.profiling import stage
 
 
 @MODELS.register_module()
 class HardLabel:
     """The most probable class of each pixel, with its probability as confidence."""
 
+    @stage('pseudo labels')
     def __call__(self, logits: Tensor, valid: Tensor) -> PseudoLabel:
         """Logits (N, C, H, W), validity map (N, H, W) -> pseudo label."""
         return pseudo_label(logits, valid)
@@ -32,6 +34,7 @@ class SoftLabel:
             raise ValueError(f'temperature must be > 0, but got {temperature}')
         self.temperature = temperature
 
+    @stage('pseudo labels')
     def __call__(self, logits: Tensor, valid: Tensor) -> PseudoLabel:
         """Logits (N, C, H, W), validity map (N, H, W) -> pseudo label."""
         return pseudo_label(logits, valid, self.temperature, keep_probs=True)

@@ -4,6 +4,7 @@ from mmseg.registry import HOOKS
 
 from ...functional.schedules import ema_decay
 from ...utils.model import unwrap
+from ...utils.profiling import stage
 from ...utils.settings import errors_name
 from .step_hook import StepHook
 
@@ -51,6 +52,7 @@ class MeanTeacherHook(StepHook):
         if runner.iter == 0:
             model.copy_to_teacher()
 
+    @stage('EMA update')
     def after_step(self, runner) -> None:
         model = unwrap(runner.model)
         done, total = model.teacher_updates, runner.max_iters

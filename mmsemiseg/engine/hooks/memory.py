@@ -6,6 +6,7 @@ from mmseg.registry import HOOKS
 
 from ...utils.gather import gather_rows
 from ...utils.model import unwrap
+from ...utils.profiling import stage
 from ...utils.settings import check_integers
 from .classes import describe_unready
 from .step_hook import StepHook
@@ -53,6 +54,7 @@ class MemoryHook(StepHook):
                 f'MemoryHook has nothing to do: {type(model).__name__} has no memory'
             )
 
+    @stage('memory update')
     def after_step(self, runner) -> None:
         parts = [left['memory'] for left in step_outputs(runner) if 'memory' in left]
         names = parts[0] if parts else ()

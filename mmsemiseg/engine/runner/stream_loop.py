@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from ...datasets.checks import leaf_datasets
 from ...datasets.stream_dataset import StreamDataset
 from ...utils.model import unwrap
+from ...utils.profiling import stage
 from ...utils.random_state import random_state, set_random_state
 from .data_checks import check_training
 from .hook_checks import check_needed, check_repeated
@@ -139,9 +140,10 @@ class SemiTrainLoop(IterBasedTrainLoop):
         self.validated = False
         for name, count in self._samples(1).items():
             self.drawn[name] += count
-        self.runner.call_hook(
-            'before_train_iter', batch_idx=self._iter, data_batch=batches[0]
-        )
+        with stage('hooks'):
+            self.runner.call_hook(
+                'before_train_iter', batch_idx=self._iter, data_batch=batches[0]
+            )
         self.step_outputs, logs = [], []
         for batch in batches:
             log = self.runner.model.train_step(
@@ -151,12 +153,13 @@ class SemiTrainLoop(IterBasedTrainLoop):
             self.step_outputs.append(
                 getattr(unwrap(self.runner.model), 'step_outputs', {})
             )
-        self.runner.call_hook(
-            'after_train_iter',
-            batch_idx=self._iter,
-            data_batch=batches[-1],
-            outputs=_mean_logs(logs),
-        )
+        with stage('hooks'):
+            self.runner.call_hook(
+                'after_train_iter',
+                batch_idx=self._iter,
+                data_batch=batches[-1],
+                outputs=_mean_logs(logs),
+            )
         self._iter += 1
 
     def state_dict(self) -> dict:

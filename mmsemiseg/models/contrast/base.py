@@ -7,6 +7,7 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor
 
 from ...functional import PseudoLabel
+from ...utils.profiling import stage
 from ..adapter import SegmentorOutput
 from ..data_preprocessor import Batch
 
@@ -36,6 +37,10 @@ class Contrast(BaseModule, ABC):
     def __init__(self, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         self.head_pairs = ModuleList()
+
+    @stage('contrast')
+    def __call__(self, *args, **kwargs) -> dict[str, Tensor]:
+        return super().__call__(*args, **kwargs)
 
     @abstractmethod
     def forward(

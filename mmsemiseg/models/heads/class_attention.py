@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ...functional import class_attention, tiles_by_group
+from ...utils.profiling import stage
 from .masked_batch_norm import update_running
 
 TILE = 128
@@ -53,6 +54,7 @@ class ClassAttention(BaseModule):
         self.register_buffer('running_mean', torch.zeros(num_classes, hidden))
         self.register_buffer('running_var', torch.ones(num_classes, hidden))
 
+    @stage('attention')
     def forward(self, rows: Tensor, group: Tensor) -> Tensor:
         """Weights (n,) in (0, 1) of vectors (n, D) of classes (n,); 0 for no class."""
         n = len(rows)
@@ -65,6 +67,7 @@ class ClassAttention(BaseModule):
         spare = torch.where(tiles.filled.flatten(), index, n)  # no row is there
         return weights.new_zeros(n + 1).scatter(0, spare, weights.flatten())[:n]
 
+    @stage('attention')
     def of_keys(self, keys: Tensor, filled: Tensor) -> Tensor:
         """Weights (C, N) of vectors (C, N, D) of each class; 0 where not filled."""
         return self._weights(keys.clone(), filled)

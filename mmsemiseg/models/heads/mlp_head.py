@@ -3,6 +3,7 @@
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from ...utils.profiling import stage
 from .masked_batch_norm import MaskedBatchNorm
 
 
@@ -37,6 +38,7 @@ class MLPHead(BaseModule):
         self.activation = nn.ReLU(inplace=True)
         self.second = nn.Linear(hidden_channels, channels)
 
+    @stage('projection')
     def forward(self, rows: Tensor, mask: Tensor | None = None) -> Tensor:
         """Output (n, D') of rows (n, D); only masked-in rows enter the statistics."""
         return self.second(self.activation(self.norm(self.first(rows), mask)))

@@ -6,6 +6,8 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...utils.profiling import stage
+
 
 @MODELS.register_module()
 class ProjectionHead(BaseModule):
@@ -39,6 +41,7 @@ class ProjectionHead(BaseModule):
             nn.Conv2d(hidden_channels, channels, 1),
         )
 
+    @stage('projection')
     def forward(self, features: Tensor) -> Tensor:
         """Features (N, D, h, w) -> embeddings (N, D', h, w) float32 of unit length."""
         return unit_length(self.layers(features))

@@ -12,6 +12,7 @@ from ...functional import (
     take_rows,
     valid_indices,
 )
+from ...utils.profiling import stage
 from ...utils.settings import check_choices, check_numbers
 
 NORMS = ('selected', 'overlap')
@@ -63,6 +64,7 @@ class DirectionalContrastLoss(nn.Module):
         self.negative_filter = negative_filter
         self.norm = norm
 
+    @stage('contrast loss')
     def forward(
         self,
         anchors: Tensor,

@@ -15,6 +15,7 @@ from ...functional import (
     take_rows,
     valid_indices,
 )
+from ...utils.profiling import stage
 from ...utils.settings import check_choices, check_numbers
 
 NORMS = ('all', 'masked')
@@ -97,6 +98,7 @@ class PeerContrastLoss(nn.Module):
         self.direction = direction
         self.norm = norm
 
+    @stage('contrast loss, high level')
     def high_level(self, anchors: Anchors, bank: Keys) -> Tensor:
         """Loss of the confident anchors, a scalar; 0 if there is nothing to compare."""
         anchors = _of_ready(anchors, [bank])
@@ -109,6 +111,7 @@ class PeerContrastLoss(nn.Module):
         )
         return self._mean(terms, places, anchors, active)
 
+    @stage('contrast loss, low level')
     def low_level(
         self,
         anchors: Anchors,

@@ -13,6 +13,7 @@ from ...functional import (
     ramp_up,
 )
 from ...functional.schedules import check_ramp_up
+from ...utils.profiling import stage
 from ...utils.settings import check_choices, check_numbers
 
 NORMS = ('valid', 'weights', 'all')
@@ -68,6 +69,7 @@ class PseudoLabelLoss(nn.Module):
         self.confidence_power = confidence_power
         self.norm = norm
 
+    @stage('pseudo label loss')
     def forward(
         self,
         logits: Tensor,
@@ -106,6 +108,7 @@ class PseudoLabelLoss(nn.Module):
         confident = keep_mask(pseudo, self.share_threshold).sum()
         return confident / pseudo.valid.sum().clamp(min=1)
 
+    @stage('pseudo label statistics')
     def statistics(self, pseudo: PseudoLabel, num_classes: int) -> PseudoLabelStats:
         """Valid and learned pixels of each class, for hooks."""
         return pseudo_label_stats(pseudo, self.pixel_weights(pseudo), num_classes)

@@ -14,6 +14,7 @@ from ...functional import PseudoLabel, ramp_up
 from ...utils.preprocessor import semi_preprocessor
 from ...utils.pretrained import check_pretrained, explain_failed_download
 from ...utils.pretrained_fit import fitting_pretrained
+from ...utils.profiling import stage
 from ...utils.settings import check_numbers
 from ..adapter import HeadRule, SegmentorAdapter, SegmentorOutput, resize_logits
 from ..batch_sizes import check_batch_sizes
@@ -327,7 +328,9 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         losses = {}
         for index, pair in enumerate(self.pairs):
             check_labels(pair.student, labeled.data_samples)
-            losses |= self._supervised(pair.student.loss(*labeled), index)
+            with stage('supervised pass'):
+                own = pair.student.loss(*labeled)
+            losses |= self._supervised(own, index)
         return losses
 
     def supervised(
@@ -345,6 +348,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
             for key, value in losses.items()
         }
 
+    @stage('upsampling')
     def upsampled(self, logits: Tensor, images: Tensor) -> Tensor:
         """Logits (N, C, h, w) at the size of images or maps (..., H, W)."""
         return resize_logits(logits, images.shape[-2:], self.align_corners)
