@@ -1,7 +1,7 @@
 """Pure functions on tensors: no registry, no module, no configuration."""
 
 from .cam import cam_masks, normalised_cam
-from .cells import at_cells, logits_at_cells, to_rows, valid_labels
+from .cells import at_cells, logits_at_cells, nearest_map, to_rows, valid_labels
 from .class_attention import class_attention
 from .class_balance import balance_weights, class_counts, label_weights
 from .compact import can_drop_rows, drop_unlabeled, take_rows, valid_indices
@@ -67,10 +67,10 @@ __all__ = [
     'classmix_masks',
     'cutmix_masks',
     'dice_terms',
-    'drop_unlabeled',
     'draw_own_negatives',
     'draw_positives',
     'draw_shared_negatives',
+    'drop_unlabeled',
     'dynamic_soft_label',
     'ema_decay',
     'entropy_loss',
@@ -89,12 +89,12 @@ __all__ = [
     'mix',
     'move',
     'multi_positive_info_nce',
+    'nearest_map',
     'normalised_cam',
     'pair_contrast',
     'paired_logit',
-    'partners',
-    'take_rows',
     'part_sums',
+    'partners',
     'pixel_weights',
     'pooled_features',
     'pseudo_label',
@@ -108,10 +108,10 @@ __all__ = [
     'segments_of_map',
     'select_per_group',
     'semantic_scores',
+    'shared_logsumexp',
     'take_rows',
     'tiles_by_group',
     'to_rows',
-    'shared_logsumexp',
     'top_k_soft_label',
     'union_of_classes',
     'valid_indices',

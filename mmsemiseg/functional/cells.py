@@ -78,3 +78,17 @@ def _along(values: Tensor, length: int, mode: str, align_corners=None) -> Tensor
         values[None, None], length, mode=mode, align_corners=align_corners
     )
     return values[0, 0]
+
+
+def nearest_map(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Map (N, H, W) of any type at another size, each place from the nearest centre.
+
+    A map that is enlarged and made small again is the same.
+
+    >>> nearest_map(torch.tensor([[[3, -1, 7]]]), (1, 10)).tolist()
+    [[[3, 3, 3, -1, -1, -1, -1, 7, 7, 7]]]
+    """
+    if tuple(values.shape[1:]) == tuple(size):
+        return values
+    found = F.interpolate(values[:, None].float(), tuple(size), mode='nearest-exact')
+    return found[:, 0].to(values.dtype)

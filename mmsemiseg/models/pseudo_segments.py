@@ -1,6 +1,7 @@
 """Pseudo segments from the queries of a teacher: registered parts."""
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 from mmseg.registry import MODELS
@@ -9,20 +10,50 @@ from torch import Tensor
 from ..functional import (
     PseudoLabel,
     Segments,
-    keep_mask,
+    nearest_map,
     query_claims,
     score_logits,
     segments_of_map,
     semantic_scores,
 )
+from ..functional.pseudo_label import IGNORE_INDEX
 from ..utils.settings import check_integers, check_numbers
+
+
+class SegmentMap(NamedTuple):
+    """Maps of the segments of images, which can be mixed as labels are.
+
+    Args:
+        number: Number (N, h, w) int64 of the segment that a pixel belongs to, an index
+            of ``classes``; -1: none.
+        confidence: Confidence (N, h, w) float32 of that.
+        valid: Mask (N, h, w) bool, False on padding.
+        classes: Class (M,) int64 of each number.
+    """
+
+    number: Tensor
+    confidence: Tensor
+    valid: Tensor
+    classes: Tensor
+
+    def resized(self, size: tuple[int, int]) -> 'SegmentMap':
+        """The maps at another size, each place from the nearest centre."""
+        *maps, classes = self
+        return SegmentMap(*(nearest_map(one, size) for one in maps), classes)
+
+    def pseudo_label(self) -> PseudoLabel:
+        """Classes of the pixels; 255 where one is not valid or in no segment."""
+        known = self.valid & (self.number >= 0)
+        label = self.classes[self.number.clamp(min=0)]
+        label = label.masked_fill(~known, IGNORE_INDEX)
+        return PseudoLabel(label, self.confidence, self.valid)
 
 
 class PseudoSegments(ABC):
     """Divides images into disjoint segments with a class each.
 
-    A subclass implements :meth:`number`. Maps of segment numbers, which can be mixed as
-    labels are, come first; :meth:`cut` makes segments of them.
+    A subclass implements :meth:`number`. A call gives maps, which can be mixed;
+    :meth:`cut` makes segments of them.
 
     Args:
         min_area: Least number of pixels of a segment, at the resolution of the masks.
@@ -39,21 +70,18 @@ class PseudoSegments(ABC):
     @torch.no_grad()
     def __call__(
         self, class_logits: Tensor, mask_logits: Tensor, valid: Tensor
-    ) -> tuple[PseudoLabel, Tensor]:
-        """Maps (N, h, w) whose label is the number of a segment, and their classes.
+    ) -> SegmentMap:
+        """Map of the segments at the resolution of the masks.
 
         Args:
             class_logits: Class logits (N, Q, C + 1) of the teacher's queries.
             mask_logits: Mask logits (N, Q, h, w) of the teacher's queries.
-            valid: Validity map (N, h, w) bool.
-
-        Returns:
-            Pseudo labels with the number of the segment of each pixel as label, -1
-            where there is none; and the class (M,) of each number.
+            valid: Validity map (N, H, W) bool of any size.
         """
+        valid = nearest_map(valid, mask_logits.shape[2:])
         number, classes, confidence = self.number(class_logits, mask_logits)
         number = torch.where(valid, number, -1)
-        return PseudoLabel(number, confidence, valid), classes
+        return SegmentMap(number, confidence, valid, classes)
 
     @abstractmethod
     def number(
@@ -61,13 +89,16 @@ class PseudoSegments(ABC):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Number (N, h, w) of each pixel's segment, classes (M,), confidence."""
 
-    def cut(self, pseudo: PseudoLabel, classes: Tensor) -> tuple[Segments, Tensor]:
-        """Segments of maps, mixed ones perhaps, and the pixels (N, h, w) that count."""
-        counts = pseudo.valid
+    def cut(self, segment_map: SegmentMap) -> tuple[Segments, Tensor]:
+        """Segments of a map, a mixed one perhaps, and the pixels (N, h, w) that count.
+
+        Pixels that count but are in no segment are outside of all of them.
+        """
+        counts = segment_map.valid
         if self.threshold is not None:
-            counts = keep_mask(pseudo, self.threshold)
-        number = torch.where(counts, pseudo.label, -1)
-        return segments_of_map(number, classes, self.min_area), counts
+            counts = counts & (segment_map.confidence >= self.threshold)
+        number = torch.where(counts, segment_map.number, -1)
+        return segments_of_map(number, segment_map.classes, self.min_area), counts
 
     @property
     def filters(self) -> dict[str, float]:

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from mmsemiseg.functional import PseudoLabel, mix
+from mmsemiseg.functional import mix
 from mmsemiseg.models import QuerySegments, SemanticSegments
+from mmsemiseg.models.pseudo_segments import SegmentMap
 
 
 def example(seed=0, queries=5, classes=3, size=(6, 8)):
@@ -25,7 +26,7 @@ def semantic(scores, masks):
 def test_semantic_segments_are_the_classes_of_the_label_map(seed):
     scores, masks, valid = example(seed)
     part = SemanticSegments(min_area=4)
-    segments, counts = part.cut(*part(scores, masks, valid))
+    segments, counts = part.cut(part(scores, masks, valid))
     assert torch.equal(counts, valid)
     label = semantic(scores, masks)
     for n in range(2):
@@ -48,10 +49,10 @@ def test_query_segments_may_share_a_class():
     masks[0, 0, :, 0] = masks[0, 1, :, 1] = 5
     masks[0, 2, :, 2] = masks[0, 3, 0, 3] = 5  # query 2 is no object
     part = QuerySegments(min_area=2)
-    pseudo, classes = part(scores, masks, torch.ones(1, 2, 4, dtype=torch.bool))
-    assert pseudo.label[0, 0].tolist() == [0, 1, 0, 3]
-    assert classes.tolist() == [0, 0, 2, 1]
-    segments, _ = part.cut(pseudo, classes)
+    found = part(scores, masks, torch.ones(1, 2, 4, dtype=torch.bool))
+    assert found.number[0, 0].tolist() == [0, 1, 0, 3]
+    assert found.classes.tolist() == [0, 0, 2, 1]
+    segments, _ = part.cut(found)
     assert segments.label.tolist() == [[0, 0]]
     assert segments.masks[0].sum((1, 2)).tolist() == [4 + 1, 2]
 
@@ -60,22 +61,26 @@ def test_query_segments_may_share_a_class():
 def test_segments_do_not_overlap_and_keep_to_valid_pixels(kind):
     part = kind(min_area=1)
     scores, masks, valid = example()
-    pseudo, classes = part(scores, masks, valid)
-    segments, _ = part.cut(pseudo, classes)
+    found = part(scores, masks, valid)
+    segments, _ = part.cut(found)
     assert segments.masks.sum(1).max() == 1
     assert not (segments.masks & ~valid[:, None]).any()
-    assert pseudo.label[~valid].eq(-1).all()
-    assert ((pseudo.confidence > 0) & (pseudo.confidence <= 1)).all()
+    assert found.number[~valid].eq(-1).all()
+    assert ((found.confidence > 0) & (found.confidence <= 1)).all()
+    label = found.pseudo_label().label
+    assert label[~valid].eq(255).all()
+    for n, c in zip(*segments.exists.nonzero().T, strict=True):
+        assert label[n][segments.masks[n, c]].eq(segments.label[n, c]).all()
 
 
 @pytest.mark.parametrize('kind', [SemanticSegments, QuerySegments])
 def test_pixels_below_the_threshold_do_not_count(kind):
     scores, masks, valid = example()
-    pseudo, classes = kind()(scores, masks, valid)
-    threshold = pseudo.confidence.median().item()
-    segments, counts = kind(min_area=1, threshold=threshold).cut(pseudo, classes)
-    assert torch.equal(counts, valid & (pseudo.confidence >= threshold))
-    assert torch.equal(segments.masks.any(1), counts & (pseudo.label >= 0))
+    found = kind()(scores, masks, valid)
+    threshold = found.confidence.median().item()
+    segments, counts = kind(min_area=1, threshold=threshold).cut(found)
+    assert torch.equal(counts, valid & (found.confidence >= threshold))
+    assert torch.equal(segments.masks.any(1), counts & (found.number >= 0))
 
 
 @pytest.mark.parametrize('kind', [SemanticSegments, QuerySegments])
@@ -84,11 +89,11 @@ def test_mixed_images(kind):
     scores = torch.tensor([[[5.0, 0, 0]], [[5.0, 0, 0]]])
     masks = torch.full((2, 1, 2, 4), 5.0)
     part = kind(min_area=1)
-    pseudo, classes = part(scores, masks, torch.ones(2, 2, 4, dtype=torch.bool))
+    found = part(scores, masks, torch.ones(2, 2, 4, dtype=torch.bool))
     half = torch.zeros(2, 1, 2, 4, dtype=torch.bool)
     half[..., 2:] = True
-    pseudo = PseudoLabel(*mix(half, torch.tensor([1, 0]), tuple(pseudo)))
-    segments, _ = part.cut(pseudo, classes)
+    mixed = mix(half, torch.tensor([1, 0]), tuple(found[:3]))
+    segments, _ = part.cut(SegmentMap(*mixed, found.classes))
     areas = segments.masks[0].sum((1, 2)).tolist()
     assert areas == ([8] if kind is SemanticSegments else [4, 4])
     assert segments.label[segments.exists].eq(0).all()
@@ -98,9 +103,16 @@ def test_an_image_without_any_query():
     scores, masks, valid = example()
     scores[0, :, -1] = 99
     part = QuerySegments(min_area=1)
-    segments, _ = part.cut(*part(scores, masks, valid))
+    segments, _ = part.cut(part(scores, masks, valid))
     assert not segments.exists[0].any()
     assert segments.exists[1].any()
+
+
+@pytest.mark.parametrize('size', [(24, 32), (23, 31), (50, 70), (6, 8)])
+def test_a_map_at_the_size_of_the_image_and_back(size):
+    found = QuerySegments()(*example())
+    back = found.resized(size).resized((6, 8))
+    assert all(torch.equal(a, b) for a, b in zip(found, back, strict=True))
 
 
 def test_settings():

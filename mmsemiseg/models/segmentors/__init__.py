@@ -6,6 +6,8 @@ from .ctt import CTT
 from .fix_match import FixMatch
 from .mean_teacher import MeanTeacher
 from .pair import Pair
+from .rc2l import RC2L
+from .region_losses import RegionLosses
 from .sup_only import SupOnly
 
 __all__ = [
@@ -16,6 +18,8 @@ __all__ = [
     'FixMatch',
     'MeanTeacher',
     'Pair',
+    'RC2L',
+    'RegionLosses',
     'SemiSegmentor',
     'SupOnly',
 ]
