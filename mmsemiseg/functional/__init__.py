@@ -1,5 +1,6 @@
 """Pure functions on tensors: no registry, no module, no configuration."""
 
+from .anchors import draw_anchors
 from .cam import cam_masks, normalised_cam
 from .cells import at_cells, logits_at_cells, nearest_map, to_rows, valid_labels
 from .class_attention import class_attention
@@ -67,6 +68,7 @@ __all__ = [
     'classmix_masks',
     'cutmix_masks',
     'dice_terms',
+    'draw_anchors',
     'draw_own_negatives',
     'draw_positives',
     'draw_shared_negatives',

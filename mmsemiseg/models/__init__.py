@@ -1,9 +1,9 @@
 from .adapter import HEAD_RULES, HeadRule, SegmentorAdapter
 from .backbones import DilatedVGG, EfficientNetLite
 from .batch_augment import BatchAugment
-from .contrast import Contrast
+from .contrast import Contrast, PartContrast
 from .data_preprocessor import Batch, SemiDataPreProcessor
-from .heads import DeepLabV2Head, DeepLabV3PlusHead
+from .heads import ConvBlocks, DeepLabV2Head, DeepLabV3PlusHead
 from .losses import (
     BalancedCrossEntropy,
     DirectionalContrastLoss,
@@ -12,15 +12,22 @@ from .losses import (
     PeerContrastLoss,
     PseudoLabelLoss,
 )
-from .memories import ClassBalance, ClassQueueBank, FrequencyWindow, StepQueue
+from .memories import (
+    ClassBalance,
+    ClassQueueBank,
+    FrequencyWindow,
+    PartPrototypes,
+    StepQueue,
+)
 from .mixing import ClassMix, CutMix, Mixing
-from .pseudo_labels import HardLabel, SoftLabel
+from .pseudo_labels import DynamicSoftLabel, HardLabel, SoftLabel
 from .pseudo_segments import QuerySegments, SemanticSegments
 from .query_matcher import QueryMatcher
 from .segmentors import (
     CAC,
     CMB,
     CTT,
+    ESL,
     RC2L,
     CACWeak,
     FixMatch,
@@ -44,11 +51,14 @@ __all__ = [
     'ClassMix',
     'ClassQueueBank',
     'Contrast',
+    'ConvBlocks',
     'CutMix',
     'DeepLabV2Head',
     'DeepLabV3PlusHead',
     'DilatedVGG',
     'DirectionalContrastLoss',
+    'DynamicSoftLabel',
+    'ESL',
     'EfficientNetLite',
     'FixMatch',
     'FrequencyWindow',
@@ -60,6 +70,8 @@ __all__ = [
     'Mixing',
     'OHEMLoss',
     'Pair',
+    'PartContrast',
+    'PartPrototypes',
     'PeerContrastLoss',
     'PseudoLabelLoss',
     'QueryMatcher',

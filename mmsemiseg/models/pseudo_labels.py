@@ -3,8 +3,14 @@
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..functional import PseudoLabel, pseudo_label
+from ..functional import (
+    PseudoLabel,
+    dynamic_soft_label,
+    pseudo_label,
+    top_k_soft_label,
+)
 from ..utils.profiling import stage
+from ..utils.settings import check_choices, check_integers, check_numbers
 
 
 @MODELS.register_module()
@@ -41,3 +47,46 @@ class SoftLabel:
 
     def __repr__(self) -> str:
         return f'SoftLabel(temperature={self.temperature})'
+
+
+@MODELS.register_module()
+class DynamicSoftLabel:
+    """The dominant classes alone, the others are 0 (ESL: Ma et al., ICCV 2023).
+
+    A pixel's dominant classes are the fewest that have a probability of ``top_p`` in
+    all; see :func:`~mmsemiseg.functional.dynamic_soft_label`. So a pixel that the
+    teacher is sure of has a hard label.
+
+    Args:
+        top_p: Threshold eta of the cumulative probability, in [0, 1]; 0 makes hard
+            labels.
+        top_k: Number of dominant classes of every pixel, in place of ``top_p``; None:
+            their number follows from ``top_p``.
+        ties: Dominant classes of equal probability at the threshold: ``'all'``, or the
+            ``'first'`` ones.
+    """
+
+    def __init__(
+        self, top_p: float = 0.95, top_k: int | None = None, ties: str = 'all'
+    ) -> None:
+        check_numbers(1, top_p=top_p)
+        check_choices(ties=(ties, ('all', 'first')))
+        if top_k is not None:
+            check_integers(1, top_k=top_k)
+        self.top_p = top_p
+        self.top_k = top_k
+        self.ties = ties
+
+    @stage('pseudo labels')
+    def __call__(self, logits: Tensor, valid: Tensor) -> PseudoLabel:
+        """Logits (N, C, H, W), validity map (N, H, W) -> pseudo label."""
+        pseudo = pseudo_label(logits, valid, keep_probs=True)
+        if self.top_k is None:
+            probs = dynamic_soft_label(pseudo.probs, self.top_p, self.ties)
+        else:
+            probs = top_k_soft_label(pseudo.probs, self.top_k, self.ties)
+        return pseudo._replace(probs=probs)
+
+    def __repr__(self) -> str:
+        number = f'top_p={self.top_p}' if self.top_k is None else f'top_k={self.top_k}'
+        return f'DynamicSoftLabel({number}, ties={self.ties!r})'

@@ -8,6 +8,7 @@ from .memory import MemoryHook
 from .monitor import PseudoLabelMonitorHook
 from .painted_images import PaintedImagesHook
 from .prediction_files import PredictionFilesHook
+from .prototype_init import PrototypeInitHook
 from .reload_best import ReloadBestHook
 from .run_monitor import RunMonitorHook
 from .safe_checkpoint import SafeCheckpointHook
@@ -23,6 +24,7 @@ __all__ = [
     'MemoryHook',
     'PaintedImagesHook',
     'PredictionFilesHook',
+    'PrototypeInitHook',
     'PseudoLabelAuditHook',
     'PseudoLabelMonitorHook',
     'ReloadBestHook',

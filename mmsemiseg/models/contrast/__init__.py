@@ -1,3 +1,4 @@
 from .base import Contrast, Pass
+from .part_contrast import PartContrast, Parts, PartView
 
-__all__ = ['Contrast', 'Pass']
+__all__ = ['Contrast', 'PartContrast', 'PartView', 'Parts', 'Pass']

@@ -7,6 +7,7 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...utils.settings import check_choices
 from .classifier_dropout import set_classifier_dropout
 
 
@@ -28,6 +29,9 @@ class DeepLabV3PlusHead(ASPPHead):
             map.
         aspp_dropout: Dropout probability after the ASPP, in [0, 1).
         fuse_dropout: Dropout probability between the two 3x3 convolutions, in [0, 1).
+        fuse_convs: Number of the 3x3 convolutions, 2 or 0. With 0 the concatenated maps
+            themselves are the features, for a classifier that has such convolutions
+            (``BlockClassifierHead``).
         dropout_per: Whether the dropout in front of the classifier drops whole channels
             of an image, ``'channel'``, or single elements, ``'element'``, as the
             published codes do; its probability is ``dropout_ratio``.
@@ -42,6 +46,7 @@ class DeepLabV3PlusHead(ASPPHead):
         c1_channels: int = 48,
         aspp_dropout: float = 0.5,
         fuse_dropout: float = 0.5,
+        fuse_convs: int = 2,
         dropout_per: str = 'channel',
         **base,
     ) -> None:
@@ -53,15 +58,20 @@ class DeepLabV3PlusHead(ASPPHead):
         ):
             if not 0 <= value < 1:
                 raise ValueError(f'{name} must be in [0, 1), but got {value}')
+        check_choices(fuse_convs=(fuse_convs, (0, 2)))
         width = self.channels
         self.bottleneck = self._conv((len(self.dilations) + 1) * width, width, 1)
         self.aspp_dropout = nn.Dropout(aspp_dropout)
         self.c1_bottleneck = self._conv(c1_in_channels, c1_channels, 1)
-        self.fuse = nn.Sequential(
-            self._conv(width + c1_channels, width, 3),
-            nn.Dropout(fuse_dropout),
-            self._conv(width, width, 3),
-        )
+        self.fuse = nn.Sequential()
+        if fuse_convs:
+            self.fuse = nn.Sequential(
+                self._conv(width + c1_channels, width, 3),
+                nn.Dropout(fuse_dropout),
+                self._conv(width, width, 3),
+            )
+        else:
+            self.conv_seg = nn.Conv2d(width + c1_channels, self.out_channels, 1)
         if 'init_cfg' in base:
             for layer in (self.bottleneck, self.c1_bottleneck):
                 layer.is_init = True  # or ConvModule would replace what init_cfg says

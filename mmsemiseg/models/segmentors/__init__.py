@@ -3,6 +3,7 @@ from .cac import CAC
 from .cac_weak import CACWeak
 from .cmb import CMB
 from .ctt import CTT
+from .esl import ESL
 from .fix_match import FixMatch
 from .mean_teacher import MeanTeacher
 from .pair import Pair
@@ -15,6 +16,7 @@ __all__ = [
     'CACWeak',
     'CMB',
     'CTT',
+    'ESL',
     'FixMatch',
     'MeanTeacher',
     'Pair',

@@ -1,0 +1,101 @@
+"""Blocks of convolutions in front of a 1x1 convolution: a projector or a classifier."""
+
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ...utils.profiling import stage
+from ...utils.settings import check_integers
+
+
+@MODELS.register_module()
+class ConvBlocks(BaseModule):
+    """3x3 convolution, BatchNorm, ReLU, dropout, several times; then a 1x1 convolution.
+
+    With two blocks the head of U2PL, with three what the text of ESL calls "three
+    Conv-BN-ReLU blocks", whose last layer must be linear too.
+
+    Args:
+        in_channels: Number of channels of the features.
+        out_channels: Number of channels of the output.
+        channels: Number of channels of the blocks.
+        num_blocks: Number of blocks, at least 0.
+        kernel_size: Size of the convolutions of the blocks, odd.
+        dropout: Probability, in [0, 1), that a channel is dropped after a block.
+        norm_cfg: Normalisation of the blocks.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int = 512,
+        channels: int = 256,
+        num_blocks: int = 2,
+        kernel_size: int = 3,
+        dropout: float = 0.1,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        check_integers(
+            1, in_channels=in_channels, out_channels=out_channels, channels=channels
+        )
+        check_integers(0, num_blocks=num_blocks)
+        check_integers(1, kernel_size=kernel_size)
+        if kernel_size % 2 == 0:
+            raise ValueError(f'kernel_size must be odd, but got {kernel_size}')
+        if not 0 <= dropout < 1:
+            raise ValueError(f'dropout must be in [0, 1), but got {dropout}')
+        self.in_channels, self.out_channels = in_channels, out_channels
+        layers, width = [], in_channels
+        for _ in range(num_blocks):
+            layers.append(
+                ConvModule(
+                    width,
+                    channels,
+                    kernel_size,
+                    padding=kernel_size // 2,
+                    norm_cfg=norm_cfg or dict(type='BN'),
+                )
+            )
+            layers.append(nn.Dropout2d(dropout))
+            width = channels
+        self.layers = nn.Sequential(*layers, nn.Conv2d(width, out_channels, 1))
+
+    @stage('projection')
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (N, in_channels, h, w) -> (N, out_channels, h, w)."""
+        return self.layers(features)
+
+
+@MODELS.register_module(name='BlockClassifierHead')
+def block_classifier_head(head: str, blocks: dict | None = None, **settings):
+    """Any head of MMSegmentation with blocks of convolutions as its classifier.
+
+    What a contrast reads as ``'pre_cls'`` are then the features in front of the blocks,
+    so that a projector beside them sees what the classifier sees. In a config
+    ``type='DeepLabV3PlusHead'`` becomes ``type='BlockClassifierHead',
+    head='DeepLabV3PlusHead'``; what is built is the head itself.
+
+    Args:
+        head: Type of the head, as in a config of its own.
+        blocks: Settings of the :class:`ConvBlocks`, without their channels in and out.
+        settings: All other settings of the head.
+    """
+    built = MODELS.build(dict(settings, type=head, dropout_ratio=0))
+    classifier = getattr(built, 'conv_seg', None)
+    if not isinstance(classifier, nn.Conv2d):
+        raise ValueError(
+            f'head must have a convolution conv_seg as its classifier, but {head} has '
+            'none'
+        )
+    built.conv_seg = ConvBlocks(
+        classifier.in_channels, classifier.out_channels, **(blocks or {})
+    )
+    last = built.conv_seg.layers[-1]
+    nn.init.normal_(last.weight, std=0.01)
+    nn.init.zeros_(last.bias)
+    if 'init_cfg' not in settings:
+        built.init_cfg = None  # the head's own would reach the BatchNorms of the blocks
+    return built
