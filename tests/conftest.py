@@ -10,6 +10,7 @@ SLOW = (
     'models/segmentors/test_cac_runs.py',
     'models/segmentors/test_cmb_runs.py',
     'models/segmentors/test_ctt_runs.py',
+    'models/segmentors/test_esl_runs.py',
     'models/segmentors/test_mask_students.py',
     'models/segmentors/test_zoo.py',
     'packaging',

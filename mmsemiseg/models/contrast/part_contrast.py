@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from ...functional import (
     PseudoLabel,
@@ -324,7 +324,8 @@ class PartContrast(Contrast):
         label = at_cells(label, deep.shape[2:]).flatten()
         begun = self.prototypes.known.any(1)
         label = label.masked_fill(begun[label.clamp(min=0)], -1)
-        score = torch.rand(len(label)).to(label.device)
+        generator = Generator().manual_seed(0)  # the random numbers of a step stay
+        score = torch.rand(len(label), generator=generator).to(label.device)
         index, label = select_per_group(label, self.num_classes, BEGINNING, score)
         places = valid_indices(label >= 0)
         index, label = take_rows(index, places), take_rows(label, places)
@@ -354,7 +355,6 @@ class PartContrast(Contrast):
 
     # Loss
 
-    @stage('contrast')
     def forward(
         self,
         model,
