@@ -28,7 +28,7 @@ def test_trains_and_predicts(name, method):
     model = make(name, method).train()
     inputs = streams(size=SIZE)
     if method != 'SupOnly':
-        model.threshold = 0.0
+        model.pseudo_loss.threshold = 0.0
     losses = model.loss(inputs)
     total(losses).backward()
     missing = [n for n, p in model.student.named_parameters() if p.grad is None]
@@ -87,7 +87,7 @@ def test_bfloat16(name):
 def test_pseudo_labels_are_those_of_the_logits(name):
     model = make(name).train()
     weak = batch(2, 1, SIZE, labels=False)
-    pseudo = model.label(weak.inputs, weak.valid)
+    pseudo = model.pseudo_labels(weak.inputs, weak.valid)
     logits = model.adapter(model.teacher, weak.inputs).logits
     logits = torch.nn.functional.interpolate(logits, SIZE, mode='bilinear')
     confidence, label = logits.softmax(1).max(1)
