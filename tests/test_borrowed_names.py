@@ -39,6 +39,7 @@ MMSEG = {
 OTHERS = {  # of torch and of named tuples
     '_BatchNorm',
     '_asdict',
+    '_fields',
     '_foreach_lerp_',
     '_load_state_dict_pre_hooks',
     '_register_load_state_dict_pre_hook',

@@ -1,6 +1,6 @@
 """The pipeline of test-time augmentation that follows from a test pipeline."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Sizes of the input relative to those of testing, as in the configs of MMSegmentation
@@ -21,8 +21,8 @@ def can_augment(pipeline: list) -> bool:
     return ANNOTATIONS not in types[:-2] and types[-1].startswith('Pack')
 
 
-def augmented(pipeline: list) -> list:
-    """A test pipeline at all ``SCALES`` of its size, each flipped as well."""
+def augmented(pipeline: list, scales: Sequence[float] = SCALES) -> list:
+    """A test pipeline at several scales of its size, each flipped as well."""
     *steps, pack = pipeline
     loads = [step for step in steps if step['type'] == ANNOTATIONS]
     steps = [step for step in steps if step['type'] != ANNOTATIONS]
@@ -31,7 +31,7 @@ def augmented(pipeline: list) -> list:
     whole = dict(type='Resize', scale_factor=1.0, keep_ratio=True)
     resize, *rest = steps[place:] or [whole]
     flips = [dict(type='RandomFlip', prob=prob) for prob in (0.0, 1.0)]
-    branches = [[_scaled(resize, scale) for scale in SCALES], flips]
+    branches = [[_scaled(resize, scale) for scale in scales], flips]
     branches += [[step] for step in (*rest, *loads, pack)]
     return [*steps[:place], dict(type='TestTimeAug', transforms=branches)]
 
