@@ -162,6 +162,8 @@ def test_config(path):
 DECAYS = {
     'adamw_800': (100, 800),
     'adamw-pretrained_1000': (100, 1000),
+    'adamw-1e-4_120k': (0, 120000),
+    'adamw-1e-4_160k': (0, 160000),
     'quickstart': (50, 1200),
     'quickstart_800': (50, 800),
     'sgd-1e-1_92560': (0, 92560),
@@ -283,7 +285,7 @@ def test_dropout_of_the_official_presets_of_cmb_is_of_elements():
 
 
 METHODS = ('cac-', 'cac_', 'cmb-', 'cmb_', 'ctt-', 'ctt_', 'cps_', 'mean-teacher_')
-METHODS += ('self-training_', 'sup-only')
+METHODS += ('rc2l-', 'rc2l_', 'self-training_', 'sup-only')
 METAFILES = sorted(ROOT.glob('*/metafile.yml'))
 
 
@@ -297,7 +299,7 @@ def test_metafile_lists_every_config(metafile):
     ]
 
 
-@pytest.mark.parametrize('method', ['cac', 'cmb', 'ctt'])
+@pytest.mark.parametrize('method', ['cac', 'cmb', 'ctt', 'rc2l'])
 def test_readme_names_every_config(method):
     text = (ROOT / method / 'README.md').read_text(encoding='utf-8')
     stems = {path.stem for path in (ROOT / method).rglob('*.py')}

@@ -1,0 +1,13 @@
+# RC²L, MaskFormer-R101, 1/8 of VOC aug,
+# 1 323 labels: Table 1.
+_base_ = [
+    '../_base_/methods/rc2l_maskformer-r101.py',
+    '../_base_/datasets/voc_val.py',
+    '../_base_/datasets/voc-aug_crop512_views.py',
+    '../_base_/schedules/adamw-1e-4_160k.py',
+]
+split = 'splits/1-8_0/'
+train_dataloader = dict(
+    labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),
+    unlabeled=dict(dataset=dict(images=split + 'unlabeled.txt')),
+)
