@@ -10,10 +10,13 @@ train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 # No threshold: an untrained network would select no cell, and leave work out
 model = dict(
     type='CAC',
-    pool=2,
-    num_negatives=6400,
-    bank_steps=1,
-    threshold=None,
     student=dict(backbone=dict(init_cfg=None, norm_cfg=dict(type='BN'))),
+    contrast=dict(
+        type='OverlapContrast',
+        pool=2,
+        num_negatives=6400,
+        bank=dict(type='StepQueue', steps=1),
+        threshold=None,
+    ),
 )
 custom_hooks = [dict(type='MemoryHook')]

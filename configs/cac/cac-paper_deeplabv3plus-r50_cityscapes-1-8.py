@@ -9,12 +9,15 @@ _base_ = [
 model = dict(
     type='CAC',
     student=dict(decode_head=dict(num_classes=19)),
-    pool=2,
-    num_negatives=9600,
-    norm='overlap',
-    exclude_same_location=True,
-    pseudo_dropout=False,
-    start_iter=5785,
+    contrast=dict(
+        type='OverlapContrast',
+        pool=2,
+        num_negatives=9600,
+        norm='overlap',
+        exclude_same_location=True,
+        pseudo_dropout=False,
+        start=5785,
+    ),
 )
 split = 'splits/1-8_0/'
 train_dataloader = dict(

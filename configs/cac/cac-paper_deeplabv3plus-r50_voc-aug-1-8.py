@@ -8,13 +8,16 @@ _base_ = [
 ]
 model = dict(
     type='CAC',
-    pool=2,
-    num_negatives=4800,
-    bank_steps=1,
-    norm='overlap',
-    exclude_same_location=True,
-    pseudo_dropout=False,
-    start_iter=5785,
+    contrast=dict(
+        type='OverlapContrast',
+        pool=2,
+        num_negatives=4800,
+        bank=dict(type='StepQueue', steps=1),
+        norm='overlap',
+        exclude_same_location=True,
+        pseudo_dropout=False,
+        start=5785,
+    ),
 )
 split = 'splits/1-8_0/'
 train_dataloader = dict(

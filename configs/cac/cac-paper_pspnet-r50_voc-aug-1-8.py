@@ -6,10 +6,12 @@ _base_ = [
     '../_base_/schedules/sgd-1e-2_92560.py',
 ]
 model = dict(
-    num_negatives=4800,
-    norm='overlap',
-    exclude_same_location=True,
-    pseudo_dropout=False,
+    contrast=dict(
+        num_negatives=4800,
+        norm='overlap',
+        exclude_same_location=True,
+        pseudo_dropout=False,
+    )
 )
 split = 'splits/1-8_0/'
 train_dataloader = dict(

@@ -33,9 +33,12 @@ weak = dict(
 )
 model = dict(
     type='CACWeak',
-    weak_stream='unlabeled',
-    weak_weight=0.4,
-    weak_ramp=dict(kind='exp', length=9256),
+    weak=dict(
+        type='WeakClassifier',
+        stream='unlabeled',
+        weight=0.4,
+        ramp_up=dict(kind='exp', length=9256),
+    ),
 )
 lists = 'ImageSets/Segmentation/'
 masks = dict(img_path='JPEGImages', seg_map_path='SegmentationClass')

@@ -9,12 +9,18 @@ _base_ = [
 ]
 model = dict(
     type='CACWeak',
-    num_negatives=6400,
-    bank_steps=1,
-    start_iter=5785,
-    weak_stream='unlabeled',
-    weak_weight=0.4,
-    weak_ramp=dict(kind='exp', length=9256),
+    contrast=dict(
+        type='OverlapContrast',
+        num_negatives=6400,
+        bank=dict(type='StepQueue', steps=1),
+        start=5785,
+    ),
+    weak=dict(
+        type='WeakClassifier',
+        stream='unlabeled',
+        weight=0.4,
+        ramp_up=dict(kind='exp', length=9256),
+    ),
 )
 lists = 'ImageSets/Segmentation/'
 masks = dict(img_path='JPEGImages', seg_map_path='SegmentationClass')

@@ -9,10 +9,13 @@ heads = dict(num_classes=21)
 model = dict(
     type='CAC',
     student=dict(decode_head=heads, auxiliary_head=heads),
-    pool=2,
-    num_negatives=4608,  # all cells: 8 images * (192 / 8) * (192 / 8)
-    bank_steps=1,
-    start_iter=50,
+    contrast=dict(
+        type='OverlapContrast',
+        pool=2,
+        num_negatives=4608,  # all cells: 8 images * (192 / 8) * (192 / 8)
+        bank=dict(type='StepQueue', steps=1),
+        start=50,
+    ),
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 custom_hooks = [dict(type='MemoryHook')]

@@ -6,7 +6,16 @@ _base_ = [
     '../_base_/schedules/sgd-1e-2_92560.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(type='CAC', pool=2, num_negatives=6400, bank_steps=2, start_iter=5785)
+model = dict(
+    type='CAC',
+    contrast=dict(
+        type='OverlapContrast',
+        pool=2,
+        num_negatives=6400,
+        bank=dict(type='StepQueue', steps=2),
+        start=5785,
+    ),
+)
 split = 'splits/1-4_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),

@@ -7,11 +7,14 @@ _base_ = [
 ]
 model = dict(
     type='CAC',
-    pool=2,
-    proj_channels=32,
-    num_negatives=800,
-    bank_steps=1,
-    start_iter=75,
+    contrast=dict(
+        type='OverlapContrast',
+        pool=2,
+        num_negatives=800,
+        bank=dict(type='StepQueue', steps=1),
+        start=75,
+        projector=dict(type='ProjectionHead', channels=32),
+    ),
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 custom_hooks = [dict(type='MemoryHook')]

@@ -9,8 +9,7 @@ _base_ = [
 model = dict(
     type='CAC',
     student=dict(decode_head=dict(num_classes=19)),
-    pool=2,
-    start_iter=5785,
+    contrast=dict(type='OverlapContrast', pool=2, start=5785),
 )
 split = 'splits/1-8_0/'
 train_dataloader = dict(

@@ -10,6 +10,5 @@ _base_ = [
 model = dict(
     type='CAC',
     student=dict(decode_head=dict(num_classes=19)),
-    pool=2,
-    start_iter=5785,
+    contrast=dict(type='OverlapContrast', pool=2, start=5785),
 )

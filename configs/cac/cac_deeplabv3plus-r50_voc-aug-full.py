@@ -7,5 +7,14 @@ _base_ = [
     '../_base_/schedules/sgd-1e-2_92560.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(type='CAC', pool=2, num_negatives=6400, bank_steps=1, start_iter=5785)
+model = dict(
+    type='CAC',
+    contrast=dict(
+        type='OverlapContrast',
+        pool=2,
+        num_negatives=6400,
+        bank=dict(type='StepQueue', steps=1),
+        start=5785,
+    ),
+)
 custom_hooks = [dict(type='MemoryHook')]

@@ -6,7 +6,15 @@ _base_ = [
     '../_base_/schedules/sgd-1e-2_92560.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(type='CAC', num_negatives=6400, bank_steps=1, start_iter=5785)
+model = dict(
+    type='CAC',
+    contrast=dict(
+        type='OverlapContrast',
+        num_negatives=6400,
+        bank=dict(type='StepQueue', steps=1),
+        start=5785,
+    ),
+)
 lists = 'ImageSets/Segmentation/'
 masks = dict(img_path='JPEGImages', seg_map_path='SegmentationClass')
 train_dataloader = dict(

@@ -1,7 +1,7 @@
 from .adapter import HEAD_RULES, HeadRule, SegmentorAdapter
 from .backbones import DilatedVGG, EfficientNetLite
 from .batch_augment import BatchAugment
-from .contrast import Contrast, PartContrast
+from .contrast import Contrast, OverlapContrast, PartContrast
 from .data_preprocessor import Batch, SemiDataPreProcessor
 from .heads import ConvBlocks, DeepLabV2Head, DeepLabV3PlusHead
 from .losses import (
@@ -38,6 +38,7 @@ from .segmentors import (
     SupOnly,
 )
 from .tag_classifier import TagClassifier
+from .weak_classifier import WeakClassifier
 
 __all__ = [
     'BalancedCrossEntropy',
@@ -69,6 +70,7 @@ __all__ = [
     'MeanTeacher',
     'Mixing',
     'OHEMLoss',
+    'OverlapContrast',
     'Pair',
     'PartContrast',
     'PartPrototypes',
@@ -86,4 +88,5 @@ __all__ = [
     'StepQueue',
     'SupOnly',
     'TagClassifier',
+    'WeakClassifier',
 ]

@@ -5,7 +5,7 @@ _base_ = [
     '../../_base_/datasets/voc-aug_overlap320.py',
     '../../_base_/schedules/sgd-1e-2_92560.py',
 ]
-model = dict(direction=False)
+model = dict(contrast=dict(direction=False))
 split = 'splits/1-8_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),

@@ -1,4 +1,15 @@
-from .base import Contrast, Pass
+from .base import Contrast, FeaturePart, Pass
+from .cells import Cells
+from .overlap_contrast import OverlapContrast
 from .part_contrast import PartContrast, Parts, PartView
 
-__all__ = ['Contrast', 'PartContrast', 'PartView', 'Parts', 'Pass']
+__all__ = [
+    'Cells',
+    'Contrast',
+    'FeaturePart',
+    'OverlapContrast',
+    'PartContrast',
+    'PartView',
+    'Parts',
+    'Pass',
+]

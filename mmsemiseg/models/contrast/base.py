@@ -19,12 +19,12 @@ class Pass(NamedTuple):
     unlabeled: SegmentorOutput
 
 
-class Contrast(BaseModule, ABC):
+class FeaturePart(BaseModule):
     """Part of a method that compares features, perhaps with those of a bank.
 
     A subclass is built with the method as its first argument, whose number of classes
-    and feature channels it reads; it must not keep the method. It gives its losses in
-    ``forward`` and changes no saved state there: rows for a bank are left by
+    and feature channels it reads; it must not keep the method. Its ``forward`` gives
+    losses and changes no saved state: rows for a bank are left by
     ``model.remember(self, name=rows)``, and come back to :meth:`update_memory` after
     the optimizer step, those of all batches and processes.
 
@@ -41,6 +41,22 @@ class Contrast(BaseModule, ABC):
     @stage('contrast')
     def __call__(self, *args, **kwargs) -> dict[str, Tensor]:
         return super().__call__(*args, **kwargs)
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether there is state that :meth:`update_memory` changes."""
+        return False
+
+    def update_memory(self, **rows: Tensor) -> None:
+        """Keep what the batches of a step left."""
+
+    def unready_classes(self) -> list[int]:
+        """Classes whose contrast waits for rows in the bank."""
+        return []
+
+
+class Contrast(FeaturePart, ABC):
+    """Contrast of the features of labeled and unlabeled images."""
 
     @abstractmethod
     def forward(
@@ -60,15 +76,3 @@ class Contrast(BaseModule, ABC):
             pseudo: Pseudo labels of the unlabeled images that the students have seen,
                 those that each student learns first.
         """
-
-    @property
-    def has_memory(self) -> bool:
-        """Whether there is state that :meth:`update_memory` changes."""
-        return False
-
-    def update_memory(self, **rows: Tensor) -> None:
-        """Keep what the batches of a step left."""
-
-    def unready_classes(self) -> list[int]:
-        """Classes whose contrast waits for rows in the bank."""
-        return []

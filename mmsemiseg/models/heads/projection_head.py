@@ -35,6 +35,7 @@ class ProjectionHead(BaseModule):
         ):
             if value < 1:
                 raise ValueError(f'{name} must be at least 1, but got {value}')
+        self.channels = channels
         self.layers = nn.Sequential(
             nn.Conv2d(in_channels, hidden_channels, 1),
             nn.ReLU(inplace=True),

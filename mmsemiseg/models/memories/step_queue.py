@@ -1,23 +1,27 @@
 """The rows of the last steps, with their labels."""
 
 import torch
+from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...utils.settings import check_integers
 
 
+@MODELS.register_module()
 class StepQueue(nn.Module):
-    """Queue of the last ``size`` rows with their labels, all classes in one.
+    """Queue of the rows of the last steps with their labels, all classes in one.
 
     A row whose label is no class takes a place like any other, so a step can always
     enter the same number of rows. The checkpoint has all of its state; from a
     checkpoint of a queue of another size the newest rows are taken.
 
     Args:
-        size: Number of rows, of all steps together, that are kept.
+        steps: Number of steps whose rows are kept.
+        rows: Number of rows that a step enters, those of all processes.
         dim: Width D of a row.
 
     Attributes:
+        size: Number of rows that are kept, ``steps * rows``.
         features: Rows (size, D) float32.
         labels: Labels (size,) int64, -1 where there is no row yet.
         pointer: Index of the next row, () int64.
@@ -25,7 +29,7 @@ class StepQueue(nn.Module):
     Raises:
         ValueError: A setting, or the shape of what is entered, is wrong.
 
-    >>> queue = StepQueue(size=3, dim=1)
+    >>> queue = StepQueue(steps=3, rows=1, dim=1)
     >>> queue.enqueue(torch.tensor([[5.0], [6.0]]), torch.tensor([1, 0]))
     >>> queue.enqueue(torch.tensor([[7.0], [8.0]]), torch.tensor([1, 1]))
     >>> features, labels = queue.keys()
@@ -33,9 +37,12 @@ class StepQueue(nn.Module):
     ([8.0, 6.0, 7.0], [1, 0, 1])
     """
 
-    def __init__(self, size: int, dim: int):
+    def __init__(self, steps: int, rows: int, dim: int):
         super().__init__()
-        check_integers(1, size=size, dim=dim)
+        check_integers(1, steps=steps, rows=rows, dim=dim)
+        size = steps * rows
+        self.steps = steps
+        self.rows = rows
         self.size = size
         self.dim = dim
         self.register_buffer('features', torch.zeros(size, dim))
@@ -69,7 +76,7 @@ class StepQueue(nn.Module):
         if all(name in state for name in names):
             features, labels, pointer = (state[name] for name in names)
             if len(labels) != self.size and features.shape[1:] == (self.dim,):
-                other = StepQueue(self.size, self.dim)
+                other = StepQueue(self.steps, self.rows, self.dim)
                 oldest_first = -int(pointer)
                 other.enqueue(
                     features.roll(oldest_first, 0), labels.roll(oldest_first, 0)
@@ -78,4 +85,4 @@ class StepQueue(nn.Module):
         super()._load_from_state_dict(state, prefix, *args)
 
     def extra_repr(self) -> str:
-        return f'size={self.size}, dim={self.dim}'
+        return f'steps={self.steps}, rows={self.rows}, dim={self.dim}'

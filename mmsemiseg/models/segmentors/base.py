@@ -18,7 +18,7 @@ from ...utils.profiling import stage
 from ...utils.settings import check_numbers
 from ..adapter import HeadRule, SegmentorAdapter, SegmentorOutput, resize_logits
 from ..batch_sizes import check_batch_sizes
-from ..contrast import Contrast
+from ..contrast import FeaturePart
 from ..data_preprocessor import Batch
 from ..head_rules import check_head_config
 from ..parts import build_part, check_settings, errors_in, merged
@@ -139,11 +139,11 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
     ):
         """Build the part ``model.<name>`` of nested settings (see :func:`build_part`).
 
-        A :class:`Contrast` gets this method as its first argument, and its setting
+        A :class:`FeaturePart` gets this method as its first argument, and its setting
         ``feature`` is the layer that :attr:`adapter` reads; ``'pre_cls'`` by default.
         """
         path = f'model.{name}'
-        if cfg is None or not issubclass(base, Contrast):
+        if cfg is None or not issubclass(base, FeaturePart):
             return build_part(cfg, path, default=default, base=base)
         cfg = dict(merged(default, cfg) if default else cfg)
         feature = cfg.pop('feature', 'pre_cls')
@@ -232,8 +232,11 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
     @property
     def filters(self) -> dict:
         """Settings that filter pseudo labels, with their values, for hooks."""
-        found = getattr(getattr(self, 'pseudo_loss', None), 'filters', {})
-        return {f'pseudo_loss.{name}': value for name, value in found.items()}
+        return {
+            f'{name}.{key}': value
+            for name, part in self.named_children()
+            for key, value in getattr(part, 'filters', {}).items()
+        }
 
     @property
     def learns_unlabeled(self) -> bool:

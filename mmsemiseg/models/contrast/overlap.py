@@ -1,11 +1,10 @@
 """The cells of two crops of one image that show the same place."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..functional import matching_cells
-from .data_preprocessor import Batch
+from ...functional import matching_cells
+from ..data_preprocessor import Batch
 
 
 def match_crops(
@@ -63,8 +62,3 @@ def _geometry(batch: Batch) -> tuple[Tensor, Tensor]:
     offsets = [sample.crop_offset for sample in samples]
     flips = [bool(sample.get('flip', False)) for sample in samples]
     return torch.tensor(offsets), torch.tensor(flips)
-
-
-def whole_cells(valid: Tensor, size: tuple[int, int]) -> Tensor:
-    """Whether every pixel of a cell is valid: (N, H, W) -> (N, h, w) bool."""
-    return F.adaptive_max_pool2d((~valid)[:, None].float(), size)[:, 0] == 0

@@ -1,0 +1,298 @@
+"""The contrast of CAC: two crops of an image, where they overlap."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_gather, get_rank, get_world_size
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ...functional import masked_mean, pseudo_label
+from ...utils.settings import check_choices, check_integers, check_numbers
+from ..adapter import SegmentorOutput, resize_logits
+from ..data_preprocessor import Batch
+from ..heads import ProjectionHead, unit_length
+from ..losses import DirectionalContrastLoss
+from ..memories import StepQueue
+from ..parts import build_part
+from .base import FeaturePart
+from .cells import Cells, whole_cells
+from .overlap import match_crops
+
+LOSSES = ('contrast', 'l2')
+PROJECTOR = dict(type='ProjectionHead')
+BANK = dict(type='StepQueue')
+
+
+class Negatives(NamedTuple):
+    """K keys, and the index among them of each cell of this process's two crops."""
+
+    keys: Tensor  # (K, D)
+    label: Tensor  # (K,) int64, -1: never a negative
+    places: list[Tensor]  # two (N * M,) int64, -1 where a cell was not drawn
+
+
+class Drawn(NamedTuple):
+    """Cells that were drawn from the crops of a batch, in this process."""
+
+    features: Tensor  # (n, D)
+    label: Tensor  # (n,) int64, -1: never a negative
+    place: Tensor  # (N * M,) int64, index of each cell among the drawn, or -1
+
+
+@MODELS.register_module()
+class OverlapContrast(FeaturePart):
+    """Contrast of two crops of an image, in the cells of their overlap.
+
+    ``loss_dc = weight * (l(1 -> 2) + l(2 -> 1))``
+
+    The embedding of the less confident crop is pulled to that of the more confident
+    one, and pushed from cells with other pseudo labels, by
+    :class:`~mmsemiseg.models.losses.DirectionalContrastLoss`. Pseudo label and
+    confidence are those of the cell: the classifier reads the pooled features.
+
+    Args:
+        model: Method that this is a part of. Its layer ``feature`` gives the features.
+        pool: Kernel size of an average pooling of the features, which are then
+            projected and classified.
+        projector: Settings of the :class:`ProjectionHead` that makes the embeddings;
+            None: the features themselves are compared.
+        loss: Loss between the two embeddings of a cell: ``'contrast'``, or ``'l2'``
+            (ablation I of the paper), which knows no negatives.
+        temperature: Temperature tau of the contrast, above 0.
+        threshold: Confidence gamma in [0, 1] that a positive must exceed; None: no
+            filter of positives.
+        direction: Whether only the less confident crop learns; False lets both learn.
+        negative_filter: Whether keys with the pseudo label of the anchor are left out
+            of the negatives; False takes keys of every pseudo label.
+        norm: Divisor of the loss: the number of ``'selected'`` cells or of all cells in
+            the ``'overlap'``.
+        exclude_same_location: Whether cells at the anchor's own location are left out
+            of the negatives.
+        num_negatives: Negatives drawn from each crop's batch in a process; None: all
+            cells.
+        bank: Settings of the :class:`StepQueue` that keeps the negatives of earlier
+            steps (with gradient accumulation each batch counts as one); needs
+            ``num_negatives``. None: no bank.
+        pseudo_dropout: Whether pseudo labels come from the classifier with dropout.
+        weight: Weight lambda of the loss.
+        start: First iteration with this loss.
+    """
+
+    def __init__(
+        self,
+        model,
+        pool: int = 1,
+        projector: dict | None = PROJECTOR,
+        loss: str = 'contrast',
+        temperature: float = 0.1,
+        threshold: float | None = 0.75,
+        direction: bool = True,
+        negative_filter: bool = True,
+        norm: str = 'selected',
+        exclude_same_location: bool = False,
+        num_negatives: int | None = None,
+        bank: dict | None = None,
+        pseudo_dropout: bool = True,
+        weight: float = 0.1,
+        start: int = 0,
+    ) -> None:
+        super().__init__()
+        check_choices(loss=(loss, LOSSES))
+        drawn = 1 if num_negatives is None else num_negatives
+        check_integers(1, pool=pool, num_negatives=drawn)
+        check_integers(0, start=start)
+        check_numbers(weight=weight)
+        if bank is not None and num_negatives is None:
+            raise ValueError(
+                'num_negatives must be an integer, the number of cells that a step '
+                f'keeps, with bank={bank}, but got None'
+            )
+        dim = model.feature_channels
+        if not isinstance(dim, int):
+            raise ValueError(
+                f'feature must be a single layer, but gives {dim} channels'
+            )
+        self.projector = build_part(
+            projector,
+            'projector',
+            default=PROJECTOR,
+            base=ProjectionHead,
+            in_channels=dim,
+        )
+        self.directional = DirectionalContrastLoss(
+            model.num_classes, temperature, threshold, direction, negative_filter, norm
+        )
+        self.bank = build_part(
+            bank,
+            'bank',
+            default=BANK,
+            base=StepQueue,
+            rows=2 * drawn * get_world_size(),
+            dim=dim if self.projector is None else self.projector.channels,
+        )
+        self.loss_type = loss
+        self.pool = pool
+        self.exclude_same_location = exclude_same_location
+        self.num_negatives = num_negatives
+        self.pseudo_dropout = pseudo_dropout
+        self.weight = weight
+        self.start = start
+
+    def cells(self, model, crop: Batch, output: SegmentorOutput) -> Cells:
+        """Embeddings, confidences and pseudo labels of the cells of one crop.
+
+        Args:
+            model: Method that this is a part of.
+            crop: Images of the crop.
+            output: Output of the student for them.
+        """
+        features = self._pooled(output.features)
+        size = tuple(features.shape[2:])
+        embedding = (self.projector or unit_length)(features)
+        with torch.no_grad():
+            valid = whole_cells(crop.valid, size)
+            pseudo = pseudo_label(self._logits(model, output, features), valid)
+        return Cells(
+            embedding.flatten(2).transpose(1, 2),
+            pseudo.confidence.flatten(1),
+            pseudo.label.flatten(1),
+            valid.flatten(1),
+            size,
+        )
+
+    def _logits(self, model, output: SegmentorOutput, features: Tensor) -> Tensor:
+        """Logits of the pooled features, with a dropout of their own.
+
+        Where the classifier reads other features, its logits are pooled instead.
+        """
+        adapter = model.adapter
+        if self.pool > 1 and adapter.classifies_features:
+            return adapter.classify(model.student, features, self.pseudo_dropout)
+        logits = resize_logits(output.logits.float(), output.features.shape[2:])
+        return self._pooled(logits)
+
+    def _pooled(self, maps: Tensor) -> Tensor:
+        if any(side % self.pool for side in maps.shape[2:]):
+            raise ValueError(
+                f'pool={self.pool} must divide the size of the features, which is '
+                f'{tuple(maps.shape[2:])} for these crops'
+            )
+        return F.avg_pool2d(maps, self.pool)
+
+    def forward(self, model, crops: list[Batch], cells: list[Cells]) -> dict:
+        """The loss, and as ``dc_selected`` the share of the overlap that learns.
+
+        Args:
+            model: Method that this is a part of.
+            crops: Both crops of the images.
+            cells: What :meth:`cells` gives for each of them.
+        """
+        first, second = cells
+        there, back = match_crops(*crops, first.size)
+        if self.loss_type == 'l2':
+            return dict(loss_dc=self.weight * _l2(first, second, *there))
+        drawn = [self.draw(one) for one in cells]
+        features = torch.cat([one.features for one in drawn])
+        labels = torch.cat([one.label for one in drawn])
+        model.remember(self, features=features, labels=labels)
+        negatives = self.negatives(features, labels, [one.place for one in drawn])
+        loss12, share12 = self.consistency(first, second, *there, negatives, 0)
+        loss21, share21 = self.consistency(second, first, *back, negatives, 1)
+        share = share12 + share21
+        both = 1 if self.directional.direction else 2
+        model.step_outputs['coverage'] = share / both
+        return dict(loss_dc=self.weight * (loss12 + loss21), dc_selected=share)
+
+    def zero(self, like: Tensor) -> dict:
+        """A loss of 0 with the projector in the graph, for distributed training."""
+        params = self.projector.parameters() if self.projector else ()
+        zero = like.new_zeros(()) + sum(0 * param.sum() for param in params)
+        return dict(loss_dc=zero)
+
+    @torch.no_grad()
+    def draw(self, cells: Cells) -> Drawn:
+        """Cells of a batch of crops that are keys, drawn at random."""
+        features = cells.embedding.flatten(0, 1)
+        label = torch.where(cells.valid, cells.label, -1).flatten()
+        total, device = len(features), features.device
+        number = total if self.num_negatives is None else self.num_negatives
+        if number > total:
+            raise ValueError(
+                f'num_negatives={number}, but one crop of each image has {total} cells '
+                'in this batch: lower it, or set None to take all'
+            )
+        drawn = torch.randperm(total)[:number].to(device)
+        place = torch.full((total,), -1, device=device)
+        place[drawn] = torch.arange(number, device=device)
+        return Drawn(features[drawn], label[drawn], place)
+
+    @torch.no_grad()
+    def negatives(
+        self, features: Tensor, labels: Tensor, places: list[Tensor]
+    ) -> Negatives:
+        """Keys from both crops of all processes, and from the bank of earlier steps."""
+        start, half = len(features) * get_rank(), len(features) // 2
+        places = [
+            torch.where(place < 0, -1, place + begin)
+            for place, begin in zip(places, (start, start + half), strict=True)
+        ]
+        # The same number everywhere: no need to ask the others how many
+        features, labels = (torch.cat(all_gather(rows)) for rows in (features, labels))
+        if self.bank is not None:
+            kept_features, kept_labels = self.bank.keys()
+            features = torch.cat([features, kept_features])
+            labels = torch.cat([labels, kept_labels])
+        return Negatives(features, labels, places)
+
+    def consistency(
+        self,
+        anchor: Cells,
+        other: Cells,
+        index: Tensor,
+        found: Tensor,
+        negatives: Negatives,
+        side: int,
+    ) -> tuple[Tensor, Tensor]:
+        """Loss of the crops ``side`` against the others, and its share of the cells."""
+        overlap = found & anchor.valid & other.valid.gather(1, index)
+        images = torch.arange(len(index), device=index.device)
+        cells = (index + index.shape[1] * images[:, None]).flatten()
+        places = None
+        if self.exclude_same_location:
+            places = negatives.places[side], negatives.places[1 - side][cells]
+        return self.directional(
+            anchor.embedding.flatten(0, 1),
+            other.embedding.flatten(0, 1)[cells],
+            (anchor.confidence.flatten(), other.confidence.flatten()[cells]),
+            anchor.label.flatten(),
+            overlap,
+            negatives.keys,
+            negatives.label,
+            places,
+        )
+
+    @property
+    def filters(self) -> dict[str, float]:
+        """The confidence threshold gamma of the positives."""
+        gamma = self.directional.threshold
+        return {} if gamma is None else dict(threshold=gamma)
+
+    @property
+    def has_memory(self) -> bool:
+        return self.bank is not None
+
+    def update_memory(self, features: Tensor, labels: Tensor) -> None:
+        """Keep the negatives of a step."""
+        if self.bank is not None:
+            self.bank.enqueue(features, labels)
+
+
+def _l2(first: Cells, second: Cells, index: Tensor, found: Tensor) -> Tensor:
+    """Mean squared distance of the two embeddings of a cell, over the overlap."""
+    overlap = found & first.valid & second.valid.gather(1, index)
+    dim = first.embedding.shape[2]
+    other = second.embedding.gather(1, index[..., None].expand(-1, -1, dim))
+    distance = (first.embedding - other).square().sum(2)
+    return masked_mean(distance.flatten(), overlap.flatten())
