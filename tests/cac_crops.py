@@ -71,14 +71,21 @@ def random_pair(seed, cell=CELL, images=2, padded=False, size=SIZE):
     return crop_pair(offsets, flips, size, real, seed)
 
 
+def cells_of(model, view):
+    """The cells of one crop of each image, as a step has them."""
+    part = model.contrast
+    output = model.adapter(model.student, view.inputs, part.pseudo_dropout)
+    return part.cells(model, view, output)
+
+
 class Reference:
-    """The loss of a CAC on two batches, by un-flipping the maps and cutting them.
+    """The contrast of a CAC on two batches, by un-flipping the maps and cutting them.
 
     ``embeddings`` are those of both views, (D, h, w) for each image, un-flipped.
     """
 
     def __init__(self, model, views):
-        self.model, self.views = model, views
+        self.model, self.part, self.views = model, model.contrast, views
         self.flips = [[s.flip for s in view.data_samples] for view in views]
         self.corners = [[s.crop_offset for s in view.data_samples] for view in views]
         maps = [self._maps(view) for view in views]
@@ -89,19 +96,19 @@ class Reference:
         )
         self.cell = views[0].inputs.shape[2] // self.raw[0].shape[2]
         self.queue = []
-        if model.queue is not None:
-            rows = zip(*model.queue.keys(), strict=True)
+        if self.part.bank is not None:
+            rows = zip(*self.part.bank.keys(), strict=True)
             self.queue = [(row, int(y), None) for row, y in rows if y >= 0]
 
     def _maps(self, view):
         features, logits = self._forward(view)
         pooled = self._pooled(features)
-        if self.model.pool > 1:
+        if self.part.pool > 1:
             logits = self._classified(pooled)
-        if self.model.projector is None:
+        if self.part.projector is None:
             embedding = pooled
         else:
-            embedding = self.model.projector.layers(pooled)
+            embedding = self.part.projector.layers(pooled)
         embedding = embedding / embedding.square().sum(1, keepdim=True).sqrt()
         cells = view.inputs.shape[2] // embedding.shape[2]
         valid = view.valid.unfold(1, cells, cells).unfold(2, cells, cells)
@@ -113,14 +120,14 @@ class Reference:
 
     def _classified(self, pooled):
         head = self.model.student.decode_head
-        if head.dropout is not None and self.model.pseudo_dropout:
+        if head.dropout is not None and self.part.pseudo_dropout:
             pooled = head.dropout(pooled)
         weight = head.conv_seg.weight[:, :, 0, 0]
         logits = torch.einsum('ndhw,cd->nchw', pooled, weight)
         return logits + head.conv_seg.bias[:, None, None]
 
     def _pooled(self, maps):
-        p = self.model.pool
+        p = self.part.pool
         return maps.unfold(2, p, p).unfold(3, p, p).mean((4, 5))
 
     def _unflipped(self, maps, view):
@@ -163,7 +170,7 @@ class Reference:
 
     def negatives(self):
         """(embedding, label, place) of all keys, place None where it is not known."""
-        if self.model.num_negatives is None:
+        if self.part.num_negatives is None:
             cells = [cell for view in (0, 1) for cell in self.cells(view)]
         else:
             cells = self._drawn()
@@ -172,14 +179,16 @@ class Reference:
     def _drawn(self):
         """Which cells those are that the model left for its memory."""
         rows = self.model.step_outputs['memory']
-        number = self.model.num_negatives
+        number = self.part.num_negatives
         for view in (0, 1):
             part = slice(view * number, (view + 1) * number)
             every = list(self.cells(view))
             known = torch.stack([cell[0] for cell in every]).detach()
             drawn = set()
             for row, label in zip(
-                rows['features'][part], rows['labels'][part], strict=True
+                rows['contrast.features'][part],
+                rows['contrast.labels'][part],
+                strict=True,
             ):
                 distance = (known - row).norm(dim=1)
                 nearest = int(distance.argmin())
@@ -192,10 +201,10 @@ class Reference:
                 yield every[nearest]
 
     def loss(self):
-        model, losses = self.model, self.model.contrast
-        if model.loss_type == 'l2':
+        part, losses = self.part, self.part.directional
+        if part.loss_type == 'l2':
             terms = [(a[0] - b[0]).square().sum() for a, b in self.pairs()]
-            return model.unsup_weight * sum(terms) / max(len(terms), 1)
+            return part.weight * sum(terms) / max(len(terms), 1)
         keys, counts, value = list(self.negatives()), self.overlaps(), 0
         self.selected = [0, 0]
         for side in (0, 1):
@@ -217,16 +226,16 @@ class Reference:
                     for terms, count in zip(per_image, counts, strict=True)
                 ]
                 value = value + sum(means) / len(means)
-        return model.unsup_weight * value
+        return part.weight * value
 
     def _term(self, anchor, positive, keys):
-        losses = self.model.contrast
+        losses = self.part.directional
         own = anchor[0] @ positive[0].detach() / losses.temperature
         logits = [own]
         for embedding, label, place in keys:
             if losses.negative_filter and label == anchor[1]:
                 continue
-            if self.model.exclude_same_location and place == anchor[3]:
+            if self.part.exclude_same_location and place == anchor[3]:
                 continue
             logits.append(anchor[0] @ embedding.detach() / losses.temperature)
         return torch.stack(logits).logsumexp(0) - own

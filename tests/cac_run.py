@@ -35,16 +35,16 @@ def write_data(folder):
 
 def config(data, work_dir, max_iters=6, model=None, **settings):
     """Every cell teaches; the first iteration with a loss is the third one."""
-    cac = dict(
-        type='CAC',
-        student=tiny_run.tiny_student(),
-        proj_channels=6,
+    contrast = dict(
+        type='OverlapContrast',
+        projector=dict(type='ProjectionHead', channels=6),
         threshold=None,
         num_negatives=NUMBER,
-        bank_steps=STEPS,
-        start_iter=2,
-        **(model or {}),
+        bank=dict(type='StepQueue', steps=STEPS),
+        start=2,
     )
+    cac = dict(type='CAC', student=tiny_run.tiny_student(), contrast=contrast)
+    cac.update(model or {})
     cfg = tiny_run.config(data, work_dir, cac, max_iters=max_iters)
     cfg.train_dataloader.unlabeled.dataset.pipeline = [
         dict(type='LoadImageFromFile'),
@@ -89,10 +89,11 @@ def trained(cfg, stop_after=None):
 
 
 def entered(state):
-    """Rows of the queue, the oldest first."""
-    place = int(state['queue.pointer'])
+    """Rows of the bank, the oldest first."""
+    place = int(state['contrast.bank.pointer'])
     return {
-        name: state[f'queue.{name}'].roll(-place, 0) for name in ('features', 'labels')
+        f'contrast.{name}': state[f'contrast.bank.{name}'].roll(-place, 0)
+        for name in ('features', 'labels')
     }
 
 
@@ -125,16 +126,19 @@ def run(folder, name, stop_after=None, **settings):
 
 def own_places(folder):
     """Of the keys of both processes those at the places of this one's cells."""
-    from cac_crops import random_pair
+    from cac_crops import cells_of, random_pair
 
     model = unwrap(tiny_run.build(config(folder / 'data', folder / 'places')).model)
-    crops = [model.train().crops(view) for view in random_pair(get_rank())]
-    drawn = model.negatives(crops)
+    cells = [cells_of(model.train(), view) for view in random_pair(get_rank())]
+    drawn = model.contrast.negatives(model.contrast.draw(cells))
     found = [
-        (drawn.keys[place[place >= 0]], c.embedding.flatten(0, 1)[place >= 0].detach())
-        for place, c in zip(drawn.places, crops, strict=True)
+        (
+            drawn.features[place[place >= 0]],
+            c.embedding.flatten(0, 1)[place >= 0].detach(),
+        )
+        for place, c in zip(drawn.places, cells, strict=True)
     ]
-    return dict(found=found, keys=drawn.keys)
+    return dict(found=found, keys=drawn.features)
 
 
 def main(folder):

@@ -1,7 +1,5 @@
 """The contrast of CAC: two crops of an image, where they overlap."""
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_gather, get_rank, get_world_size
@@ -17,28 +15,12 @@ from ..losses import DirectionalContrastLoss
 from ..memories import StepQueue
 from ..parts import build_part
 from .base import FeaturePart
-from .cells import Cells, whole_cells
+from .cells import Cells, Keys, whole_cells
 from .overlap import match_crops
 
 LOSSES = ('contrast', 'l2')
 PROJECTOR = dict(type='ProjectionHead')
 BANK = dict(type='StepQueue')
-
-
-class Negatives(NamedTuple):
-    """K keys, and the index among them of each cell of this process's two crops."""
-
-    keys: Tensor  # (K, D)
-    label: Tensor  # (K,) int64, -1: never a negative
-    places: list[Tensor]  # two (N * M,) int64, -1 where a cell was not drawn
-
-
-class Drawn(NamedTuple):
-    """Cells that were drawn from the crops of a batch, in this process."""
-
-    features: Tensor  # (n, D)
-    label: Tensor  # (n,) int64, -1: never a negative
-    place: Tensor  # (N * M,) int64, index of each cell among the drawn, or -1
 
 
 @MODELS.register_module()
@@ -193,11 +175,9 @@ class OverlapContrast(FeaturePart):
         there, back = match_crops(*crops, first.size)
         if self.loss_type == 'l2':
             return dict(loss_dc=self.weight * _l2(first, second, *there))
-        drawn = [self.draw(one) for one in cells]
-        features = torch.cat([one.features for one in drawn])
-        labels = torch.cat([one.label for one in drawn])
-        model.remember(self, features=features, labels=labels)
-        negatives = self.negatives(features, labels, [one.place for one in drawn])
+        own = self.draw(cells)
+        model.remember(self, features=own.features, labels=own.label)
+        negatives = self.negatives(own)
         loss12, share12 = self.consistency(first, second, *there, negatives, 0)
         loss21, share21 = self.consistency(second, first, *back, negatives, 1)
         share = share12 + share21
@@ -212,8 +192,17 @@ class OverlapContrast(FeaturePart):
         return dict(loss_dc=zero)
 
     @torch.no_grad()
-    def draw(self, cells: Cells) -> Drawn:
-        """Cells of a batch of crops that are keys, drawn at random."""
+    def draw(self, cells: list[Cells]) -> Keys:
+        """Keys from both crops of this process."""
+        features, labels, places = zip(*map(self._draw, cells), strict=True)
+        return Keys(
+            torch.cat(features),
+            torch.cat(labels),
+            [places[0], _moved(places[1], len(features[0]))],
+        )
+
+    def _draw(self, cells: Cells) -> tuple[Tensor, Tensor, Tensor]:
+        """Drawn features and labels, and each cell's index among the drawn, or -1."""
         features = cells.embedding.flatten(0, 1)
         label = torch.where(cells.valid, cells.label, -1).flatten()
         total, device = len(features), features.device
@@ -226,25 +215,19 @@ class OverlapContrast(FeaturePart):
         drawn = torch.randperm(total)[:number].to(device)
         place = torch.full((total,), -1, device=device)
         place[drawn] = torch.arange(number, device=device)
-        return Drawn(features[drawn], label[drawn], place)
+        return features[drawn], label[drawn], place
 
     @torch.no_grad()
-    def negatives(
-        self, features: Tensor, labels: Tensor, places: list[Tensor]
-    ) -> Negatives:
-        """Keys from both crops of all processes, and from the bank of earlier steps."""
-        start, half = len(features) * get_rank(), len(features) // 2
-        places = [
-            torch.where(place < 0, -1, place + begin)
-            for place, begin in zip(places, (start, start + half), strict=True)
-        ]
+    def negatives(self, own: Keys) -> Keys:
+        """Keys of all processes, and those of earlier steps from the bank."""
+        places = [_moved(place, len(own.label) * get_rank()) for place in own.places]
         # The same number everywhere: no need to ask the others how many
-        features, labels = (torch.cat(all_gather(rows)) for rows in (features, labels))
+        features, labels = (torch.cat(all_gather(rows)) for rows in own[:2])
         if self.bank is not None:
             kept_features, kept_labels = self.bank.keys()
             features = torch.cat([features, kept_features])
             labels = torch.cat([labels, kept_labels])
-        return Negatives(features, labels, places)
+        return Keys(features, labels, places)
 
     def consistency(
         self,
@@ -252,7 +235,7 @@ class OverlapContrast(FeaturePart):
         other: Cells,
         index: Tensor,
         found: Tensor,
-        negatives: Negatives,
+        negatives: Keys,
         side: int,
     ) -> tuple[Tensor, Tensor]:
         """Loss of the crops ``side`` against the others, and its share of the cells."""
@@ -268,7 +251,7 @@ class OverlapContrast(FeaturePart):
             (anchor.confidence.flatten(), other.confidence.flatten()[cells]),
             anchor.label.flatten(),
             overlap,
-            negatives.keys,
+            negatives.features,
             negatives.label,
             places,
         )
@@ -287,6 +270,11 @@ class OverlapContrast(FeaturePart):
         """Keep the negatives of a step."""
         if self.bank is not None:
             self.bank.enqueue(features, labels)
+
+
+def _moved(place: Tensor, number: int) -> Tensor:
+    """Indices (n,) further on by a number; -1 stays."""
+    return torch.where(place < 0, -1, place + number)
 
 
 def _l2(first: Cells, second: Cells, index: Tensor, found: Tensor) -> Tensor:

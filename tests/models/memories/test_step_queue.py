@@ -27,7 +27,8 @@ def by_age(queue):
 
 
 def test_exact_content_over_the_end():
-    queue = StepQueue(size=5, dim=1)
+    queue = StepQueue(steps=5, rows=1, dim=1)
+    assert queue.size == 5
     for values, expected in [
         ((1, 2, 3), [1, 2, 3, EMPTY, EMPTY]),
         ((), [1, 2, 3, EMPTY, EMPTY]),
@@ -45,7 +46,7 @@ def test_exact_content_over_the_end():
 def test_random_steps_equal_a_deque():
     rng = random.Random(0)
     for size in (1, 2, 5, 16):
-        queue, expected = StepQueue(size, 2), deque(maxlen=size)
+        queue, expected = StepQueue(size, 1, 2), deque(maxlen=size)
         for _ in range(1000):
             n = rng.choice([0, 1, 2, 3, 5, 6, 16, 40])
             features = torch.tensor([rng.random() for _ in range(2 * n)]).view(n, 2)
@@ -56,14 +57,14 @@ def test_random_steps_equal_a_deque():
 
 
 def test_rows_without_a_class_take_a_place():
-    queue = StepQueue(size=2, dim=1)
+    queue = StepQueue(steps=2, rows=1, dim=1)
     queue.enqueue(*rows(1, 2))
     queue.enqueue(*rows(255))
     assert queue.labels.tolist() == [255, 2]
 
 
 def test_empty_places_are_no_negatives():
-    queue = StepQueue(size=6, dim=3)
+    queue = StepQueue(steps=6, rows=1, dim=3)
     keys = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
     queue.enqueue(keys, torch.tensor([0, 1, 255]))
     anchors, group = keys.clone().requires_grad_(), torch.tensor([0, 1, 2])
@@ -77,14 +78,14 @@ def test_empty_places_are_no_negatives():
 
 def test_a_resumed_queue_continues_bit_by_bit():
     g = torch.Generator().manual_seed(0)
-    queue = StepQueue(size=7, dim=3)
+    queue = StepQueue(steps=7, rows=1, dim=3)
     for _ in range(4):
         step = torch.randn(3, 3, generator=g), torch.randint(9, (3,), generator=g)
         queue.enqueue(*step)
     file = io.BytesIO()
     torch.save(queue.state_dict(), file)
     file.seek(0)
-    resumed = StepQueue(size=7, dim=3)
+    resumed = StepQueue(steps=7, rows=1, dim=3)
     resumed.load_state_dict(torch.load(file, weights_only=True))
     for _ in range(6):
         assert_same(queue, resumed)
@@ -101,7 +102,7 @@ def assert_same(one, other):
 
 def test_a_copy_is_of_its_own():
     """What a loss uses that wants the rows of its own step in the queue."""
-    queue = StepQueue(size=3, dim=1)
+    queue = StepQueue(steps=3, rows=1, dim=1)
     queue.enqueue(*rows(1))
     preview = copy.deepcopy(queue)
     preview.enqueue(*rows(2))
@@ -110,7 +111,7 @@ def test_a_copy_is_of_its_own():
 
 
 def test_no_gradient_is_kept():
-    queue = StepQueue(size=3, dim=2)
+    queue = StepQueue(steps=3, rows=1, dim=2)
     features = torch.randn(2, 2, requires_grad=True)
     queue.enqueue(features * 2, torch.zeros(2).long())
     kept, _ = queue.keys()
@@ -124,7 +125,7 @@ def test_no_gradient_is_kept():
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.float64])
 def test_rows_are_kept_in_float32(dtype):
-    queue = StepQueue(size=2, dim=2)
+    queue = StepQueue(steps=2, rows=1, dim=2)
     features = torch.tensor([[0.1, 0.7]], dtype=dtype)
     with torch.autocast('cpu', torch.bfloat16):
         queue.enqueue(features, torch.zeros(1, dtype=torch.uint8))
@@ -134,14 +135,14 @@ def test_rows_are_kept_in_float32(dtype):
 
 
 def test_no_host_sync():
-    queue = StepQueue(size=6, dim=2)
+    queue = StepQueue(steps=6, rows=1, dim=2)
     features, labels = torch.randn(4, 2), torch.zeros(4).long()
     with NoHostSync():
         for n in (4, 4, 0, 3):
             queue.enqueue(features[:n], labels[:n])
             queue.keys()
     with FakeTensorMode():
-        fake = StepQueue(size=6, dim=2)
+        fake = StepQueue(steps=6, rows=1, dim=2)
         fake.enqueue(torch.empty(9, 2), torch.empty(9).long())
         assert fake.keys()[0].shape == (6, 2)
 
@@ -149,8 +150,8 @@ def test_no_host_sync():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs CUDA')
 def test_cuda_is_as_the_cpu_and_does_not_wait():
     g = torch.Generator().manual_seed(0)
-    queue = StepQueue(size=7, dim=3)
-    other = StepQueue(size=7, dim=3).cuda()
+    queue = StepQueue(steps=7, rows=1, dim=3)
+    other = StepQueue(steps=7, rows=1, dim=3).cuda()
     for n in (3, 0, 5, 9, 2):
         step = torch.randn(n, 3, generator=g), torch.randint(9, (n,), generator=g)
         queue.enqueue(*step)
@@ -166,14 +167,15 @@ def test_cuda_is_as_the_cpu_and_does_not_wait():
 @pytest.mark.parametrize(
     ('settings', 'rule'),
     [
-        (dict(size=0), 'size must be an integer >= 1, but got 0'),
-        (dict(size=2.0), 'size must be an integer >= 1, but got 2.0'),
+        (dict(steps=0), 'steps must be an integer >= 1, but got 0'),
+        (dict(steps=2.0), 'steps must be an integer >= 1, but got 2.0'),
+        (dict(rows=0), 'rows must be an integer >= 1, but got 0'),
         (dict(dim=-3), 'dim must be an integer >= 1, but got -3'),
     ],
 )
 def test_bad_settings_are_named(settings, rule):
     with pytest.raises(ValueError, match=rule):
-        StepQueue(**{**dict(size=2, dim=2), **settings})
+        StepQueue(**{**dict(steps=2, rows=1, dim=2), **settings})
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def test_bad_settings_are_named(settings, rule):
     [((3, 4), (3,)), ((3, 2), (2,)), ((3,), (3,)), ((3, 2), (3, 1))],
 )
 def test_wrong_shapes_are_refused(features, labels):
-    queue = StepQueue(size=4, dim=2)
+    queue = StepQueue(steps=4, rows=1, dim=2)
     with pytest.raises(ValueError, match=r'must be \(n, 2\) and \(n,\), but got'):
         queue.enqueue(torch.zeros(features), torch.zeros(labels).long())
     assert queue.pointer == 0
@@ -189,10 +191,10 @@ def test_wrong_shapes_are_refused(features, labels):
 
 @pytest.mark.parametrize('size', [2, 3, 4, 7])
 def test_checkpoint_of_another_size_gives_the_newest_rows(size):
-    old = StepQueue(4, 1)
+    old = StepQueue(2, 2, 1)
     for value in range(6):
         old.enqueue(torch.full((1, 1), float(value)), torch.tensor([value]))
-    new = StepQueue(size, 1)
+    new = StepQueue(size, 1, 1)
     new.load_state_dict(old.state_dict(), strict=True)
     features, labels = new.keys()
     kept = sorted(labels[labels >= 0].tolist())

@@ -50,11 +50,11 @@ def test_without_a_hook_that_fills_it(data, tmp_path):
 
 def test_without_a_memory_no_hook_is_needed(data, tmp_path):
     cfg = config(data, tmp_path / 'run', max_iters=3)
-    cfg.model.update(bank_steps=0, num_negatives=None)
+    cfg.model.contrast.update(bank=None, num_negatives=None)
     cfg.custom_hooks = []
     left = trained(cfg)
     assert left['losses'][2] > 0
-    assert not any(key.startswith('queue') for key in left['state'])
+    assert not any('bank' in key for key in left['state'])
 
 
 # Resume
@@ -82,7 +82,7 @@ def test_killed_and_resumed(settings, moment, data, tmp_path):
     assert not (work_dir / f'iter_{ITERS}.pth').exists()
     resumed = finished(data, work_dir, resume='auto', **settings)
     assert different(resumed, whole) == []
-    labels = whole["['state_dict']['queue.labels']"]
+    labels = whole["['state_dict']['contrast.bank.labels']"]
     assert labels.shape == (STEPS * 2 * NUMBER,)
     assert len(labels.unique()) > 1
     assert labels.min() >= 0
@@ -119,14 +119,18 @@ def test_the_queue_holds_the_rows_of_both_ranks(ranks):
         )
         assert len(found) == STEPS * 2 * 2 * NUMBER
         assert torch.equal(found, expected)
-    assert not first[-1][0]['features'].equal(second[-1][0]['features'])
+    assert not first[-1][0]['contrast.features'].equal(
+        second[-1][0]['contrast.features']
+    )
 
 
 def test_one_accumulated_step_fills_a_queue_of_two(ranks):
     """Two batches of both ranks: each rank's one after the other."""
     left = [result['rows'][-1] for result in ranks['accumulated']]
-    expected = torch.cat([batch['features'] for rank in left for batch in rank])
-    found = entered(ranks['accumulated'][0]['state'])['features']
+    expected = torch.cat(
+        [batch['contrast.features'] for rank in left for batch in rank]
+    )
+    found = entered(ranks['accumulated'][0]['state'])['contrast.features']
     assert torch.equal(found, expected)
 
 
