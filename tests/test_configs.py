@@ -216,12 +216,13 @@ def test_cells_of_cac_fit_the_crops(path):
     with torch.device('meta'):
         model = MODELS.build(cfg.model)
     features = model.adapter(model.student, images).features
-    height, width = (size // model.pool for size in features.shape[2:])
+    contrast = model.contrast
+    height, width = (size // contrast.pool for size in features.shape[2:])
     assert (height * crops.stride, width * crops.stride) == crops.crop_size
     assert model.views == crops.views
     cells = stream.batch_size * height * width
-    assert (model.num_negatives or cells) <= cells
-    assert model.start_iter < cfg.train_cfg.max_iters
+    assert (contrast.num_negatives or cells) <= cells
+    assert contrast.start < cfg.train_cfg.max_iters
 
 
 def narrow(cfg):

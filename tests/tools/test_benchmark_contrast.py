@@ -195,7 +195,7 @@ TINY = [
     'model.student.decode_head.in_channels=64',
     'model.student.decode_head.c1_in_channels=8',
     'model.student.decode_head.channels=8',
-    'model.num_negatives=64',
+    'model.contrast.num_negatives=64',
 ]
 
 
@@ -220,17 +220,18 @@ def test_table4(tool, tiny_cac, tmp_path, in_process, monkeypatch, capsys):
 
     def set_negatives(self, number):
         original(self, number)
-        queue = self.model.queue
+        contrast = self.model.contrast
+        queue = contrast.bank
         assert queue.labels.ge(0).all()
-        seen.append((number, self.model.num_negatives, queue.size))
-        draw = type(self.model).negatives
+        seen.append((number, contrast.num_negatives, queue.size))
+        draw = type(contrast).negatives
 
-        def negatives(model, crops):
-            found = draw(model, crops)
-            lengths.append(len(found.keys))
+        def negatives(own):
+            found = draw(contrast, own)
+            lengths.append(len(found.label))
             return found
 
-        self.model.negatives = negatives.__get__(self.model)
+        contrast.negatives = negatives
 
     monkeypatch.setattr(tool.StepsInTurn, 'set_negatives', set_negatives)
     options = ['--cac-table4', tiny_cac, '--negatives', '8', '256', '--repeats', '2']
@@ -267,11 +268,12 @@ def test_the_printed_table_of_table4(tool):
 def test_table4_refuses_other_methods_and_odd_numbers(tool):
     model = tool.CAC.__new__(tool.CAC)
     torch.nn.Module.__init__(model)
-    model.queue, model.num_negatives = tool.StepQueue(24, 2), 4
+    model.contrast = torch.nn.Module()
+    model.contrast.bank, model.contrast.num_negatives = tool.StepQueue(3, 8, 2), 4
     runner = SimpleNamespace(train_loop=SimpleNamespace(run_iter=None), model=model)
     with pytest.raises(ValueError, match=r'multiples of 8, two crops in each of 4'):
         tool.StepsInTurn(runner, [16, 6], 1)
-    model.queue = None
+    model.contrast.bank = None
     assert list(tool.StepsInTurn(runner, [16, 6], 1).seconds) == [16, 6]
     runner.model = torch.nn.Linear(1, 1)
     with pytest.raises(ValueError, match='needs model.type=CAC, but it is Linear'):

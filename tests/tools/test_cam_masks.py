@@ -70,7 +70,8 @@ def test_index_masks_and_training(data, tool, tmp_path):
 def train_on(data, work_dir, stream):
     """``loss_weak`` of the iterations of a run with the masks in ``stream``."""
     cfg = cac_run.config(data, work_dir, max_iters=2)
-    cfg.model.update(type='CACWeak', weak_stream=stream, start_iter=1)
+    cfg.model.update(type='CACWeak', weak=dict(stream=stream))
+    cfg.model.contrast.start = 1
     pipeline = tiny_run.TEST_PIPELINE[:2]
     dataset = dict(
         type='PseudoMaskDataset',

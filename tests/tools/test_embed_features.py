@@ -10,11 +10,17 @@ from helpers import spread
 from PIL import Image
 from tiny_run import build, config, tiny_student, write_data
 
+from mmsemiseg.models import ClassQueueBank, StepQueue
+
 CTT = dict(type='CTT', student=tiny_student(), bank_size=4, proj_channels=5)
 CMB = dict(
     type='CMB', student=tiny_student(), bank_size=4, proj_hidden=6, proj_channels=7
 )
-CAC = dict(type='CAC', student=tiny_student(), num_negatives=8, bank_steps=1)
+CAC = dict(
+    type='CAC',
+    student=tiny_student(),
+    contrast=dict(num_negatives=8, bank=dict(steps=1)),
+)
 
 
 @pytest.fixture
@@ -49,8 +55,7 @@ def save(folder, cfg, state):
 
 
 def fill(model):
-    banks = [*getattr(model, 'banks', ())]
-    banks += [b for b in (getattr(model, n, None) for n in ('bank', 'queue')) if b]
+    banks = [m for m in model.modules() if isinstance(m, (ClassQueueBank, StepQueue))]
     assert banks
     for number, bank in enumerate(banks):
         rows = torch.randn(12, bank.dim, generator=torch.Generator().manual_seed(9))
@@ -234,7 +239,7 @@ def test_the_bank_s_space_is_the_method_s(tool, runs):
         'CTT:student1': lambda model: model.head_pairs[1].student,
         'CTT:teacher0': lambda model: model.head_pairs[0].teacher,
         'CMB:teacher': lambda model: model.head_pairs[0].teacher.projection,
-        'CAC:student': lambda model: model.projector,
+        'CAC:student': lambda model: model.contrast.projector,
     }.items():
         method, network = name.split(':')
         text = f'A={runs[method]}:{network}'

@@ -124,7 +124,7 @@ def test_embeddings_are_the_projector_s(tool, run):
     points = tool.overlap_points(network, inputs, 'pre_cls', True, 4)
     assert points.features[0].shape[1] == 128
     expected = []
-    network.model.projector.register_forward_hook(
+    network.model.contrast.projector.register_forward_hook(
         lambda module, args, output: expected.append(output)
     )
     tool.overlap_points(network, inputs, 'pre_cls', True, 4)

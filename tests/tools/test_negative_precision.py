@@ -10,6 +10,7 @@ from PIL import Image
 from tiny_run import build, config, tiny_student, write_data
 
 from mmsemiseg.evaluation import NegativePairs
+from mmsemiseg.models import StepQueue
 
 CROP = (16, 16)
 
@@ -25,11 +26,12 @@ def crops(**settings):
     return dict(type='OverlapCrops', pipeline=[flip], **settings)
 
 
-def cac_config(data, folder, **model):
+def cac_config(data, folder):
+    contrast = dict(projector=dict(channels=4))
     cfg = config(
         data,
         folder,
-        dict(type='CAC', student=tiny_student(), proj_channels=4, **model),
+        dict(type='CAC', student=tiny_student(), contrast=contrast),
     )
     load = dict(type='LoadImageFromFile')
     cfg.train_dataloader.unlabeled.dataset.pipeline = [load, crops()]
@@ -137,7 +139,8 @@ def slow_counts(views, matches, threshold, banked):
 def test_counts_against_those_pair_by_pair(tool, run, bank_steps):
     source = tool.Source(f'CAC={run / "config.py"}:{run / "iter_2.pth"}')
     network = tool.load_network(source, 'cpu')
-    network.cfg.model.bank_steps = bank_steps
+    if bank_steps:
+        network.model.contrast.bank = StepQueue(bank_steps, rows=1, dim=4)
     samples = samples_of(tool, run, 4)
     number, pairs = tool.count_pairs(network, samples, 2, 4, 0.4)
     expected_number, expected, keys = 0, np.zeros(4, int), []
@@ -158,7 +161,7 @@ def test_selection_is_that_of_the_loss(tool, run):
     network = tool.load_network(source, 'cpu')
     assert network.iteration == 10 and not network.model.training
     samples = samples_of(tool, run, 3)
-    network.model.contrast.threshold = 0.4
+    network.model.contrast.directional.threshold = 0.4
     # stride 4 of the tiny student: no pooling
     views, matches = tool.look(network, samples, 4)
     shares = 0

@@ -128,10 +128,10 @@ def test_twice_the_same(tool, tmp_path):
     assert one == two
 
 
-def cac(folder, **model):
+def cac(folder, **contrast):
     """All cells of the overlap learn; the whole of both crops are negatives."""
     cfg = cac_run.config(folder / 'no-data', folder / 'run')
-    cfg.model.update(direction=False, **model)
+    cfg.model.contrast.update(direction=False, **contrast)
     return cfg
 
 
@@ -162,7 +162,7 @@ def test_crops_of_another_size(tool, tmp_path):
 
 def test_past_the_warm_up_and_back(tool, tmp_path):
     """The loss starts in the last iteration; the hub of a run is left as it was."""
-    cfg = cac(tmp_path, start_iter=5)
+    cfg = cac(tmp_path, start=5)
     hub = MessageHub.get_current_instance()
     hub.update_info('iter', 3)
     assert tool.summed(run(tool, cfg, tmp_path), part='distance') > 0
@@ -192,7 +192,7 @@ def test_banks_are_full(tool):
     from mmsemiseg.models import ClassQueueBank, StepQueue
     from mmsemiseg.models.memories import FrequencyWindow
 
-    bank, queue = ClassQueueBank(3, 4, 2), StepQueue(5, 2)
+    bank, queue = ClassQueueBank(3, 4, 2), StepQueue(5, 1, 2)
     window = FrequencyWindow(6, 3)
     for module in (bank, queue, window):
         tool._fill(module)

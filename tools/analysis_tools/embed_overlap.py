@@ -41,8 +41,8 @@ from mmsemiseg.datasets.transforms import (
     RecordValidity,
 )
 from mmsemiseg.evaluation import cell_labels
+from mmsemiseg.models.contrast.overlap import match_crops
 from mmsemiseg.models.heads import unit_length
-from mmsemiseg.models.overlap import match_crops
 
 sys.path.insert(0, str(Path(__file__).parent))  # also when this file is imported
 

@@ -114,9 +114,12 @@ class Network:
     @property
     def projector(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
         """Features (N, D, h, w) -> what the method compares; None: it has none."""
-        heads = getattr(self.model, 'head_pairs', ())
-        if not len(heads):
-            return getattr(self.model, 'projector', None)
+        contrast = getattr(self.model, 'contrast', None)
+        heads = [
+            h for p in (self.model, contrast) for h in getattr(p, 'head_pairs', ())
+        ]
+        if not heads:
+            return getattr(contrast, 'projector', None)
         kind, index = self.pair
         head = getattr(heads[index], kind)
         if not isinstance(head, BankContrastHead):

@@ -47,7 +47,8 @@ from mmsemiseg.evaluation import (
     negative_pairs,
 )
 from mmsemiseg.functional import pseudo_label
-from mmsemiseg.models.overlap import match_crops, whole_cells
+from mmsemiseg.models.contrast.cells import whole_cells
+from mmsemiseg.models.contrast.overlap import match_crops
 
 sys.path.insert(0, str(Path(__file__).parent))  # also when this file is imported
 
@@ -184,12 +185,13 @@ def count_pairs(
     network: Network, samples: list[Sample], size: int, stride: int, threshold
 ) -> tuple[int, NegativePairs]:
     """Number of anchors, and the pairs of all batches of ``size`` images."""
-    loss = getattr(network.model, 'contrast', None)
+    contrast = getattr(network.model, 'contrast', None)
+    loss = getattr(contrast, 'directional', None)
     direction = getattr(loss, 'direction', True)
     if threshold is None:
         threshold = getattr(loss, 'threshold', 0.75)
     classes = len(network.classes)
-    keys = deque(maxlen=1 + network.cfg.model.get('bank_steps', 0))
+    keys = deque(maxlen=1 + getattr(getattr(contrast, 'bank', None), 'steps', 0))
     number, total = 0, np.zeros(4, np.int64)
     for start in range(0, len(samples), size):
         views, matches = look(network, samples[start : start + size], stride)

@@ -16,8 +16,8 @@ stops at the inputs (on CUDA: of allocated tensors).
 
 --cac-table4 instead measures a training step (without drawing the batch) of a CAC
 config at the numbers of negatives of Table 4 of its paper, on the same batches. Where
-the config has `bank_steps`, the bank is full from the start. The memory is the peak of
-a child process for each number.
+the config has a bank, it is full from the start. The memory is the peak of a child
+process for each number.
 
 examples:
   python tools/benchmark/contrast.py --threads 2
@@ -237,8 +237,8 @@ class StepsInTurn:
         if not isinstance(self.model, CAC):
             kind = type(self.model).__name__
             raise ValueError(f'--cac-table4 needs model.type=CAC, but it is {kind}')
-        queue, drawn = self.model.queue, self.model.num_negatives
-        self.bank_steps = queue.size // (2 * drawn) if queue else 0
+        bank = self.model.contrast.bank
+        self.bank_steps = bank.steps if bank else 0
         cells = 2 * (1 + self.bank_steps)
         if any(number % cells for number in negatives):
             raise ValueError(
@@ -261,15 +261,16 @@ class StepsInTurn:
 
     def set_negatives(self, number: int) -> None:
         """Cells drawn from each crop's batch, and a bank full of random rows."""
-        model = self.model
-        model.num_negatives = number // (2 * (1 + self.bank_steps))
+        contrast = self.model.contrast
+        contrast.num_negatives = number // (2 * (1 + self.bank_steps))
         if self.bank_steps:
-            device, dim = model.queue.features.device, model.queue.dim
-            size = number - 2 * model.num_negatives
-            model.queue = StepQueue(size, dim).to(device)
-            rows = F.normalize(torch.randn(size, dim, device=device), dim=1)
-            labels = torch.randint(model.num_classes, (size,), device=device)
-            model.queue.enqueue(rows, labels)
+            device, dim = contrast.bank.features.device, contrast.bank.dim
+            bank = StepQueue(self.bank_steps, 2 * contrast.num_negatives, dim)
+            rows = F.normalize(torch.randn(bank.size, dim, device=device), dim=1)
+            shape = (bank.size,)
+            labels = torch.randint(self.model.num_classes, shape, device=device)
+            contrast.bank = bank.to(device)
+            contrast.bank.enqueue(rows, labels)
 
 
 def time_of_steps(cfg: Config, negatives: list[int], repeats: int) -> dict:

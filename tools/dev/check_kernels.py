@@ -506,7 +506,7 @@ def check_banks(rows: Rows, device: str, sizes: dict) -> None:
     steps = [(torch.randn(n, dim), groups(n, classes), torch.rand(n)) for _ in '123']
     for where in (device, 'cpu'):
         bank = ClassQueueBank(classes, sizes['queue'], dim).to(where)
-        queue = StepQueue(4 * n // 3, dim).to(where)
+        queue = StepQueue(1, 4 * n // 3, dim).to(where)
         for step in steps:
             features, group, score = (x.to(where) for x in step)
             bank.enqueue(features, group)

@@ -23,7 +23,7 @@ LITE = 'MeanTeacher, Lite0'  # with EfficientNet-Lite0 as the student
 SIZES = {(320, 320): (64, 64), (400, 400): (80, 80)}
 NARROW = dict(
     MeanTeacher={},
-    CAC=dict(num_negatives=64),
+    CAC=dict(contrast=dict(num_negatives=64)),
     CMB=dict(bank_size=8, proj_hidden=8, proj_channels=8),
     CTT=dict(bank_size=8),
 )
@@ -55,7 +55,7 @@ def method_config(method: str, small: bool, steps: int = 1000) -> Iterator[Confi
         if small:
             _shrink_images(cfg.train_dataloader)
             cfg.synthetic.update(size=80, counts=dict(labeled=4, unlabeled=4))
-            cfg.model.update(NARROW.get(method, {}))
+            cfg.merge_from_dict(dict(model=NARROW.get(method, {})))
 
     with quick_start(), benchmark_config(str(path), None, change) as cfg:
         prepare(cfg, steps)

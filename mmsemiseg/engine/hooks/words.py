@@ -40,7 +40,7 @@ def settings_to_look_at(model) -> str:
     found = filters_of(model) | {
         path: value
         for path, value in settings_of(model).items()
-        if path.endswith(('weight', 'ramp_up', 'weak_ramp'))
+        if path.endswith(('weight', 'ramp_up'))
     }
     named = ', '.join(f'{name}={value!r}' for name, value in found.items())
     kind = type(model).__name__

@@ -107,7 +107,7 @@ def is_warm_up(scheduler: _ParamScheduler) -> bool:
 def describe_starts(runner, max_iters: int) -> Iterator[str]:
     """Messages on settings of a method that count iterations beyond the run's.
 
-    By their names on the method and its parts: ``start``, ``start_iter`` and
+    By their names on the method and its parts: ``start`` and
     ``<what>_start``, and ramp-ups, ``dict(kind=..., length=...)``. Where
     ``<what>_weight`` is 0 or ``<what>`` is None there is nothing to begin.
     """
@@ -115,7 +115,7 @@ def describe_starts(runner, max_iters: int) -> Iterator[str]:
     late, rising = {}, {}
     for path, value in settings.items():
         name = path.rpartition('.')[2]
-        if name in ('start', 'start_iter') or name.endswith('_start'):
+        if name == 'start' or name.endswith('_start'):
             what = path.removesuffix('_start')
             used = settings.get(f'{what}_weight', 1)
             if used and settings.get(what, 0) is not None and value >= max_iters:

@@ -139,8 +139,9 @@ def test_what_each_method_says_keeps_pixels_out():
     found = filters('FixMatch', pseudo_loss=dict(threshold=0.95))
     assert found == {'pseudo_loss.threshold': 0.95}
     assert filters('CMB') == filters('CTT') == {}
-    assert filters('CAC', threshold=0.6) == dict(threshold=0.6)
-    assert filters('CAC', threshold=None) == {}
+    name = 'contrast.threshold'
+    assert filters('CAC', contrast=dict(threshold=0.6)) == {name: 0.6}
+    assert filters('CAC', contrast=dict(threshold=None)) == {}
     assert filters_of(SimpleNamespace(threshold=0.5)) == dict(threshold=0.5)
 
 

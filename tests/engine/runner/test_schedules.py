@@ -211,9 +211,10 @@ def test_what_begins_after_the_end():
     assert 'model.ramp_up.length=2000 is beyond the 1500 iterations' in rising
     (late,) = starts(1500, type='CMB', contrast_weight=0, ramp_up=None)
     assert 'contrast' not in late and 'bank' not in late
-    (late,) = starts(9, type='CAC', start_iter=9)
-    assert 'model.start_iter=9' in late
-    assert starts(10, type='CAC', start_iter=9) == []
+    contrast = dict(start=9)
+    (late,) = starts(9, type='CAC', contrast=contrast)
+    assert 'model.contrast.start=9' in late
+    assert starts(10, type='CAC', contrast=contrast) == []
     loss = dict(ramp_up=dict(length=11))
     (rising,) = starts(10, type='MeanTeacher', pseudo_loss=loss)
     assert 'model.pseudo_loss.ramp_up.length=11' in rising

@@ -52,7 +52,7 @@ def contrast_views(method):
 
 
 CONTRAST = {
-    'CAC': dict(threshold=None, num_negatives=20, bank_steps=1),
+    'CAC': dict(contrast=dict(threshold=None, num_negatives=20, bank=dict(steps=1))),
     'CMB': dict(quality_filter=False),
     'CTT': dict(bank_size=1, bank_ready='any', enqueue_number=1),
 }
