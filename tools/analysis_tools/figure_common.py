@@ -177,7 +177,7 @@ def load_network(
     content = read_checkpoint(path)
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
     _load_weights(model, content, path)
-    known = [*model.networks, *model._means()] if hasattr(model, 'networks') else []
+    known = [*model.networks, *model.pairs.means] if hasattr(model, 'networks') else []
     if source.network is not None and source.network not in known:
         raise ValueError(
             f'{source.name}: {type(model).__name__} has the networks {known}, '

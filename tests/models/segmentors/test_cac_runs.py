@@ -98,7 +98,7 @@ def ranks(tmp_path_factory):
 
 @pytest.mark.parametrize('name', ['whole', 'resumed', 'accumulated'])
 def test_equal_on_both_ranks(name, ranks):
-    """Before ``start_iter`` the projector has no part in the loss."""
+    """Before its start the projector has no part in the loss."""
     first, second = (result['state'] for result in ranks[name])
     assert differing(first, second) == []
     for result in ranks[name]:
