@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..functional import masked_mean, ramp_up
 from ..functional.schedules import check_ramp_up
+from ..utils.profiling import stage
 from ..utils.settings import check_numbers
 from .adapter import resize_logits
 from .recording import heads_of
@@ -61,6 +62,7 @@ class WeakClassifier(BaseModule):
         self.weight = weight
         self.ramp_up = ramp_up
 
+    @stage('weak label loss')
     def forward(
         self, features: list[Tensor], masks: list[Tensor], iteration: int = 0
     ) -> Tensor:

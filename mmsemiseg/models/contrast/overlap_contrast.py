@@ -7,6 +7,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ...functional import masked_mean, pseudo_label
+from ...utils.profiling import stage
 from ...utils.settings import check_choices, check_integers, check_numbers
 from ..adapter import SegmentorOutput, resize_logits
 from ..data_preprocessor import Batch
@@ -122,6 +123,7 @@ class OverlapContrast(FeaturePart):
         self.weight = weight
         self.start = start
 
+    @stage('contrast')
     def cells(self, model, crop: Batch, output: SegmentorOutput) -> Cells:
         """Embeddings, confidences and pseudo labels of the cells of one crop.
 
