@@ -169,13 +169,9 @@ def test_selection_is_that_of_the_loss(tool, run):
         index, found = matches[side]
         chosen = tool.selected(views[side], views[1 - side], index, found, True, 0.4)
         shares += chosen.sum() / found.sum()
-    names = network.model.views
-    unlabeled = {
-        name: network.batch([sample.views[i] for sample in samples])
-        for i, name in enumerate(names)
-    }
+    batches = [network.batch([one.views[side] for one in samples]) for side in (0, 1)]
     with torch.no_grad():
-        losses = network.model.unsupervised_loss(dict(unlabeled=unlabeled))
+        losses, _ = network.model.consistency(batches)
     assert losses['dc_selected'] == pytest.approx(shares)
     assert shares > 0.1
 
