@@ -15,9 +15,11 @@ def settings_of(model: nn.Module) -> dict[str, Any]:
     """
     found = dict(_public(model))
     for name, part in vars(model).get('_modules', {}).items():
-        if name in NETWORKS or part is None or not getattr(part, 'weight', 1):
+        if name in NETWORKS or part is None:
             continue
-        found.update({f'{name}.{key}': value for key, value in _public(part)})
+        own = dict(_public(part))
+        if own.get('weight', 1):
+            found.update({f'{name}.{key}': value for key, value in own.items()})
     return found
 
 
