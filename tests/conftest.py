@@ -6,6 +6,7 @@ from mmengine.registry import init_default_scope
 HERE = Path(__file__).parent
 # Files and folders of runs, of several processes, of tools: `make test-fast` skips them
 SLOW = (
+    'benchmark',
     'engine',
     'models/segmentors/test_cac_runs.py',
     'models/segmentors/test_cmb_runs.py',

@@ -65,3 +65,14 @@ def find_part(config: dict, name: str) -> tuple[tuple, object]:
         + (f'did you mean {" or ".join(near[:3])}? ' if near else '')
         + (f'{above} has {keys}' if keys else f'{above} is {known!r}')
     )
+
+
+def leaf_configs(dataset: dict) -> list[dict]:
+    """Configs of the data sets below wrappers.
+
+    >>> leaf_configs(dict(type='RepeatDataset', dataset=dict(type='A')))
+    [{'type': 'A'}]
+    """
+    if 'datasets' in dataset:
+        return [leaf for part in dataset['datasets'] for leaf in leaf_configs(part)]
+    return leaf_configs(dataset['dataset']) if 'dataset' in dataset else [dataset]

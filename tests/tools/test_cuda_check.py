@@ -17,10 +17,8 @@ OK, FAIL, SKIP, INFO = 'ok', 'FAIL', 'skip', 'info'
 
 
 @pytest.fixture
-def load(monkeypatch, load_tool):
+def load(load_tool):
     """``load('check_rows')`` imports tools/dev/check_rows.py."""
-    for folder in (DEV, ROOT / 'tools' / 'benchmark'):
-        monkeypatch.syspath_prepend(str(folder))
     return lambda name: load_tool(f'dev/{name}')
 
 

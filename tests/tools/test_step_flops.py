@@ -58,31 +58,34 @@ def convolutions(size=(32, 32)):
 
 
 @pytest.mark.parametrize(
-    ('model', 'student', 'teacher'),
+    ('model', 'unlabeled'),
     [
-        (None, (2 + 3, 2 + 3), 3),
-        (dict(type='FixMatch', student=tiny_run.tiny_student()), (2 + 3 + 3, 2 + 3), 0),
-        (tiny_run.sup_only(), (2, 2), 0),
+        (None, 3),
+        (dict(type='FixMatch', student=tiny_run.tiny_student()), 3),
+        (tiny_run.sup_only(), 0),
     ],
     ids=['MeanTeacher', 'FixMatch', 'SupOnly'],
 )
-def test_networks(tool, tmp_path, capsys, model, student, teacher):
+def test_networks(tool, tmp_path, capsys, model, unlabeled):
     """Backward costs two forwards, one for the first layer; labelers have none."""
     result = run(tool, plain(tmp_path, model), tmp_path, '--size', '32', '32')
     first, *others = convolutions()
-    images, learning = student
-    assert products(tool, result, 'student') == (
-        images * (first + sum(others)),
-        learning * (first + 2 * sum(others)),
-    )
-    assert products(tool, result, 'teacher') == (teacher * (first + sum(others)), 0)
-    seen = dict(student=images, teacher=teacher)
-    assert result['images'] == {name: n for name, n in seen.items() if n}
-    assert tool.parts_of(result) == [*result['images'], 'rest']
+    forward, backward = first + sum(others), first + 2 * sum(others)
+    images = {
+        'supervised pass': 2,
+        'pass without gradient': unlabeled,
+        'student pass': unlabeled,
+    }
+    for stage, number in images.items():
+        learned = 0 if stage == 'pass without gradient' else number
+        expected = number * forward, learned * backward
+        assert products(tool, result, stage) == expected
+    assert result['images'] == {name: n for name, n in images.items() if n}
+    stages = tool.stages_of(result)
+    assert set(result['images']) <= set(stages) and stages[-1] == 'rest'
+    assert ('pseudo label loss' in stages) == (unlabeled > 0)
     assert products(tool, result, 'rest') == (0, 0)
-    assert tool.summed(result, part='rest') > 0
-    parts = [tool.summed(result, part=part) for part in tool.parts_of(result)]
-    assert sum(parts) == tool.summed(result)
+    assert sum(tool.summed(result, part=s) for s in stages) == tool.summed(result)
     printed = capsys.readouterr().out
     giga = tool.summed(result) / 1e9
     assert f' {giga:.3f} |' in printed and ' 100.00 |' in printed
@@ -97,7 +100,10 @@ def test_sizes_and_numbers(tool, tmp_path):
         labeled=[1, 3, 48, 64],
         unlabeled=dict(weak=[4, 3, 48, 64], strong=[4, 3, 48, 64]),
     )
-    assert products(tool, result, 'teacher') == (4 * sum(convolutions((48, 64))), 0)
+    assert products(tool, result, 'pass without gradient') == (
+        4 * sum(convolutions((48, 64))),
+        0,
+    )
 
 
 def test_ctt(tool, tmp_path):
@@ -113,9 +119,12 @@ def test_ctt(tool, tmp_path):
         )
         cfg = plain(tmp_path, model)
         result = run(tool, cfg, tmp_path, '--size', '32', '32')
-        names = 'student0', 'student1', 'teacher0', 'teacher1'
-        assert result['images'] == dict.fromkeys(names, 2 + 3)
-        found[name] = products(tool, result, 'distance')
+        assert result['images'] == {
+            'supervised pass': 2 * 2,
+            'student pass': 2 * 3,
+            'pass without gradient': 2 * (2 + 3),
+        }
+        found[name] = products(tool, result, f'contrast loss, {name} level')
     cells, dim, keys = 5 * 8 * 8, 8, 3 * 4
     # logits and, in the forward pass already, the gradient; of two students
     assert found['high'] == (2 * 2 * 2 * cells * dim * keys, 0)
@@ -139,18 +148,24 @@ def test_cac(tool, tmp_path):
     result = run(tool, cac(tmp_path), tmp_path)
     assert result['streams']['labeled'] == [2, 3, 32, 32]
     assert list(result['streams']['unlabeled']) == ['view1', 'view2']
-    assert result['images'] == dict(student=2 + 2 * 3)
-    assert tool.parts_of(result) == ['student', 'heads', 'distance', 'rest']
+    assert result['images'] == {'supervised pass': 2, 'student pass': 2 * 3}
+    stages = tool.stages_of(result)
+    assert [s for s in stages if any(products(tool, result, s))] == [
+        'supervised pass',
+        'student pass',
+        'projection',
+        'contrast loss',
+    ]
     # Projector: 1x1 convolutions 8 -> 8 -> 6 on the cells of six crops
     heads = 6 * CELLS * 2 * (8 * 8 + 8 * 6)
-    assert products(tool, result, 'heads') == (heads, 2 * heads)
-    forward, backward = products(tool, result, 'distance')
+    assert products(tool, result, 'projection') == (heads, 2 * heads)
+    forward, backward = products(tool, result, 'contrast loss')
     # Keys of 6 numbers and 4 columns, filled up to 16; of this step and two before
     keys = (1 + cac_run.STEPS) * 2 * cac_run.NUMBER
     anchors, left = divmod(forward, 2 * keys * (16 + 16))
     assert left == 0 and backward == 0
     assert 2 * 3 * CELLS * 0.1 <= anchors <= 2 * 3 * CELLS
-    assert tool.summed(result, part='distance', backward=True) > 0
+    assert tool.summed(result, part='contrast loss', backward=True) > 0
 
 
 def test_crops_of_another_size(tool, tmp_path):
@@ -165,18 +180,18 @@ def test_past_the_warm_up_and_back(tool, tmp_path):
     cfg = cac(tmp_path, start=5)
     hub = MessageHub.get_current_instance()
     hub.update_info('iter', 3)
-    assert tool.summed(run(tool, cfg, tmp_path), part='distance') > 0
+    assert tool.summed(run(tool, cfg, tmp_path), part='contrast loss') > 0
     assert hub.get_info('iter') == 3
     cfg.train_cfg.max_iters = 5
     result = run(tool, cfg, tmp_path)
-    assert tool.summed(result, part='distance') == 0
+    assert tool.summed(result, part='contrast loss') == 0
 
 
 def test_confidences_reach_a_threshold(tool, tmp_path):
     """Random weights alone would not, and no cell would be selected."""
     for threshold, some in ((0.75, True), (1.0, False)):
         result = run(tool, cac(tmp_path, threshold=threshold), tmp_path)
-        assert (products(tool, result, 'distance')[0] > 0) == some
+        assert (products(tool, result, 'contrast loss')[0] > 0) == some
 
 
 def test_weights_are_not_loaded(tool, tmp_path):
@@ -185,29 +200,7 @@ def test_weights_are_not_loaded(tool, tmp_path):
     cfg.model.student.backbone.init_cfg = absent
     cfg.model.student.pretrained = 'absent.pth'
     result = run(tool, cfg, tmp_path, '--size', '32', '32')
-    assert result['images'] == dict(student=5, teacher=3)
-
-
-def test_banks_are_full(tool):
-    from mmsemiseg.models import ClassQueueBank, StepQueue
-    from mmsemiseg.models.memories import FrequencyWindow
-
-    bank, queue = ClassQueueBank(3, 4, 2), StepQueue(5, 1, 2)
-    window = FrequencyWindow(6, 3)
-    for module in (bank, queue, window):
-        tool._fill(module)
-    assert bank.ready('all') and window.full()
-    assert queue.features.ne(0).all() and queue.labels.ge(0).all()
-
-
-def test_wrappers_are_taken_off(tool, tmp_path):
-    from mmsemiseg.functional import contrast, group_logsumexp
-    from mmsemiseg.models.losses import directional_contrast_loss
-
-    before = dict(vars(directional_contrast_loss)), dict(vars(contrast))
-    run(tool, cac(tmp_path), tmp_path)
-    assert (vars(directional_contrast_loss), vars(contrast)) == before
-    assert group_logsumexp.__name__ == 'group_logsumexp'
+    assert sum(result['images'].values()) == 2 + 3 + 3
 
 
 @pytest.mark.parametrize(
@@ -267,31 +260,39 @@ def test_cmb(tool, tmp_path):
     The teacher sees the labeled ones too, for the bank.
     """
     result = run(tool, cmb(tmp_path), tmp_path, '--size', '32', '32')
-    parts = ['student', 'teacher', 'heads', 'attention', 'distance', 'rest']
-    assert tool.parts_of(result) == parts
-    assert result['images'] == dict(student=2 + 6, teacher=3 + 2)
+    stages = dict.fromkeys(tool.stages_of(result))
+    assert {'projection', 'attention'} <= set(stages)
+    assert result['images'] == {
+        'supervised pass': 2,
+        'student pass': 6,
+        'pass without gradient': 3 + 2,
+    }
     first, *others = convolutions()
     forward = first + sum(others)
-    assert products(tool, result, 'student') == (8 * forward, 8 * (2 * forward - first))
-    assert products(tool, result, 'teacher') == (5 * forward, 0)
+    for stage, images in result['images'].items():
+        backward = 0 if 'without' in stage else 2 * forward - first
+        assert products(tool, result, stage) == (images * forward, images * backward)
     projection, prediction = 2 * (8 * 16 + 16 * 16), 2 * (16 * 16 + 16 * 16)
     perceptrons = CELLS * (8 * (projection + prediction) + 2 * projection)
     # Mean and variance of a BatchNorm with a mask are products too
     norms = CELLS * (8 * 2 + 2) * 2 * 2 * 16
-    heads, _ = products(tool, result, 'heads')
+    heads, _ = products(tool, result, 'projection')
     assert perceptrons <= heads <= perceptrons + norms
     # Cells by the mean key of each class, and those means for both terms
-    distance, _ = products(tool, result, 'distance')
+    others = set(stages) - set(result['images']) - {'projection', 'attention'}
+    distance = sum(products(tool, result, stage)[0] for stage in others)
     assert distance == 2 * 8 * CELLS * 3 * 16 + 2 * (2 * 3 * 4 * 16)
 
 
 def test_cmb_without_its_parts(tool, tmp_path):
     cfg = cmb(tmp_path, attention=False, bank_rank='random')
     result = run(tool, cfg, tmp_path, '--size', '32', '32')
-    assert tool.parts_of(result) == ['student', 'teacher', 'heads', 'distance', 'rest']
+    stages = set(tool.stages_of(result))
+    assert 'projection' in stages and not {'attention', 'augmentation'} & stages
     cfg = cmb(tmp_path, contrast_weight=0.0, strong_augment=dict(scale_prob=1.0))
     result = run(tool, cfg, tmp_path, '--size', '32', '32')
-    assert tool.parts_of(result) == ['student', 'teacher', 'augmentation', 'rest']
+    stages = set(tool.stages_of(result))
+    assert 'augmentation' in stages and 'projection' not in stages
 
 
 def test_beside_the_paper(tool, tmp_path, capsys):
@@ -302,6 +303,7 @@ def test_beside_the_paper(tool, tmp_path, capsys):
     figures = [row.split('|')[2:4] for row in rows if row.count('|') == 4]
     here, paper = zip(*[map(float, row) for row in figures], strict=True)
     assert paper == (372.04, 1116.12, 8.59, 15.96, 10.52, 35.07, 1151.19)
-    student = tool.summed(result, part='student', backward=False)
+    passes = ('supervised pass', 'student pass')
+    student = sum(tool.summed(result, part=p, backward=False) for p in passes)
     assert here[0] == pytest.approx(student / 3 / 1e9, abs=0.005)
     assert here[6] == pytest.approx(here[1] + here[5], abs=0.01)

@@ -30,21 +30,13 @@ import json
 import sys
 from collections.abc import Callable
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmsemiseg.functional import weighted_cosine
-from mmsemiseg.models.heads import ClassAttention
-from mmsemiseg.utils.memory import keep_freed_memory
-
-sys.path.insert(0, str(Path(__file__).parent))  # also when this file is imported
-
-from benchmark_common import surroundings, surroundings_text  # noqa: E402
-from benchmark_forms import (  # noqa: E402
+from mmsemiseg.benchmark.forms import (  # noqa: E402
     add_options,
     extra_memory,
     in_turn,
@@ -55,7 +47,11 @@ from benchmark_forms import (  # noqa: E402
     timed_passes,
     times_faster,
 )
-from benchmark_process import child_command, last_line, use_device  # noqa: E402
+from mmsemiseg.benchmark.process import child_command, last_line, use_device  # noqa: E402
+from mmsemiseg.benchmark.report import surroundings, surroundings_lines  # noqa: E402
+from mmsemiseg.functional import weighted_cosine
+from mmsemiseg.models.heads import ClassAttention
+from mmsemiseg.utils.memory import keep_freed_memory
 
 TARGETS = dict(distance=4.0, whole=2.5)  # times faster than the published form
 SKEW = 1.5  # of label frequencies: class r has a share in proportion to r ** -SKEW
@@ -288,7 +284,7 @@ def peak_of_form(form: str, part: str, case: Case, device: str) -> float:
 
 def report(result: dict) -> str:
     columns = [SIZES, 'labels', 'part'], _names, result['cases']
-    parts = [surroundings_text(result['about']), time_table(*columns)]
+    parts = [surroundings_lines(result['about']), time_table(*columns)]
     parts += [ratio_table(*columns), memory_table(*columns, 'published')]
     return '\n\n'.join(filter(None, parts))
 

@@ -46,22 +46,7 @@ from mmengine.utils import import_modules_from_strings
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from mmsemiseg.functional import group_logsumexp
-from mmsemiseg.models.memories import StepQueue
-from mmsemiseg.models.segmentors import CAC
-from mmsemiseg.utils.model import unwrap
-
-sys.path.insert(0, str(Path(__file__).parent))  # also when this file is imported
-
-from benchmark_common import (  # noqa: E402
-    benchmark_config,
-    prepare,
-    run_steps,
-    surroundings,
-    surroundings_text,
-    table,
-)
-from benchmark_forms import (  # noqa: E402
+from mmsemiseg.benchmark.forms import (  # noqa: E402
     add_options,
     extra_memory,
     in_turn,
@@ -70,13 +55,23 @@ from benchmark_forms import (  # noqa: E402
     timed_passes,
     totals,
 )
-from benchmark_process import (  # noqa: E402
+from mmsemiseg.benchmark.generated_run import (  # noqa: E402
+    benchmark_config,
+    prepare,
+    run_steps,
+)
+from mmsemiseg.benchmark.process import (  # noqa: E402
     child_command,
     last_line,
     peak_memory,
     sync,
     use_device,
 )
+from mmsemiseg.benchmark.report import surroundings, surroundings_lines, table
+from mmsemiseg.functional import group_logsumexp
+from mmsemiseg.models.memories import StepQueue
+from mmsemiseg.models.segmentors import CAC
+from mmsemiseg.utils.model import unwrap
 
 TEMPERATURE = 0.1
 SIZES = 'A x K x dim / groups'
@@ -334,7 +329,7 @@ def table4_report(result: dict) -> str:
     head = ['negatives', 'best s', 'median s', 'times', "paper's s"]
     if memory:
         head += ['peak MiB', 'more', "paper's MB"]
-    return surroundings_text(result['about']) + '\n\n' + table(head, rows)
+    return surroundings_lines(result['about']) + '\n\n' + table(head, rows)
 
 
 def report(result: dict) -> str:
@@ -346,7 +341,7 @@ def report(result: dict) -> str:
             [SIZES], lambda case: [_name(case)], cases, 'materialised'
         )
         parts = [_time_table(cases), memory]
-    return '\n\n'.join([surroundings_text(result['about']), *filter(None, parts)])
+    return '\n\n'.join([surroundings_lines(result['about']), *filter(None, parts)])
 
 
 def _name(case: dict) -> str:

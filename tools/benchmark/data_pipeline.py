@@ -18,10 +18,8 @@ examples:
 """
 
 import argparse
-import json
 import random
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -36,17 +34,11 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
+from mmsemiseg.benchmark.generated_run import benchmark_config
+from mmsemiseg.benchmark.report import surroundings, table, tell
 from mmsemiseg.datasets import StreamDataset
 from mmsemiseg.datasets.checks import stream_files
-
-sys.path.insert(0, str(Path(__file__).parent))  # also when this file is imported
-
-from benchmark_common import (  # noqa: E402
-    benchmark_config,
-    surroundings,
-    surroundings_text,
-    table,
-)
+from mmsemiseg.utils.command import exit_with
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -153,7 +145,7 @@ def measure_stream(name: str, cfg: dict, workers: int, seed: int, args) -> dict:
     )
 
 
-def report(about: dict, streams: list[dict]) -> str:
+def report(streams: list[dict]) -> str:
     rows = [
         [
             found['stream'],
@@ -168,7 +160,7 @@ def report(about: dict, streams: list[dict]) -> str:
         for found in streams
     ]
     head = 'stream, workers, views of an image, size, views / s, a worker, plain / s'
-    return surroundings_text(about) + '\n\n' + table([*head.split(', '), 'ratio'], rows)
+    return table([*head.split(', '), 'ratio'], rows)
 
 
 def main(argv=None) -> int:
@@ -185,15 +177,9 @@ def main(argv=None) -> int:
             for workers in args.workers
             for name, loader in cfg.train_dataloader.items()
         ]
-    print(report(about, streams))
-    if args.out is not None:
-        text = json.dumps(dict(about=about, streams=streams), indent=2)
-        args.out.write_text(text + '\n', encoding='utf-8')
+    tell(about, report(streams), dict(streams=streams), args.out)
     return 0
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f'error: {error}')
+    exit_with(main)

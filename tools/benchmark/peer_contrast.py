@@ -32,20 +32,13 @@ import json
 import sys
 from collections.abc import Callable
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmsemiseg.models.losses import Anchors, Keys, PeerContrastLoss
-from mmsemiseg.utils.memory import keep_freed_memory
-
-sys.path.insert(0, str(Path(__file__).parent))  # also when this file is imported
-
-from benchmark_common import surroundings, surroundings_text  # noqa: E402
-from benchmark_forms import (  # noqa: E402
+from mmsemiseg.benchmark.forms import (  # noqa: E402
     add_options,
     extra_memory,
     in_turn,
@@ -56,7 +49,10 @@ from benchmark_forms import (  # noqa: E402
     timed_passes,
     times_faster,
 )
-from benchmark_process import child_command, last_line, use_device  # noqa: E402
+from mmsemiseg.benchmark.process import child_command, last_line, use_device  # noqa: E402
+from mmsemiseg.benchmark.report import surroundings, surroundings_lines  # noqa: E402
+from mmsemiseg.models.losses import Anchors, Keys, PeerContrastLoss
+from mmsemiseg.utils.memory import keep_freed_memory
 
 LEVELS = ('high', 'low')
 SIZES = ('8192,128,256,19', '33600,128,256,21', '8192,128,2048,19')
@@ -233,7 +229,7 @@ def peak_of_form(form: str, case: Case, device: str) -> float:
 
 def report(result: dict) -> str:
     columns = HEAD, _names, result['cases']
-    parts = [surroundings_text(result['about']), time_table(*columns)]
+    parts = [surroundings_lines(result['about']), time_table(*columns)]
     parts += [ratio_table(*columns), memory_table(*columns, 'matrix')]
     return '\n\n'.join(filter(None, parts))
 

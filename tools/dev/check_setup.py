@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import mmengine.runner.runner
-from benchmark_common import benchmark_config, prepare, run_steps
 from mmengine.config import Config
 from mmengine.runner import Runner
-from step_overhead import replaced
+
+from mmsemiseg.benchmark.generated_run import benchmark_config, prepare, run_steps
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'benchmark'
 METHODS = dict(
@@ -66,9 +67,9 @@ def method_config(method: str, small: bool, steps: int = 1000) -> Iterator[Confi
 def quick_start() -> Iterator[None]:
     """Leave out what takes long at a run's start: its surroundings, its config file."""
     with (
-        replaced(mmengine.runner.runner, 'collect_env', dict),
-        replaced(Config, 'dump', lambda cfg, path=None: None),
-        replaced(Config, 'pretty_text', ''),
+        patch.object(mmengine.runner.runner, 'collect_env', dict),
+        patch.object(Config, 'dump', lambda cfg, path=None: None),
+        patch.object(Config, 'pretty_text', ''),
     ):
         yield
 

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
-from benchmark_process import sync
 from check_rows import OK, Rows
 from check_setup import chosen_methods, iterate, method_config, run_method
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
-from step_overhead import BareStep, recorded_calls
 
+from mmsemiseg.benchmark.bare_step import BareStep, recorded_calls
+from mmsemiseg.benchmark.process import sync
 from mmsemiseg.engine.optim_wrapper import Bf16OptimWrapper
 from mmsemiseg.utils.model import unwrap
 

@@ -31,13 +31,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from check_rows import FAIL, SKIP, Rows, describe, read_rows
+
 HERE = Path(__file__).resolve().parent
-for place in (HERE, HERE.parent / 'benchmark', HERE.parents[1]):
-    if str(place) not in sys.path:
-        sys.path.insert(0, str(place))
-
-from check_rows import FAIL, SKIP, Rows, describe, read_rows  # noqa: E402
-
 TOGETHER = ('kernels', 'waits', 'skips', 'processes')
 ALONE = ('steps', 'sweep')
 SECTIONS = (*TOGETHER, *ALONE)
@@ -90,7 +86,7 @@ def work(args: argparse.Namespace) -> int:
     section = args.sections[0]
     rows = Rows(args.worker, section, args.seconds)
     with rows.guarded('the whole section'):
-        from benchmark_process import use_device
+        from mmsemiseg.benchmark.process import use_device
 
         use_device(args.device, None)
         importlib.import_module(f'check_{section}').run(rows, args)
@@ -179,7 +175,7 @@ def run_all(args: argparse.Namespace, folder: Path) -> list[dict]:
 
 def about(device: str) -> dict:
     try:
-        from benchmark_common import surroundings
+        from mmsemiseg.benchmark.report import surroundings
 
         found = surroundings(None, None, device)
     except Exception as error:

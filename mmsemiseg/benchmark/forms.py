@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from benchmark_common import table
-from benchmark_process import forget_peak, peak_memory, sync
 from torch import Tensor
+
+from .process import forget_peak, peak_memory, sync
+from .report import table
 
 INPUTS = 'inputs'  # the child process that is subtracted
 

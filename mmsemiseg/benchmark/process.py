@@ -7,6 +7,11 @@ from pathlib import Path
 import mmengine.device.utils
 import torch
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 
 def use_device(device: str | None, threads: int | None) -> str:
     """Choose what mmengine's runner takes; returns the device."""
@@ -24,6 +29,14 @@ def sync() -> None:
         torch.cuda.synchronize()
 
 
+def system_use() -> dict[str, float]:
+    """Page faults and seconds, in the system and outside, of this process."""
+    if resource is None:
+        return {}
+    use = resource.getrusage(resource.RUSAGE_SELF)
+    return dict(faults=use.ru_minflt, system=use.ru_stime, user=use.ru_utime)
+
+
 def peak_memory() -> float:
     """MiB of this process so far: of tensors on CUDA, else resident."""
     if mmengine.device.utils.DEVICE == 'cuda':
@@ -33,7 +46,7 @@ def peak_memory() -> float:
     if status.is_file():
         line = next(x for x in status.read_text().splitlines() if 'VmHWM' in x)
         return int(line.split()[1]) / 2**10
-    from mmsemiseg.engine.hooks.run_monitor import peak_memory_mb
+    from ..engine.hooks.run_monitor import peak_memory_mb
 
     return peak_memory_mb(torch.device('cpu'))
 

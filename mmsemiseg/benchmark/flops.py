@@ -109,12 +109,10 @@ class PartCounter(TorchDispatchMode):
         finally:
             self._enter(self._parts[:-1])
 
-    def wrap(self, name: str, function: Callable) -> Callable:
-        def counted(*args, **kwargs):
-            with self.part(name):
-                return function(*args, **kwargs)
-
-        return counted
+    @property
+    def current(self) -> str:
+        """The innermost part that is open."""
+        return self._parts[-1]
 
     def _enter(self, parts: list[str]) -> None:
         self._parts = parts

@@ -4,15 +4,11 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from mmsemiseg.benchmark import flops as parts
 from mmsemiseg.functional import group_logsumexp
 
 
-@pytest.fixture
-def parts(load_tool):
-    return load_tool('analysis_tools/flop_parts')
-
-
-def counted(parts, function, *args):
+def counted(function, *args):
     """Operations of a call: products, other arithmetic."""
     with parts.PartCounter() as counter:
         function(*args)
@@ -28,7 +24,7 @@ def split(counter, part, product=True):
     return tuple(counter.flops[part, backward, product] for backward in (False, True))
 
 
-def test_a_network_by_hand(parts):
+def test_a_network_by_hand():
     """3x3 convolution with stride 2, 3 -> 8, then 1x1, 8 -> 5, on 2 images of 16 x 16.
 
     Forward: 2 * 64 cells, 2 * 8 * 27 and 2 * 5 * 8 operations each. Backward twice
@@ -65,7 +61,7 @@ def test_a_network_by_hand(parts):
     ],
     ids=str,
 )
-def test_layers(parts, layer, shape, forward):
+def test_layers(layer, shape, forward):
     """Backward to the input and to the weights costs a forward each."""
     for grad in (False, True):
         with parts.PartCounter() as counter:
@@ -88,19 +84,19 @@ def test_layers(parts, layer, shape, forward):
     ],
     ids=lambda x: getattr(x, '__name__', None),
 )
-def test_matrices(parts, function, shapes, products):
+def test_matrices(function, shapes, products):
     rows = [torch.randn(shape) for shape in shapes]
-    assert counted(parts, function, *rows) == (products, 0)
+    assert counted(function, *rows) == (products, 0)
 
 
-def test_products_of_groups(parts):
+def test_products_of_groups():
     if not hasattr(F, 'grouped_mm'):
         pytest.skip('this PyTorch has no grouped_mm')
     ends = torch.tensor([1, 4], dtype=torch.int32)
     rows, weight = torch.randn(4, 16), torch.randn(2, 16, 8)
-    product = counted(parts, lambda: F.grouped_mm(rows, weight, offs=ends))
+    product = counted(lambda: F.grouped_mm(rows, weight, offs=ends))
     assert product[0] == 2 * 4 * 16 * 8
-    outer = counted(parts, lambda: F.grouped_mm(rows.t(), weight[0, :4], offs=ends))
+    outer = counted(lambda: F.grouped_mm(rows.t(), weight[0, :4], offs=ends))
     assert outer[0] == 2 * 16 * 4 * 8
 
 
@@ -121,11 +117,11 @@ def test_products_of_groups(parts):
     ],
     ids=range(11),
 )
-def test_other_arithmetic(parts, function, others):
-    assert counted(parts, function, torch.randn(6, 4)) == (0, others)
+def test_other_arithmetic(function, others):
+    assert counted(function, torch.randn(6, 4)) == (0, others)
 
 
-def test_what_is_not_counted_is_named(parts):
+def test_what_is_not_counted_is_named():
     x = torch.randn(6, 4)
     with parts.PartCounter() as counter:
         x[torch.tensor([1, 2])].topk(2)
@@ -134,13 +130,15 @@ def test_what_is_not_counted_is_named(parts):
     assert counter.uncounted == dict(index=1, topk=1)
 
 
-def test_parts_nest_and_the_innermost_counts(parts):
+def test_parts_nest_and_the_innermost_counts():
     weight = nn.Parameter(torch.randn(3, 3))
     x = torch.randn(2, 3)
     with parts.PartCounter() as counter:
         with counter.part('outer'):
             x = x @ weight
-            x = counter.wrap('inner', lambda x: x @ weight)(x)
+            with counter.part('inner'):
+                x = x @ weight
+                assert counter.current == 'inner'
             x = x @ weight
         counter.backward((x @ weight).sum())
     assert split(counter, 'outer') == (72, 36 + 72)
@@ -148,7 +146,7 @@ def test_parts_nest_and_the_innermost_counts(parts):
     assert split(counter, 'rest') == (36, 72)
 
 
-def test_a_part_ends_with_an_error(parts):
+def test_a_part_ends_with_an_error():
     with parts.PartCounter() as counter:
         with pytest.raises(ZeroDivisionError), counter.part('a'):
             raise ZeroDivisionError
@@ -156,7 +154,7 @@ def test_a_part_ends_with_an_error(parts):
     assert counter.flops == {parts.Key('rest', False, False): 2}
 
 
-def test_no_gradient_no_backward(parts):
+def test_no_gradient_no_backward():
     layer = nn.Linear(3, 3)
     with parts.PartCounter() as counter:
         with counter.part('teacher'), torch.no_grad():
@@ -168,7 +166,7 @@ def test_no_gradient_no_backward(parts):
     assert split(counter, 'student') == (36, 36)
 
 
-def test_recomputed_forwards_are_of_the_backward(parts):
+def test_recomputed_forwards_are_of_the_backward():
     layer = nn.Sequential(nn.Linear(3, 3), nn.Sigmoid())
     for reentrant in (False, True):
         x = torch.randn(2, 3, requires_grad=True)
@@ -179,7 +177,7 @@ def test_recomputed_forwards_are_of_the_backward(parts):
         assert split(counter, 'net') == (36, 36 + 72)
 
 
-def test_gradients_are_those_of_a_plain_backward(parts):
+def test_gradients_are_those_of_a_plain_backward():
     net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 2))
     x = torch.randn(5, 3)
     net(x).square().mean().backward()
@@ -191,7 +189,7 @@ def test_gradients_are_those_of_a_plain_backward(parts):
         assert torch.equal(p.grad, grad)
 
 
-def test_logsumexp_over_keys(parts):
+def test_logsumexp_over_keys():
     """The attention kernel: scores and a mean of keys, both in the forward.
 
     Rows of 4 numbers get 2 columns for the groups and one for keys of none, and are
@@ -210,7 +208,7 @@ def test_logsumexp_over_keys(parts):
     assert split(counter, 'distance', product=False)[1] >= 5 * 4
 
 
-def test_attention_with_a_gradient(parts):
+def test_attention_with_a_gradient():
     query, key, value = (torch.randn(1, 2, n, 8, requires_grad=True) for n in (5, 7, 7))
     with parts.PartCounter() as counter:
         out = F.scaled_dot_product_attention(query, key, value)
@@ -219,7 +217,7 @@ def test_attention_with_a_gradient(parts):
     assert split(counter, 'rest') == (2 * pairs * 16, 2 * pairs * 5 * 8)
 
 
-def test_like_the_counter_of_pytorch(parts):
+def test_like_the_counter_of_pytorch():
     """It counts the backward of grouped convolutions as that of plain ones."""
     flop_counter = pytest.importorskip('torch.utils.flop_counter')
     net = nn.Sequential(

@@ -4,12 +4,13 @@ import statistics
 import time
 from collections.abc import Callable
 
-from benchmark_common import run_steps, table
-from benchmark_process import sync
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmsemiseg.utils.launch import use_amp
+from ..utils.launch import use_amp
+from .generated_run import run_steps
+from .process import sync
+from .report import table
 
 FORMATS = {  # name: (bfloat16, channels_last)
     'fp32': (False, False),

@@ -1,26 +1,20 @@
-"""What the benchmarks share: runs of a config on generated data, surroundings, text."""
+"""Runs of a config on generated images, step by step."""
 
 import os
-import platform
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
-from prettytable import PrettyTable
 
-import mmsemiseg  # noqa: F401  (registers the modules)
-from mmsemiseg.datasets.synthetic import write_synthetic
-from mmsemiseg.models.memories import ClassQueueBank
-from mmsemiseg.models.segmentors.base import SemiSegmentor
-from mmsemiseg.utils.launch import load_config
-from mmsemiseg.utils.model import unwrap
+from ..datasets.synthetic import write_synthetic
+from ..models import SemiSegmentor
+from ..utils.launch import load_config
+from ..utils.model import unwrap
+from .full_memories import fill_memories
 
 
 @contextmanager
@@ -84,73 +78,9 @@ def run_steps(cfg: Config, make_step: Callable[[Runner], Callable]) -> Runner:
     if not isinstance(unwrap(runner.model), SemiSegmentor):
         kind = type(unwrap(runner.model)).__name__
         raise ValueError(f'the benchmark needs a SemiSegmentor, but model is a {kind}')
-    if cfg.get('full_banks'):
-        fill_banks(unwrap(runner.model))
+    if cfg.get('full_banks') and not fill_memories(unwrap(runner.model)):
+        kind = type(unwrap(runner.model)).__name__
+        raise ValueError(f'full_banks=True needs a memory bank, but {kind} has none')
     loop.run_iter = make_step(runner)
     runner.train()
     return runner
-
-
-def fill_banks(model: SemiSegmentor) -> None:
-    """Rows of unit length into every place of the queues of classes."""
-    banks = [m for m in model.modules() if isinstance(m, ClassQueueBank)]
-    if not banks:
-        raise ValueError(
-            f'full_banks=True needs a memory bank, but {type(model).__name__} has none'
-        )
-    for bank in banks:
-        rows = F.normalize(torch.randn_like(bank.features).flatten(0, 1), dim=1)
-        groups = torch.arange(bank.groups, device=rows.device)
-        bank.enqueue(rows, groups.repeat_interleave(bank.size))
-
-
-def surroundings(config: str | None, seed: int | None, device: str) -> dict:
-    """What a figure must be reported with."""
-    about = dict(config=Path(config).name) if config else {}
-    return dict(
-        **about,
-        seed=seed,
-        commit=_commit(),
-        device=torch.cuda.get_device_name() if device == 'cuda' else 'cpu',
-        cpu=_cpu_name(),
-        cores=os.cpu_count(),
-        threads=torch.get_num_threads(),
-        load=round(os.getloadavg()[0], 2) if hasattr(os, 'getloadavg') else None,
-        python=platform.python_version(),
-        torch=torch.__version__,
-    )
-
-
-def _commit() -> str | None:
-    """The commit of this repository, ``-dirty`` with changes; None outside of git."""
-    command = ['git', 'describe', '--always', '--dirty', '--abbrev=10']
-    folder = Path(__file__).parent
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    except OSError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(':', 1)[1] for line in lines if line.startswith('model name')]
-    return names[0].strip() if names else platform.processor() or platform.machine()
-
-
-def table(head: list[str], rows: list[list], numbers: int | None = None) -> str:
-    """Text cells to the left; the last ``numbers`` columns (default: all but the
-    first) to the right."""
-    text = PrettyTable(head)
-    text.align = 'l'
-    for name in head[1:] if numbers is None else head[len(head) - numbers :]:
-        text.align[name] = 'r'
-    text.add_rows(rows)
-    return str(text)
-
-
-def surroundings_text(about: dict) -> str:
-    return '\n'.join(f'{key + ":":9} {value}' for key, value in about.items())
