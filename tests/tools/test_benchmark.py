@@ -97,7 +97,8 @@ def test_time_and_shares(overhead, data, tmp_path, capsys, model, passes):
     assert result['about']['seed'] == 5
     printed = capsys.readouterr().out
     assert f'= {result["ratio"]:.3f}\n' in printed
-    assert printed.count('| student | ') == sum(p['network'] == 'student' for p in passes)
+    students = sum(p['network'] == 'student' for p in passes)
+    assert printed.count('| student | ') == students
 
 
 CTT = 'configs/benchmark/ctt_deeplabv3plus-r50_synthetic-320.py'
