@@ -1,0 +1,18 @@
+# Labels alone, 1/2 of the 1 464 masks of VOC 2012, 732 labels: Table 1a.
+_base_ = [
+    '../_base_/models/deeplabv3plus_r101-d16_esl.py',
+    '../_base_/datasets/voc_val-center513.py',
+    '../_base_/datasets/voc-aug_crop513.py',
+    '../_base_/schedules/sgd-1e-2_92560.py',
+    '../_base_/default_runtime.py',
+]
+split = 'splits/classic-1-2/'
+train_dataloader = dict(
+    labeled=dict(
+        dataset=dict(
+            ann_file=split + 'labeled.txt',
+            data_prefix=dict(seg_map_path='SegmentationClass'),
+        )
+    ),
+)
+train_cfg = dict(max_iters=98480, val_interval=1231)  # 80 epochs
