@@ -36,7 +36,7 @@ def config(data, work_dir, max_iters=ITERS, contrast=None, hook=None, **settings
             threshold=0.34,  # networks of a few steps are not surer
             num_negatives=7,
             anchor_share=0.2,
-            projector=dict(out_channels=5, channels=4),
+            projector=dict(channels=5, hidden_channels=4),
             bank=dict(size=3),
             prototypes=dict(decay=0.7),
             **(contrast or {}),

@@ -135,7 +135,8 @@ def test_config(path):
     total = cfg.train_cfg.max_iters
     assert list(describe_starts(SimpleNamespace(model=model), total)) == []
     found = schedulers(cfg, total)
-    assert (found[0].end if is_warm_up(found[0]) else 0, total) in DECAYS.values()
+    lengths = [*DECAYS.values(), (0, epochs_of_esl(path))]
+    assert (found[0].end if is_warm_up(found[0]) else 0, total) in lengths
     assert [s.end for s in found if not is_warm_up(s)] == [total]
     for length in (total, 3 * total):  # they follow a run of any length
         named = named_schedulers(schedulers(cfg, length))
@@ -172,6 +173,74 @@ DECAYS = {
     'sgd-2e-4_150k': (0, 150000),
     'sgd-4e-4_150k': (0, 150000),
 }
+
+
+ESL_LABELS = {
+    'cityscapes': {'1-16': 186, '1-8': 372, '1-4': 744, '1-2': 1488},
+    'voc-aug': {'1-16': 662, '1-8': 1323, '1-4': 2646, '1-2': 5291},
+    'voc-classic': {'1-16': 92, '1-8': 183, '1-4': 366, '1-2': 732, 'full': 1464},
+}
+# Where another method's split of this name has another number of labels
+ESL_SPLITS = {('voc-aug', '1-4'): '2646_0', ('cityscapes', '1-2'): '1488_0'}
+OF_ESL = re.compile(r'.*esl.*_(cityscapes|voc-aug|voc-classic)-(full|1-\d+)')
+ESL = [path for path in PATHS if OF_ESL.match(path.stem)]
+
+
+def epochs_of_esl(path):
+    """Iterations of a row of ESL's tables; None for other configs."""
+    if path not in ESL:
+        return None
+    data, split = OF_ESL.match(path.stem).groups()
+    images, epochs = (2975, 200) if data == 'cityscapes' else (10582, 80)
+    return epochs * ((images - ESL_LABELS[data][split]) // 8)
+
+
+@pytest.mark.parametrize('path', ESL, ids=lambda p: p.stem)
+def test_streams_and_length_of_esl_fit_the_split(path):
+    cfg = Config.fromfile(path)
+    data, split = OF_ESL.match(path.stem).groups()
+    streams = cfg.train_dataloader
+    assert {stream.batch_size for stream in streams.values()} == {2}
+    assert cfg.auto_scale_lr.base_batch_size == 16
+    assert cfg.train_cfg.max_iters == epochs_of_esl(path)
+    assert cfg.train_cfg.max_iters % cfg.train_cfg.val_interval == 0
+    assert ('unlabeled' in streams) == ('sup-only' not in path.stem)
+    folder = ESL_SPLITS.get((data, split), f'{split}_0')
+    if data == 'voc-classic':
+        folder = f'classic-{split}'
+    name = 'train.txt' if split == 'full' else f'splits/{folder}/'
+    labeled = streams.labeled.dataset
+    assert name in labeled.ann_file
+    masks = labeled.data_prefix.seg_map_path
+    if data != 'cityscapes':
+        assert masks.endswith('Aug') == (data == 'voc-aug')
+    if 'unlabeled' in streams:
+        source = streams.unlabeled.dataset
+        assert name in (source.exclude if data == 'voc-classic' else source['images'])
+    loss = cfg.model.student.decode_head.loss_decode.type
+    assert (loss == 'OHEMLoss') == (data == 'cityscapes')
+    rates = dict(cityscapes=(0.1, 5e-4)).get(data, (0.01, 1e-4))
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.lr, optimizer.weight_decay) == rates
+
+
+def test_defaults_of_esl_are_those_of_the_paper():
+    cfg = Config.fromfile(ROOT / 'esl/esl_deeplabv3plus-r101_voc-classic-full.py')
+    init_default_scope(cfg.default_scope)
+    cfg.model.student.backbone.init_cfg = None
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+        assert model.feature_channels == (512, 2048)
+    part = model.contrast
+    assert (model.pseudo_loss.weight, model.pseudo_loss.threshold) == (0.2, None)
+    assert (model.pseudo_label.top_p, part.weight, part.num_parts) == (0.95, 0.1, 5)
+    assert (part.threshold, part.anchor_share, part.num_negatives) == (0.95, 0.1, 255)
+    assert (part.temperature, part.prototypes.decay) == (0.5, 0.99)
+    assert part.bank.features.shape == (21 * 5, 128, 512)
+    assert part.prototypes.vectors.shape == (21, 5, 2048)
+    blocks = model.student.decode_head.conv_seg
+    assert (blocks.in_channels, blocks.channels) == (512, 21)
+    assert model.align_corners
 
 
 def schedulers(cfg, max_iters):
@@ -286,6 +355,7 @@ def test_dropout_of_the_official_presets_of_cmb_is_of_elements():
 
 
 METHODS = ('cac-', 'cac_', 'cmb-', 'cmb_', 'ctt-', 'ctt_', 'cps_', 'mean-teacher_')
+METHODS += ('esl-', 'esl_')
 METHODS += ('rc2l-', 'rc2l_', 'self-training_', 'sup-only')
 METAFILES = sorted(ROOT.glob('*/metafile.yml'))
 
@@ -300,7 +370,7 @@ def test_metafile_lists_every_config(metafile):
     ]
 
 
-@pytest.mark.parametrize('method', ['cac', 'cmb', 'ctt', 'rc2l'])
+@pytest.mark.parametrize('method', ['cac', 'cmb', 'ctt', 'esl', 'rc2l'])
 def test_readme_names_every_config(method):
     text = (ROOT / method / 'README.md').read_text(encoding='utf-8')
     stems = {path.stem for path in (ROOT / method).rglob('*.py')}
@@ -601,6 +671,24 @@ def test_streams_of_ctt_take_the_lists_of_make_split(stem, make, tmp_path):
     shown = (views[0]['inputs'] == 100).all(0, keepdim=True)  # not filled in
     assert valid.any()
     assert (shown != valid).float().mean() < 0.05  # mixed along the border
+
+
+@pytest.mark.parametrize(
+    ('stem', 'make'),
+    [
+        ('esl_deeplabv3plus-r101_cityscapes-1-8', city_frames),
+        ('esl_deeplabv3plus-r101_voc-aug-1-8', voc_images),
+        ('esl_deeplabv3plus-r101_voc-classic-1-16', voc_images),
+    ],
+)
+def test_streams_of_esl_take_the_lists_of_make_split(stem, make, tmp_path):
+    cfg, streams = split_streams(f'esl/{stem}', make(tmp_path), tmp_path)
+    labeled, unlabeled = streams['labeled'][0], streams['unlabeled'][0]
+    for item in (labeled, unlabeled):
+        assert item['inputs'].shape[1:] == cfg.crop_size
+    found = labeled['data_samples'].gt_sem_seg.data
+    assert set(found.unique().tolist()) <= {1, 255}
+    assert unlabeled['data_samples'].valid_map.data.any()
 
 
 def test_testing_pads_to_multiples_of_8_and_cuts_it_off():

@@ -61,7 +61,13 @@ CTT = Method(
     {'CTT student': 'student0', 'CTT teacher': 'teacher0'},
     'student0',
 )
-METHODS = {method.name: method for method in (MEAN_TEACHER, CTT)}
+ESL = Method(
+    'ESL',
+    f'configs/esl/esl_{MODEL}_quickstart.py',
+    {'ESL student': 'student', 'ESL teacher': 'teacher'},
+    'teacher',
+)
+METHODS = {method.name: method for method in (MEAN_TEACHER, CTT, ESL)}
 COUNTS = dict(labeled=16, unlabeled=300, val=60)
 DIFFICULTY = 0.1
 DATA = Path('data/quickstart')

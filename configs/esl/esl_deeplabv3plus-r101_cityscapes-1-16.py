@@ -1,11 +1,9 @@
 # ESL, 1/16 of Cityscapes, 186 labels: Table 1c.
 _base_ = [
-    '../_base_/models/deeplabv3plus_r101-d16_esl.py',
+    '../_base_/methods/esl_deeplabv3plus-r101.py',
     '../_base_/datasets/cityscapes_val.py',
     '../_base_/datasets/cityscapes_crop769_unlabeled.py',
     '../_base_/schedules/sgd-1e-1_92560.py',
-    '../_base_/default_runtime.py',
-    '../_base_/methods/esl.py',
 ]
 # The hardest pixels, at least 100 000 of the two images of a GPU
 loss = dict(_delete_=True, type='OHEMLoss', threshold=0.7, min_kept=100000)

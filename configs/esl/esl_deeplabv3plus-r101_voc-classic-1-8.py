@@ -1,11 +1,9 @@
 # ESL, 1/8 of the 1 464 masks of VOC 2012, 183 labels: Table 1a.
 _base_ = [
-    '../_base_/models/deeplabv3plus_r101-d16_esl.py',
+    '../_base_/methods/esl_deeplabv3plus-r101.py',
     '../_base_/datasets/voc_val-center513.py',
     '../_base_/datasets/voc-aug_crop513_unlabeled.py',
     '../_base_/schedules/sgd-1e-2_92560.py',
-    '../_base_/default_runtime.py',
-    '../_base_/methods/esl.py',
 ]
 split = 'splits/classic-1-8/'
 train_dataloader = dict(

@@ -14,7 +14,7 @@ model = dict(
         test_cfg=dict(mode='slide', crop_size=(769, 769), stride=(513, 513)),
     ),
 )
-split = 'splits/1-2_0/'
+split = 'splits/1488_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),
 )

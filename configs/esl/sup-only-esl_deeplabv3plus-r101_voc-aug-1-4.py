@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/schedules/sgd-1e-2_92560.py',
     '../_base_/default_runtime.py',
 ]
-split = 'splits/1-4_0/'
+split = 'splits/2646_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),
 )

@@ -1,11 +1,9 @@
 # Hard labels, the 1 464 masks of VOC 2012: Table 2.
 _base_ = [
-    '../../_base_/models/deeplabv3plus_r101-d16_esl.py',
+    '../../_base_/methods/esl_deeplabv3plus-r101.py',
     '../../_base_/datasets/voc_val-center513.py',
     '../../_base_/datasets/voc-aug_crop513_unlabeled.py',
     '../../_base_/schedules/sgd-1e-2_92560.py',
-    '../../_base_/default_runtime.py',
-    '../../_base_/methods/esl.py',
 ]
 model = dict(pseudo_label=dict(type='HardLabel'), contrast=None)
 labels = 'ImageSets/Segmentation/train.txt'

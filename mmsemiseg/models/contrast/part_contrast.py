@@ -37,7 +37,7 @@ from .base import Contrast, Pass
 
 BANK = dict(type='ClassQueueBank', size=128)
 PROTOTYPES = dict(type='PartPrototypes', decay=0.99)
-PROJECTOR = dict(type='ConvBlocks', out_channels=512)
+PROJECTOR = dict(type='ConvBlocks', channels=512)
 BEGINNING = 256  # features of a step for classes that have no prototypes yet
 
 
@@ -132,8 +132,10 @@ class PartContrast(Contrast):
             are enlarged.
         enqueue: When the means of a step enter the queues: ``'after'`` the loss, or
             ``'before'`` it, so that a positive may be of the anchor's own image.
-        projector: Head that makes embeddings of features, with an EMA copy for the
-            teacher; None: the features are the embeddings.
+        projector: Head that makes embeddings of features, such as :class:`ConvBlocks`
+            or :class:`ProjectionHead`, with an EMA copy for the teacher; one of your
+            own has an attribute ``channels``. None: the features are the
+            embeddings.
         bank: Settings of the :class:`ClassQueueBank`.
         prototypes: Settings of the :class:`PartPrototypes`.
     """
@@ -205,9 +207,7 @@ class PartContrast(Contrast):
                 projector, 'projector', width, default=PROJECTOR, base=nn.Module
             )
             self.head_pairs.append(model.make_pair(head))
-            with torch.no_grad():
-                width = head.eval()(torch.zeros(1, width, 8, 8)).shape[1]
-            head.train()
+            width = head.channels
         self.bank = build_part(
             bank,
             'bank',

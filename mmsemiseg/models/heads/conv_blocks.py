@@ -18,8 +18,8 @@ class ConvBlocks(BaseModule):
 
     Args:
         in_channels: Number of channels of the features.
-        out_channels: Number of channels of the output.
-        channels: Number of channels of the blocks.
+        channels: Number of channels of the output.
+        hidden_channels: Number of channels of the blocks.
         num_blocks: Number of blocks, at least 0.
         kernel_size: Size of the convolutions of the blocks, odd.
         dropout: Probability, in [0, 1), that a channel is dropped after a block.
@@ -29,8 +29,8 @@ class ConvBlocks(BaseModule):
     def __init__(
         self,
         in_channels: int,
-        out_channels: int = 512,
-        channels: int = 256,
+        channels: int = 512,
+        hidden_channels: int = 256,
         num_blocks: int = 2,
         kernel_size: int = 3,
         dropout: float = 0.1,
@@ -38,34 +38,33 @@ class ConvBlocks(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        check_integers(
-            1, in_channels=in_channels, out_channels=out_channels, channels=channels
-        )
+        check_integers(1, in_channels=in_channels, channels=channels)
+        check_integers(1, hidden_channels=hidden_channels)
         check_integers(0, num_blocks=num_blocks)
         check_integers(1, kernel_size=kernel_size)
         if kernel_size % 2 == 0:
             raise ValueError(f'kernel_size must be odd, but got {kernel_size}')
         if not 0 <= dropout < 1:
             raise ValueError(f'dropout must be in [0, 1), but got {dropout}')
-        self.in_channels, self.out_channels = in_channels, out_channels
+        self.in_channels, self.channels = in_channels, channels
         layers, width = [], in_channels
         for _ in range(num_blocks):
             layers.append(
                 ConvModule(
                     width,
-                    channels,
+                    hidden_channels,
                     kernel_size,
                     padding=kernel_size // 2,
                     norm_cfg=norm_cfg or dict(type='BN'),
                 )
             )
             layers.append(nn.Dropout2d(dropout))
-            width = channels
-        self.layers = nn.Sequential(*layers, nn.Conv2d(width, out_channels, 1))
+            width = hidden_channels
+        self.layers = nn.Sequential(*layers, nn.Conv2d(width, channels, 1))
 
     @stage('projection')
     def forward(self, features: Tensor) -> Tensor:
-        """Features (N, in_channels, h, w) -> (N, out_channels, h, w)."""
+        """Features (N, in_channels, h, w) -> (N, channels, h, w)."""
         return self.layers(features)
 
 

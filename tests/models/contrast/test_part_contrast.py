@@ -401,7 +401,7 @@ def test_the_last_map_is_mixed_as_the_images():
             dict(prototypes=dict(decay=math.inf)),
             r'prototypes.decay must be in \[0, 1\], but got inf',
         ),
-        (dict(projector=dict(out_channels=0)), 'projector.out_channels must be'),
+        (dict(projector=dict(channels=0)), 'projector.channels must be'),
     ],
 )
 def test_bad_settings_are_named(settings, rule):

@@ -32,7 +32,7 @@ def student(**head):
 
 @pytest.mark.parametrize('blocks', [0, 2, 3])
 def test_layers_and_shape(blocks):
-    head = ConvBlocks(6, out_channels=5, channels=4, num_blocks=blocks)
+    head = ConvBlocks(6, channels=5, hidden_channels=4, num_blocks=blocks)
     kinds = [type(layer) for layer in head.layers]
     assert kinds == [ConvModule, nn.Dropout2d] * blocks + [nn.Conv2d]
     out = head(torch.randn(2, 6, 4, 4))
@@ -74,7 +74,7 @@ def test_without_fusing_convolutions_the_head_classifies_the_concatenation():
 @pytest.mark.parametrize(
     ('settings', 'rule'),
     [
-        (dict(out_channels=0), 'out_channels must be an integer >= 1, but got 0'),
+        (dict(channels=0), 'channels must be an integer >= 1, but got 0'),
         (dict(num_blocks=-1), 'num_blocks must be an integer >= 0, but got -1'),
         (dict(kernel_size=2), 'kernel_size must be odd, but got 2'),
         (dict(dropout=1), r'dropout must be in \[0, 1\), but got 1'),

@@ -15,7 +15,7 @@ SMALL = dict(
     threshold=0.0,
     anchor_share=1.0,
     num_negatives=5,
-    projector=dict(out_channels=6, channels=8, dropout=0.0),
+    projector=dict(channels=6, hidden_channels=8, dropout=0.0),
     bank=dict(size=1),
 )
 
