@@ -1,0 +1,206 @@
+"""The choices of a start, made of the data and of measured steps."""
+
+import os
+import time
+
+import torch
+
+from ..utils.cpu import has_bfloat16
+from . import plan as plans
+from .configs import data_text, method_text, student_text
+from .options import Options, Say, config_path, duration, tell, title
+from .plan import Plan
+from .probe import OutOfMemory, Probe, probe
+from .reading import Data
+from .students import Student, default_student, own_student
+
+QUICK = 600  # seconds; a shorter start measures once, at the smallest size
+
+
+class Chooser:
+    """Chooses what the user leaves open, says why, and writes the configs.
+
+    Args:
+        options: What the user asks for.
+        data: The data.
+        out: Folder of the start.
+        began: Time at which the command began.
+        say: Function that prints a line.
+    """
+
+    def __init__(
+        self, options: Options, data: Data, out: str, began: float, say: Say
+    ) -> None:
+        self.options, self.data, self.out = options, data, out
+        self.began, self.say = began, say
+        self.device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        self.seconds = options.hours and options.hours * 3600
+
+    def choose(self) -> Plan:
+        """All numbers of the runs; the configs have them.
+
+        Raises:
+            ProbeError: The configs cannot be trained.
+        """
+        title(self.say, 'Choices')
+        plan = self._first_plan()
+        student = self._student(plan)
+        tell(self.say, student.said)
+        if student.pretrained:
+            plan.backbone_rate = plans.BACKBONE_RATE
+        wanted, why = plans.wanted_iterations(self._labels, plan.batch)
+        plan.iterations = plan.val_interval = wanted
+        plan.warmup = min(100, wanted // 10)
+        probes = self._measure(plan, student)
+        sides = plans.ladder(self.data.sizes)
+        if self.seconds and self.seconds > QUICK and not self.options.scale:
+            step = sum(p.step for p in probes)
+            left = plans.MARGIN * self.seconds - self._spent()
+            side, reason = plans.side_of(sides, left, step, plan.side, wanted)
+            if side != plan.side:
+                self._set_side(plan, side)
+                student = self._student(plan)
+                probes = self._measure(plan, student)
+            plan.reasons['scale'] = reason
+        self._set_length(plan, probes, wanted, why)
+        self._write(plan, student)
+        for name, value, reason in plan.lines():
+            self.say(f'  {name:11} {value:34} {reason}')
+        self._predict(plan, probes)
+        return plan
+
+    @property
+    def _labels(self) -> int:
+        return self.data.counts['labeled']
+
+    @property
+    def _val_images(self) -> int:
+        return self.data.counts['validation']
+
+    def _spent(self) -> float:
+        return time.time() - self.began
+
+    def _first_plan(self) -> Plan:
+        options, reasons = self.options, {}
+        plan = Plan(workers=plans.workers_of(self.device), reasons=reasons)
+        plan.batch, reasons['batch'] = plans.batch_of(self._labels)
+        plan.precision, reasons['precision'] = self._precision()
+        sides = plans.ladder(self.data.sizes)
+        limit = plans.GPU_SIDE if self.device == 'cuda' else plans.CPU_SIDE
+        side = max([s for s in sides if s <= limit], default=sides[0])
+        reasons['scale'] = f'the largest up to {limit}, for a {self.device.upper()}'
+        if side == sides[-1]:
+            reasons['scale'] = 'the size of the images'
+        elif self.seconds and self.seconds <= QUICK:
+            side = sides[0]
+            reasons['scale'] = 'the smallest that is tried, as time is short'
+        if options.scale:
+            side, reasons['scale'] = options.scale, '--scale'
+        self._set_side(plan, side)
+        reasons['rate'] = 'AdamW; a pretrained backbone learns at a fifth'
+        if options.student:
+            reasons['rate'] = 'AdamW, or the optimizer that the config has'
+        for name in ('batch', 'rate'):
+            if given := getattr(options, name):
+                setattr(plan, name, given)
+                reasons[name] = f'--{name}'
+        return plan
+
+    def _precision(self) -> tuple[str | None, str]:
+        if given := self.options.precision:
+            return None if given == 'fp32' else given, '--precision'
+        if self.device == 'cuda':
+            return 'fp16', 'faster on a GPU'
+        if has_bfloat16():
+            return 'bf16', 'this CPU has instructions for it'
+        return None, 'this CPU has no instructions for bf16'
+
+    def _set_side(self, plan: Plan, side: int) -> None:
+        plan.side = side
+        plan.crop, plan.reasons['crop'] = plans.crop_of(self.data.sizes, side)
+        if self.options.crop:
+            plan.crop, plan.reasons['crop'] = tuple(self.options.crop), '--crop'
+
+    def _student(self, plan: Plan) -> Student:
+        options = self.options
+        if options.student is None:
+            return default_student(options.from_scratch)
+        return own_student(
+            options.student,
+            len(self.data.table.classes),
+            plan.crop,
+            options.pretrained,
+            options.from_scratch,
+        )
+
+    def _measure(self, plan: Plan, student: Student) -> list[Probe]:
+        """Time both methods; the batch is halved where memory does not suffice."""
+        while True:
+            self._write(plan, student)
+            try:
+                return [self._measured(method, plan) for method in self.options.methods]
+            except OutOfMemory:
+                if plan.batch <= 2 or self.options.batch:
+                    raise
+                plan.batch //= 2
+                plan.reasons['batch'] = 'halved until a step fits the memory'
+
+    def _measured(self, method, plan: Plan) -> Probe:
+        found = probe(config_path(self.out, method))
+        self.say(
+            f'  measured    {method.name}: {found.step:.2f} s a step at long side '
+            f'{plan.side}, {found.memory / 2**30:.1f} GB, {found.start:.0f} s to start'
+        )
+        return found
+
+    def _set_length(
+        self, plan: Plan, probes: list[Probe], wanted: int, why: str
+    ) -> None:
+        fits, times = wanted, 4
+        if self.seconds:
+            fits, times = plans.fit_iterations(
+                self.seconds,
+                sum(p.step for p in probes),
+                self._spent() + sum(p.start for p in probes),
+                self._val_images * sum(p.val_image for p in probes),
+            )
+        plan.iterations, reason = plans.length(self.options.hours, fits, wanted, why)
+        if self.options.iterations:
+            plan.iterations, reason = self.options.iterations, '--iterations'
+        plan.reasons['iterations'] = reason
+        plan.val_interval = max(1, -(-plan.iterations // times))
+        plan.warmup = max(1, min(100, plan.iterations // 10))
+
+    def _predict(self, plan: Plan, probes: list[Probe]) -> None:
+        times = -(-plan.iterations // plan.val_interval)
+        total = self._spent()
+        for method, found in zip(self.options.methods, probes, strict=True):
+            seconds = found.start + plan.iterations * found.step
+            seconds += times * self._val_images * found.val_image
+            total += seconds
+            self.say(f'  predicted   {method.name}: {duration(seconds)}')
+        self.say(f'  predicted   from the command to the table: {duration(total)}')
+
+    def _write(self, plan: Plan, student: Student) -> None:
+        """One config of the data, one of each method."""
+        data, folder = self.data, os.path.join(self.out, 'configs')
+        os.makedirs(folder, exist_ok=True)
+        texts = {
+            'data.py': data_text(
+                data.table, data.files, data.counts, plan, student.mean
+            )
+        }
+        if student.model is not None:
+            texts['student.py'] = student_text(student)
+        for method in self.options.methods:
+            texts[f'{method.folder}.py'] = method_text(
+                method,
+                student,
+                plan,
+                len(data.table.classes),
+                folder,
+                self.options.seed,
+            )
+        for name, text in texts.items():
+            with open(os.path.join(folder, name), 'w', encoding='utf-8') as file:
+                file.write(text)

@@ -1,0 +1,179 @@
+"""Scale, crop, batch, length and learning rate: choices with their reasons."""
+
+import dataclasses
+import os
+import statistics
+from collections.abc import Sequence
+
+LADDER = (192, 256, 320, 384, 512, 640, 768, 1024)
+"""Long sides of the resized images that are tried."""
+
+CPU_SIDE, GPU_SIDE = 320, 768  # where no time is given
+CROP_SHARE = 0.7
+STRIDE = 32
+RATIO = (0.5, 2.0)
+PASSES = 130  # over the labels; 1 000 iterations of 8 for 60 labels
+LEAST_ITERATIONS, MOST_ITERATIONS = 1000, 20000
+MOST_TIMES_WANTED = 4
+SHORT = 300
+MARGIN = 0.95  # of the time is planned
+LEARNING_RATE = 1e-3
+BACKBONE_RATE = 0.2
+
+
+@dataclasses.dataclass
+class Plan:
+    """The numbers that configs are made of; ``reasons`` has one for each.
+
+    ``crop`` is (height, width); ``precision`` None, 'bf16' or 'fp16'.
+    """
+
+    side: int = 0
+    crop: tuple[int, int] = (0, 0)
+    batch: int = 0
+    workers: int = 2
+    precision: str | None = None
+    rate: float = LEARNING_RATE
+    backbone_rate: float = 1.0
+    iterations: int = 0
+    warmup: int = 0
+    val_interval: int = 0
+    reasons: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def lines(self) -> list[tuple[str, str, str]]:
+        """(what, value, reason) of each choice, to be printed."""
+        height, width = self.crop
+        shown = dict(
+            scale=f'long side {self.side}',
+            crop=f'{height} x {width} (height x width)',
+            batch=f'{self.batch} labeled + {self.batch} unlabeled',
+            precision=self.precision or 'fp32',
+            rate=f'{self.rate:g}, backbone x {self.backbone_rate:g}',
+            iterations=f'{self.iterations}, validation every {self.val_interval}',
+        )
+        return [(k, v, self.reasons.get(k, '')) for k, v in shown.items()]
+
+
+def ladder(sizes: Sequence[tuple[int, int]]) -> list[int]:
+    """Long sides to choose from: none is above that of the images.
+
+    >>> ladder([(300, 200), (310, 200)])
+    [192, 256, 305]
+    """
+    usual = usual_side(sizes)
+    return [side for side in LADDER if side < 0.95 * usual] + [
+        min(usual, LADDER[-1])
+    ] * (usual <= 1.05 * LADDER[-1])
+
+
+def usual_side(sizes: Sequence[tuple[int, int]]) -> int:
+    """Median of the long sides."""
+    return round(statistics.median(max(size) for size in sizes))
+
+
+def crop_of(sizes: Sequence[tuple[int, int]], side: int) -> tuple[tuple[int, int], str]:
+    """(height, width) of a crop of images with this long side, and why."""
+    tall = sum(height > width for width, height in sizes) / len(sizes)
+    short = statistics.median(min(size) / max(size) for size in sizes)
+    large, small = (_divisible(CROP_SHARE * v) for v in (side, short * side))
+    reason = f'{CROP_SHARE:.0%} of the resized image, in multiples of {STRIDE}'
+    if 0.1 < tall < 0.9:
+        middle = _divisible((large * small) ** 0.5)
+        return (middle, middle), f'{reason}; square, as images stand and lie'
+    return (large, small) if tall >= 0.9 else (small, large), reason
+
+
+def _divisible(value: float) -> int:
+    return max(2 * STRIDE, round(value / STRIDE) * STRIDE)
+
+
+def batch_of(labels: int) -> tuple[int, str]:
+    """Images of each stream in a batch, and why.
+
+    >>> batch_of(5)
+    (4, 'not more than the 5 labels')
+    """
+    if labels >= 8:
+        return 8, 'enough for BatchNorm; 8 + 8 is what was tested'
+    batch = 4 if labels >= 4 else 2
+    return batch, f'not more than the {labels} labels'
+
+
+def wanted_iterations(labels: int, batch: int) -> tuple[int, str]:
+    """Iterations that this many labels are worth, and why."""
+    wanted = round(PASSES * labels / batch, -2)
+    reason = f'{PASSES} passes over {labels} labels'
+    if wanted < LEAST_ITERATIONS:
+        return LEAST_ITERATIONS, f'at least {LEAST_ITERATIONS}'
+    if wanted > MOST_ITERATIONS:
+        return MOST_ITERATIONS, f'at most {MOST_ITERATIONS} without --iterations'
+    return int(wanted), reason
+
+
+def side_of(
+    sides: Sequence[int],
+    seconds: float | None,
+    step: float,
+    reference: int,
+    wanted: int,
+) -> tuple[int, str]:
+    """The largest side for which the wanted iterations fit the time, and why.
+
+    Args:
+        sides: Sides to choose from, ascending.
+        seconds: Time for both trainings.
+        step: Seconds that one iteration of both takes at the side ``reference``.
+    """
+    able = [s for s in sides if wanted * step * (s / reference) ** 2 <= seconds]
+    if not able:
+        return sides[0], (
+            f'the smallest that is tried: {wanted} iterations do not fit the time'
+        )
+    side = able[-1]
+    if side == sides[-1]:
+        return side, 'the size of the images, for which the time is enough'
+    return side, f'the largest for which {wanted} iterations fit the time'
+
+
+def fit_iterations(
+    seconds: float, step: float, fixed: float, validation: float
+) -> tuple[int, int]:
+    """(iterations, validations) that fit the time.
+
+    Args:
+        seconds: Time for both trainings.
+        step: Seconds of one iteration of both.
+        fixed: Seconds until both have started, and for all else.
+        validation: Seconds of one validation of both.
+    """
+    left = MARGIN * seconds - fixed
+    for times in (4, 2, 1):
+        if times * validation <= 0.2 * left or times == 1:
+            break
+    iterations = int((left - times * validation) / max(step, 1e-9))
+    return max(iterations, 10), times
+
+
+def length(
+    hours: float | None, fits: int, wanted: int, why_wanted: str
+) -> tuple[int, str]:
+    """Iterations of a run, and why: what fits the time, within reason."""
+    if hours is None:
+        return wanted, why_wanted
+    if fits > MOST_TIMES_WANTED * wanted:
+        return MOST_TIMES_WANTED * wanted, (
+            f'{MOST_TIMES_WANTED} times what the labels ask for ({why_wanted}); the '
+            f'{hours:g} h would be enough for {fits}'
+        )
+    reason = f'what fits {hours:g} h'
+    if fits < SHORT:
+        reason += f': below {SHORT} a comparison says little'
+    elif fits < wanted:
+        reason += f'; {wanted} would be better ({why_wanted})'
+    return fits, reason
+
+
+def workers_of(device: str) -> int:
+    """Processes that load the images of a stream."""
+    cores = os.cpu_count() or 2
+    return 2 if device == 'cpu' else max(2, min(8, cores // 2))
