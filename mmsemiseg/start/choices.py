@@ -180,6 +180,11 @@ class Chooser:
             total += seconds
             self.say(f'  predicted   {method.name}: {duration(seconds)}')
         self.say(f'  predicted   from the command to the table: {duration(total)}')
+        if self.seconds and total > 1.2 * self.seconds:
+            self.say(
+                f'  NOTE: --hours {self.options.hours:g} is not enough: starting and '
+                f'validating alone take most of it'
+            )
 
     def _write(self, plan: Plan, student: Student) -> None:
         """One config of the data, one of each method."""

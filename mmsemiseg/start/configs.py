@@ -101,9 +101,15 @@ val_set = dict(
         pack,
     ],
 )
-labeled = dict(batch_size={plan.batch}, num_workers={plan.workers}, dataset=labeled_set)
+labeled = dict(
+    batch_size={plan.batch},
+    num_workers={plan.workers},
+    dataset=labeled_set,
+)
 unlabeled = dict(
-    batch_size={plan.batch}, num_workers={plan.workers}, dataset=unlabeled_set
+    batch_size={plan.batch},
+    num_workers={plan.workers},
+    dataset=unlabeled_set,
 )
 train_dataloader = dict(labeled=labeled)
 val_dataloader = dict(

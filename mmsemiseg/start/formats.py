@@ -13,6 +13,7 @@ VOID_OF_VOC = 0xE0E0C0
 MOST_CLASSES = 64
 _HIGHEST_INDEX = 64  # class numbers are below, grey levels to look at are not
 _HIGHEST_DENSE = 200  # the same where most numbers occur
+_RARE = 0.1  # share of black that is hardly a background
 _LEVELS_APART = 5  # between grey levels that were drawn
 _NEAR_ENDS = 48  # of a smoothed black and white mask
 _APART = 60  # between the colours of two classes in a smoothed mask
@@ -166,6 +167,9 @@ def _guess_colours(pixels: Counter, ignored: Sequence[int] | None) -> Guess:
     if ignored:
         said.append(f'ignored: {", ".join(map(hex_colour, ignored))}')
     _require_two(colours, True)
+    rare = pixels[0] < _RARE * sum(pixels.values())
+    if 0 in colours and len(colours) > 3 and rare:
+        said.append('if black means "no label" here, add --ignore "#000000"')
     colours.sort(key=lambda colour: colour != 0)  # black is number 0, if it is there
     entries = tuple(ClassEntry(default_name(c, True), (c,), c) for c in colours)
     return Guess(ClassTable(entries, tuple(ignored), True, other), said)
