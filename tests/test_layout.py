@@ -55,6 +55,7 @@ def violations(package, allowed):
         ('models.memories', ['functional', 'utils']),
         ('datasets', ['functional', 'utils']),
         ('evaluation', ['functional', 'utils', 'datasets']),
+        ('start', ['datasets', 'utils', '__main__']),
         ('engine', BELOW_ENGINE),
         ('engine.checkpoints', ['functional', 'utils']),
         ('engine.hooks', [*BELOW_ENGINE, 'engine.checkpoints']),

@@ -164,8 +164,6 @@ def run(path: str, steps: int, folder: str) -> dict:
 
 
 def main(argv: Sequence[str]) -> None:
-    import mmsemiseg  # noqa: F401  (registers everything)
-
     settings = json.loads(Path(argv[0]).read_text())
     found = run(settings['config'], settings['steps'], settings['folder'])
     Path(settings['out']).write_text(json.dumps(found))
