@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'mmsemiseg'
 PARTS = ('models.losses', 'models.heads', 'models.memories')
+TOP = ('benchmark', 'visualization')  # for tools alone
 BELOW_ENGINE = ('functional', 'utils', 'datasets', 'evaluation')
 
 
@@ -67,6 +68,7 @@ def test_direction(package, allowed):
 
 def test_only_segmentors_join_the_parts():
     allowed = (
+        *TOP,
         'models/segmentors',
         'models/contrast',
         'models/__init__.py',
@@ -82,6 +84,17 @@ def test_only_segmentors_join_the_parts():
         and not path.is_relative_to(PACKAGE.joinpath(*part.split('.')))
     ]
     assert joins == []
+
+
+def test_what_the_tools_share_is_on_top():
+    found = [
+        f'{path.relative_to(PACKAGE)} imports {name}'
+        for path in sorted(PACKAGE.rglob('*.py'))
+        if path.relative_to(PACKAGE).parts[0] not in TOP
+        for name in own_imports(path)
+        if name.split('.')[0] in TOP
+    ]
+    assert found == []
 
 
 def test_imports_are_seen(tmp_path, monkeypatch):

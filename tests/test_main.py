@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_every_tool_and_no_helper():
     found = tools.find_tools()
     assert {'train', 'test', 'check_data', 'make_split', 'compare_runs'} <= set(found)
-    assert 'figure_common' not in found
+    assert 'check_rows' not in found
     assert all(path.is_relative_to(ROOT / 'tools') for path in found.values())
 
 

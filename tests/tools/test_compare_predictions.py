@@ -126,7 +126,8 @@ MEANS = ['mean', 'mean_students', 'mean_teachers']
 
 
 def test_networks_of_pairs_and_their_means(tool, ctt):
-    from figure_common import Source, dataset_infos, load_network
+    from mmsemiseg.visualization.data_sets import dataset_infos
+    from mmsemiseg.visualization.networks import Source, load_network
 
     text, model = ctt
     labels = []
@@ -160,7 +161,7 @@ def test_all_images_in_one_grid(tool, ctt, tmp_path):
 
 
 def test_a_grid_of_images_of_several_sizes(tool, ctt):
-    from figure_common import Source, load_network
+    from mmsemiseg.visualization.networks import Source, load_network
 
     network = load_network(Source(f'A={ctt[0]}'), 'cpu')
     wide, tall = np.zeros((10, 20, 3), np.uint8), np.ones((20, 10, 3), np.uint8)
@@ -209,7 +210,7 @@ def test_miou_of_an_image(tool):
 
 
 def test_legend_names_the_classes_in_the_labels(tool):
-    from figure_common import legend
+    from mmsemiseg.visualization.pictures import legend
 
     palette = [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
     label = np.array([[0, 2, 255]])
@@ -281,7 +282,7 @@ def test_networks_of_other_classes_or_one_name(tool, runs, tmp_path):
 
 def test_a_file_among_the_arguments_ends_the_tool_in_one_line(tool, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['compare_predictions.py', 'nothing'])
-    from figure_common import run_tool
+    from mmsemiseg.utils.command import exit_with
 
     with pytest.raises(SystemExit, match='^error: a network must be NAME=CONFIG'):
-        run_tool(tool.main)
+        exit_with(tool.main)

@@ -65,10 +65,10 @@ def fill(model):
 
 def prepared(tool, texts, *more):
     """(args, networks, the images of each group)"""
-    from figure_common import load_networks
+    from mmsemiseg.visualization.networks import load_networks
 
     args = tool.parse_args([*texts, '--device', 'cpu', *more])
-    networks = load_networks(args)
+    networks = load_networks(args.networks, args.device)
     return args, networks, tool.image_infos(args, networks)
 
 
@@ -369,7 +369,7 @@ def test_what_is_drawn_and_printed(
 
 
 def test_a_real_layout(tool, runs, tmp_path):
-    from figure_common import lay_out
+    from mmsemiseg.visualization.embedding import lay_out
 
     points = drawn(tool, [f'A={runs["CTT"]}'], '--points', '40')
     places = lay_out(points.features, 5, 0)

@@ -48,10 +48,10 @@ def mask_of(run):
 
 def prepared(tool, run, *more):
     """(inputs, network)"""
-    from figure_common import load_networks
+    from mmsemiseg.visualization.networks import load_networks
 
     args = tool.parse_args(arguments(run, *more))
-    (network,) = load_networks(args)
+    (network,) = load_networks(args.networks, args.device)
     return tool.make_inputs(args, network), network
 
 

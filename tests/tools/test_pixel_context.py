@@ -45,7 +45,8 @@ def image_of(run):
 
 def loaded(tool, run, text=None):
     """The network, and the info of the image; needs the path that ``tool`` has set."""
-    from figure_common import Source, load_network, one_info
+    from mmsemiseg.visualization.images import one_info
+    from mmsemiseg.visualization.networks import Source, load_network
 
     network = load_network(Source(text or name(run)), 'cpu')
     return network, one_info(image_of(run), None, network.data)

@@ -17,33 +17,22 @@ examples:
 
 import argparse
 import csv
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from mmsemiseg.engine.checkpoints import CheckpointError
+from mmsemiseg.functional.pseudo_label import IGNORE_INDEX
+from mmsemiseg.utils.command import exit_with
 from mmsemiseg.utils.overlay import overlay, titled_row
-
-sys.path.insert(0, str(Path(__file__).parent))  # also when this file is imported
-
-from figure_common import (  # noqa: E402
-    IGNORE_INDEX,
-    Network,
-    add_image_arguments,
-    add_network_arguments,
-    dataset_infos,
-    draw,
-    evaluation_sets,
-    find_infos,
-    legend,
-    load_networks,
-    markdown,
-    read_image,
-    run_tool,
-    write_picture,
-)
+from mmsemiseg.visualization.arguments import add_image_arguments, add_network_arguments
+from mmsemiseg.visualization.data_sets import dataset_infos, evaluation_sets
+from mmsemiseg.visualization.images import draw, find_infos, read_image
+from mmsemiseg.visualization.networks import Network, load_networks
+from mmsemiseg.visualization.pictures import legend, write_picture
+from mmsemiseg.visualization.tables import markdown
 
 GAP = 4  # pixels between the cells of a grid
 
@@ -154,7 +143,7 @@ def cell(picture: np.ndarray | None, height: int, width: int) -> np.ndarray:
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    networks = load_networks(args)
+    networks = load_networks(args.networks, args.device)
     taken = {'image', 'truth'} & {network.name for network in networks}
     if taken:
         raise ValueError(f'{taken.pop()} is the name of another column, not a network')
@@ -183,4 +172,4 @@ def main(argv=None) -> int:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    exit_with(main, CheckpointError)

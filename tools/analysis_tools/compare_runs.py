@@ -9,13 +9,14 @@ examples:
 """
 
 import argparse
-import re
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from mmsemiseg.utils.logs import read_scalars
+from mmsemiseg.utils.command import exit_with
+from mmsemiseg.visualization.plots import new_plot, save_plot
+from mmsemiseg.visualization.runs import read_run, spread
+from mmsemiseg.visualization.tables import markdown
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -29,48 +30,11 @@ def parse_args(argv=None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def read_run(text: str, metric: str) -> tuple[str, dict[int, dict]]:
-    """``NAME=FOLDER[:NETWORK]`` -> name and {seed: {step: {metric: value}}}."""
-    match = re.fullmatch(r'([^=]+)=(.+?)(?::([a-z0-9]+))?', text)
-    if match is None:
-        raise ValueError(f'a run must be NAME=FOLDER[:NETWORK], but got {text!r}')
-    name, folder, network = match.groups()
-    prefix = f'{network or "student"}/'
-    seeds, networks = {}, set()
-    for path in sorted(Path(folder).glob('seed*')):
-        records = read_scalars(path)
-        found = (key.rpartition('/') for record in records for key in record)
-        networks.update(network for network, _, key in found if key == metric)
-        curve = {
-            record['step']: {
-                key.removeprefix(prefix): value
-                for key, value in record.items()
-                if key.startswith(prefix)
-            }
-            for record in records
-            if f'{prefix}{metric}' in record
-        }
-        if curve:
-            seeds[int(path.name.removeprefix('seed'))] = curve
-    if not seeds:
-        there = f', but {metric} of {sorted(networks)}' if networks else ''
-        raise ValueError(
-            f'{folder} holds no seed*/ folder with {prefix}{metric}{there}'
-        )
-    return name, seeds
-
-
 def values(seeds: dict, step: int, metric: str) -> np.ndarray:
     return np.array([seeds[s][step].get(metric, np.nan) for s in sorted(seeds)])
 
 
-def spread(scores: np.ndarray, sign: str = '') -> str:
-    if len(scores) == 1:
-        return f'{scores[0]:{sign}.1f}'
-    return f'{scores.mean():{sign}.1f} ± {scores.std(ddof=1):.1f}'
-
-
-def markdown(runs: dict[str, dict], metric: str, classes: bool) -> str:
+def report(runs: dict[str, dict], metric: str, classes: bool) -> str:
     """One row a run: the curve, the last score of each seed, the paired gain."""
     first = next(iter(runs.values()))
     steps = sorted(
@@ -84,9 +48,9 @@ def markdown(runs: dict[str, dict], metric: str, classes: bool) -> str:
         last = max(own)
         each = ', '.join(f'{value:.1f}' for value in values(seeds, last, metric))
         rows.append([name, *cells, each, _gain(first, seeds, last, metric)])
-    text = _table(head, rows)
+    text = markdown(head, rows)
     if classes:
-        text += '\n' + _table(['', *runs], _class_rows(runs))
+        text += '\n' + markdown(['', *runs], _class_rows(runs))
     return text
 
 
@@ -111,19 +75,9 @@ def _class_rows(runs: dict[str, dict]) -> list[list[str]]:
     return rows
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ['---'] * len(head), *rows]
-    return ''.join(f'| {" | ".join(cells)} |\n' for cells in lines)
-
-
 def plot(runs: dict[str, dict], metric: str, path: Path) -> None:
     """Mean curve of each run, its seeds thin behind it."""
-    import matplotlib
-
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(5, 3.2), dpi=120)
+    figure, axes = new_plot()
     for number, (name, seeds) in enumerate(runs.items()):
         colour = f'C{number}'
         for curve in seeds.values():
@@ -135,15 +89,13 @@ def plot(runs: dict[str, dict], metric: str, path: Path) -> None:
     axes.set(xlabel='iteration', ylabel=f'{metric} in %')
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    save_plot(figure, path)
 
 
 def main(argv=None) -> int:
     args = parse_args(argv)
     runs = dict(read_run(text, args.metric) for text in args.runs)
-    print(markdown(runs, args.metric, args.classes))
+    print(report(runs, args.metric, args.classes))
     if args.plot is not None:
         plot(runs, args.metric, args.plot)
         print(f'curves: {args.plot}')
@@ -151,7 +103,4 @@ def main(argv=None) -> int:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f'error: {error}')
+    exit_with(main)

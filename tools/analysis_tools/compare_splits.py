@@ -23,17 +23,17 @@ examples:
 import argparse
 import csv
 import re
-import sys
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))  # also when this file is imported
-
-from compare_runs import read_run, spread  # noqa: E402
-from figure_common import markdown, new_plot, run_tool, save_plot  # noqa: E402
+from mmsemiseg.engine.checkpoints import CheckpointError
+from mmsemiseg.utils.command import exit_with
+from mmsemiseg.visualization.plots import new_plot, save_plot
+from mmsemiseg.visualization.runs import read_run, spread
+from mmsemiseg.visualization.tables import markdown
 
 SHAPE = 'NAME@LABELS=FOLDER[:NETWORK]'
 COLUMNS = ('name', 'labels', 'mIoU')
@@ -345,4 +345,4 @@ def main(argv=None) -> int:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    exit_with(main, CheckpointError)

@@ -28,7 +28,6 @@ examples:
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,34 +37,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmsemiseg.engine.checkpoints import CheckpointError
 from mmsemiseg.evaluation import cell_labels
 from mmsemiseg.functional import rank_in_group
+from mmsemiseg.functional.pseudo_label import IGNORE_INDEX
 from mmsemiseg.models.adapter import resize_logits
 from mmsemiseg.models.heads import unit_length
 from mmsemiseg.models.memories import ClassQueueBank, StepQueue
-
-sys.path.insert(0, str(Path(__file__).parent))  # also when this file is imported
-
-from figure_common import (  # noqa: E402
-    IGNORE_INDEX,
-    Network,
+from mmsemiseg.utils.command import exit_with
+from mmsemiseg.visualization.arguments import (
     add_image_arguments,
     add_network_arguments,
-    dataset_infos,
-    draw,
-    evaluation_sets,
     feature_name,
-    find_infos,
-    lay_out,
-    lazy_datasets,
-    load_networks,
-    markdown,
-    new_plot,
-    read_image,
-    run_tool,
-    save_plot,
-    tsne,
 )
+from mmsemiseg.visualization.data_sets import (
+    dataset_infos,
+    evaluation_sets,
+    lazy_datasets,
+)
+from mmsemiseg.visualization.embedding import lay_out, tsne
+from mmsemiseg.visualization.images import draw, find_infos, read_image
+from mmsemiseg.visualization.networks import Network, load_networks
+from mmsemiseg.visualization.plots import new_plot, save_plot
+from mmsemiseg.visualization.tables import markdown
 
 SHOW = ('classes', 'streams', 'bank')
 STREAMS = ('labeled', 'unlabeled')
@@ -326,7 +320,7 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     check_arguments(args)
     tsne()  # missing? then before the work
-    networks = load_networks(args)
+    networks = load_networks(args.networks, args.device)
     groups = image_infos(args, networks)
     found, rows = {}, []
     for network in networks:
@@ -349,4 +343,4 @@ def main(argv=None) -> int:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    exit_with(main, CheckpointError)

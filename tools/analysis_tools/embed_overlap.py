@@ -23,7 +23,6 @@ examples:
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,29 +39,19 @@ from mmsemiseg.datasets.transforms import (
     OverlapCrops,
     RecordValidity,
 )
+from mmsemiseg.engine.checkpoints import CheckpointError
 from mmsemiseg.evaluation import cell_labels
+from mmsemiseg.functional.pseudo_label import IGNORE_INDEX
 from mmsemiseg.models.contrast.overlap import match_crops
 from mmsemiseg.models.heads import unit_length
-
-sys.path.insert(0, str(Path(__file__).parent))  # also when this file is imported
-
-from figure_common import (  # noqa: E402
-    IGNORE_INDEX,
-    YELLOW,
-    Network,
-    add_network_arguments,
-    cut_truth,
-    feature_name,
-    lay_out,
-    load_networks,
-    markdown,
-    new_plot,
-    one_info,
-    read_image,
-    run_tool,
-    save_plot,
-    tsne,
-)
+from mmsemiseg.utils.command import exit_with
+from mmsemiseg.visualization.arguments import add_network_arguments, feature_name
+from mmsemiseg.visualization.embedding import lay_out, tsne
+from mmsemiseg.visualization.images import cut_truth, one_info, read_image
+from mmsemiseg.visualization.networks import Network, load_networks
+from mmsemiseg.visualization.pictures import YELLOW
+from mmsemiseg.visualization.plots import new_plot, save_plot
+from mmsemiseg.visualization.tables import markdown
 
 TITLES = ('I: crop', 'II: other context', 'III: other colours')
 
@@ -266,7 +255,7 @@ def _legend(figure, rows: dict, colours: np.ndarray, classes: list[str]) -> None
 def main(argv=None) -> int:
     args = parse_args(argv)
     tsne()  # missing? then before the work
-    networks = load_networks(args)
+    networks = load_networks(args.networks, args.device)
     inputs = make_inputs(args, networks[0])
     rows, cells = {}, []
     for network in networks:
@@ -287,4 +276,4 @@ def main(argv=None) -> int:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    exit_with(main, CheckpointError)

@@ -24,7 +24,6 @@ examples:
 """
 
 import argparse
-import sys
 from collections import deque
 from pathlib import Path
 from typing import NamedTuple
@@ -40,6 +39,7 @@ from torch import Tensor
 from mmsemiseg.datasets.stream_dataset import sample_rng
 from mmsemiseg.datasets.transforms import CheckLabels, OverlapCrops, RecordValidity
 from mmsemiseg.datasets.transforms.strict_compose import StrictCompose
+from mmsemiseg.engine.checkpoints import CheckpointError
 from mmsemiseg.evaluation import (
     NegativePairs,
     cell_labels,
@@ -47,31 +47,26 @@ from mmsemiseg.evaluation import (
     negative_pairs,
 )
 from mmsemiseg.functional import pseudo_label
+from mmsemiseg.functional.pseudo_label import IGNORE_INDEX
 from mmsemiseg.models.contrast.cells import whole_cells
 from mmsemiseg.models.contrast.overlap import match_crops
-
-sys.path.insert(0, str(Path(__file__).parent))  # also when this file is imported
-
-from figure_common import (  # noqa: E402
-    IGNORE_INDEX,
+from mmsemiseg.utils.command import exit_with
+from mmsemiseg.utils.config_parts import leaf_configs
+from mmsemiseg.visualization.arguments import add_image_arguments, add_network_arguments
+from mmsemiseg.visualization.data_sets import (
+    dataset_infos,
+    evaluation_sets,
+    lazy_datasets,
+)
+from mmsemiseg.visualization.images import cut_truth, draw, find_infos
+from mmsemiseg.visualization.networks import (
     Network,
     Source,
-    add_image_arguments,
-    add_network_arguments,
     checkpoints_of,
-    cut_truth,
-    dataset_infos,
-    draw,
-    evaluation_sets,
-    find_infos,
-    lazy_datasets,
-    leaf_configs,
     load_network,
-    markdown,
-    new_plot,
-    run_tool,
-    save_plot,
 )
+from mmsemiseg.visualization.plots import new_plot, save_plot
+from mmsemiseg.visualization.tables import markdown
 
 
 class Sample(NamedTuple):
@@ -301,4 +296,4 @@ def main(argv=None) -> int:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    exit_with(main, CheckpointError)

@@ -23,7 +23,6 @@ examples:
 
 import argparse
 import re
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,23 +31,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmsemiseg.engine.checkpoints import CheckpointError
 from mmsemiseg.models.adapter import resize_logits
+from mmsemiseg.utils.command import exit_with
 from mmsemiseg.utils.overlay import titled_row
-
-sys.path.insert(0, str(Path(__file__).parent))  # also when this file is imported
-
-from figure_common import (  # noqa: E402
-    YELLOW,
-    Network,
-    add_network_arguments,
-    feature_name,
-    load_networks,
-    markdown,
-    one_info,
-    read_image,
-    run_tool,
-    write_picture,
-)
+from mmsemiseg.visualization.arguments import add_network_arguments, feature_name
+from mmsemiseg.visualization.images import one_info, read_image
+from mmsemiseg.visualization.networks import Network, load_networks
+from mmsemiseg.visualization.pictures import YELLOW, write_picture
+from mmsemiseg.visualization.tables import markdown
 
 KINDS = ('gradcam', 'elementwise')
 
@@ -214,7 +205,7 @@ def describe(context: Context, truth, point: tuple[int, int], classes) -> list[s
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    networks = load_networks(args)
+    networks = load_networks(args.networks, args.device)
     info = one_info(args.image, args.mask, networks[0].data)
     image, truth = read_image(networks[0], info)
     points = [read_point(text, image.shape[:2]) for text in args.point]
@@ -242,4 +233,4 @@ def main(argv=None) -> int:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    exit_with(main, CheckpointError)

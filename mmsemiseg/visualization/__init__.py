@@ -1,0 +1,1 @@
+"""What the tools for figures share. Nothing of the package imports it."""
