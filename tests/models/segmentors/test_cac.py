@@ -148,6 +148,13 @@ def test_wrong_settings(settings, message):
         build(dict(type='CAC', student=student_cfg(), **settings))
 
 
+def test_a_contrast_of_another_kind():
+    for method, part in (('CAC', 'PartContrast'), ('MeanTeacher', 'OverlapContrast')):
+        cfg = dict(type=method, student=student_cfg(), contrast=dict(type=part))
+        with pytest.raises(ValueError, match=f"contrast.type must be .*'{part}'"):
+            build(cfg)
+
+
 def test_wrong_streams():
     model = make()
     labeled = batch(2, size=SIZE)
