@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from mmsemiseg.functional import classmix_masks, cutmix_masks, mix, partners
+from mmsemiseg.models import CutMix
 
 # The contrast: equations 6 to 9. A bank is a list of queues, one of each class, of
 # vectors; a cell is (feature, class or -1, confidence).
@@ -69,16 +70,18 @@ class Reference:
 
     def __init__(self, model):
         self.model = model
-        size = model.banks[0].size if len(model.banks) else 0
+        self.contrast = model.contrast
+        self.weight = model.pseudo_loss.weight
         self.banks = [
-            [deque(maxlen=size) for _ in range(model.num_classes)] for _ in model.banks
+            [deque(maxlen=bank.size) for _ in range(model.num_classes)]
+            for bank in (self.contrast.banks if self.contrast else ())
         ]
 
     def enter(self, index, rows):
         """(vector, class) pairs into the bank of a pair."""
-        for vector, group in rows:
-            if group >= 0:
-                self.banks[index][group].append(vector)
+        for vector, label in rows:
+            if label >= 0:
+                self.banks[index][label].append(vector)
 
     def losses(self, inputs):
         """By name, and [rows that enter, for each pair]."""
@@ -105,17 +108,17 @@ class Reference:
                     model.adapter(pair.student, images),
                 )
             )
-            if model.ct_weight:
+            if self.weight:
                 logits = resized(outputs[-1][1].logits, images.shape[2:], model)
                 terms = [
                     F.cross_entropy(logits, labels[j], ignore_index=255)
                     for j in self.teachers_of(i)
                 ]
-                losses[f'loss_ct{name}'] = model.ct_weight * self.reduced(terms)
+                losses[f'loss_ct{name}'] = self.weight * reduced(terms, model.ct_reduce)
         entered = []
         if model.has_memory:
             entered = [self.candidates(i, labeled) for i in range(count)]
-            losses.update(self.contrast(labeled, outputs, labels, entered))
+            losses.update(self.contrasted(labeled, outputs, labels, entered))
         return losses, entered
 
     def teachers_of(self, index):
@@ -128,14 +131,11 @@ class Reference:
             return list(everyone)
         return [j for j in everyone if j != index]
 
-    def reduced(self, terms):
-        return sum(terms) / (len(terms) if self.model.ct_reduce == 'mean' else 1)
-
     @torch.no_grad()
     def labels(self, images, valid):
         model, probs = self.model, []
         for pair in model.pairs:
-            network = pair.student if model.teaching == 'mutual' else pair.teacher
+            network = pair.student if pair.teacher is None else pair.teacher
             logits = model.adapter(network, images).logits
             probs.append(resized(logits, images.shape[2:], model).softmax(1))
         if model.teaching == 'ensemble':
@@ -145,7 +145,7 @@ class Reference:
     def mixed(self, images, labels):
         """The same numbers are drawn, in the same order."""
         partner = partners(len(images))
-        if self.model.mix == 'cutmix':
+        if isinstance(self.model.mix, CutMix):
             mask = cutmix_masks(len(images), *images.shape[2:])
         else:
             mask = classmix_masks(labels[0][partner], self.model.num_classes)
@@ -157,16 +157,16 @@ class Reference:
         Labels that are 255 or ``ignored`` are none.
         """
         model, found = self.model, []
-        features = output.features
-        if len(model.head_pairs):
-            features = getattr(model.head_pairs[index], network)(features)
-        elif model.normalize:
+        features, rules = output.features, self.contrast
+        if len(rules.head_pairs):
+            features = getattr(rules.head_pairs[index], network)(features)
+        elif rules.normalize:
             features = features / features.norm(dim=1, keepdim=True).clamp(min=1e-12)
         size = features.shape[2:]
-        read = label.shape[1:] if model.read_at == 'pixel' else size
+        read = label.shape[1:] if rules.read_at == 'pixel' else size
         probs = resized(output.logits.detach(), read, model).softmax(1)
         steps = [big // small for big, small in zip(label.shape[1:], size, strict=True)]
-        far = steps if model.read_at == 'pixel' else (1, 1)
+        far = steps if rules.read_at == 'pixel' else (1, 1)
         for n in range(len(features)):
             for y in range(size[0]):
                 for x in range(size[1]):
@@ -182,74 +182,79 @@ class Reference:
 
     @torch.no_grad()
     def candidates(self, index, labeled):
-        """The best cells of each class that the teacher predicts as labeled."""
-        model = self.model
-        output = model.adapter(model.pairs[index].teacher, labeled.inputs)
+        """The best cells of each class that the labeler predicts as labeled."""
+        model, banks, kind = self.model, self.contrast.banks, self.contrast.keys_from
+        output = model.adapter(getattr(model.pairs[index], kind), labeled.inputs)
         ignored = [model.ignore_index]
-        cells = self.cells(index, output, gt(labeled), False, 'teacher', ignored)
+        cells = self.cells(index, output, gt(labeled), False, kind, ignored)
         scores = [confidence for _, _, confidence, _ in cells]
-        if model.enqueue_select == 'random':
+        if banks.enqueue_select == 'random':
             scores = torch.rand(len(cells)).tolist()
         chosen = []
         for c in range(model.num_classes):
-            right = [i for i, (_, g, _, seen) in enumerate(cells) if g == seen == c]
+            right = [i for i, (_, k, _, seen) in enumerate(cells) if k == seen == c]
             right.sort(key=lambda i: -scores[i])
-            chosen += right[: min(model.enqueue_number, model.banks[0].size)]
+            chosen += right[: min(banks.enqueue_number, banks[0].size)]
         return [(cells[i][0], cells[i][1]) for i in sorted(chosen)]
 
-    def contrast(self, labeled, outputs, labels, entered):
-        model = self.model
+    def contrasted(self, labeled, outputs, labels, entered):
+        model, rules = self.model, self.contrast
         banks = copy.deepcopy(self.banks)
         for bank, rows in zip(banks, entered, strict=True):
-            for vector, group in rows:
-                bank[group].append(vector)
+            for vector, label in rows:
+                bank[label].append(vector)
         keys, ready = zip(*map(self.usable, banks), strict=True)
-        if model.levels_begin == 'together':
+        if rules.levels_begin == 'together':
             ready = [set.intersection(*ready)] * len(banks)
         cells = []
         for i, (with_label, without) in enumerate(outputs):
             source = labels[self.teachers_of(i)[0]]
-            rule = model.anchor_label
+            rule = rules.anchor_label
             ignored = [model.ignore_index]
             own = rule == 'self'
             found = self.cells(i, with_label, gt(labeled), own, 'student', ignored)
-            found += self.cells(i, without, source, rule != 'teacher')
+            found += self.cells(i, without, source, rule != 'pseudo')
             cells.append([cell[:3] for cell in found])
-        if model.max_anchors is not None and model.max_anchors < len(cells[0]):
-            drawn = torch.randperm(len(cells[0]))[: model.max_anchors].tolist()
+        if rules.max_anchors is not None and rules.max_anchors < len(cells[0]):
+            drawn = torch.randperm(len(cells[0]))[: rules.max_anchors].tolist()
             cells = [[one[place] for place in drawn] for one in cells]
         losses, count = {}, len(model.pairs)
-        loss = model.contrast_loss
+        loss = rules.loss
         settings = loss.temperature, loss.threshold
         for i, mine in enumerate(cells):
             name = str(i) if count > 1 else ''
-            if model.hc_weight:
+            if rules.hc_weight:
                 high = high_loops(of(mine, ready[i]), keys[i], *settings, loss.norm)
-                losses[f'loss_hc{name}'] = model.hc_weight * high
-            if model.lc_weight:
+                losses[f'loss_hc{name}'] = rules.hc_weight * high
+            if rules.lc_weight:
                 terms = []
                 for j in range(count):
                     if i == j:
                         continue
                     both = ready[i] & ready[j]
                     args = of(mine, both), cells[j], [keys[i], keys[j]]
-                    rules = loss.direction, loss.norm, model.lc_class
-                    terms.append(low_loops(*args, *settings, *rules))
-                losses[f'loss_lc{name}'] = model.lc_weight * self.reduced(terms)
+                    how = loss.direction, loss.norm, rules.lc_class
+                    terms.append(low_loops(*args, *settings, *how))
+                low = reduced(terms, rules.lc_reduce)
+                losses[f'loss_lc{name}'] = rules.lc_weight * low
         return losses
 
     def usable(self, bank):
         """Keys, and the classes that are contrasted."""
         full = {c for c, queue in enumerate(bank) if len(queue) == queue.maxlen}
         everyone = set(range(len(bank)))
-        if self.model.bank_ready == 'class':
+        if self.contrast.banks.ready == 'class':
             return [q if c in full else [] for c, q in enumerate(bank)], full
-        begun = full == everyone if self.model.bank_ready == 'all' else bool(full)
+        begun = full == everyone if self.contrast.banks.ready == 'all' else bool(full)
         return bank, everyone if begun else set()
 
 
+def reduced(terms, how):
+    return sum(terms) / (len(terms) if how == 'mean' else 1)
+
+
 def of(cells, classes):
-    return [(f, g if g in classes else -1, c) for f, g, c in cells]
+    return [(f, k if k in classes else -1, c) for f, k, c in cells]
 
 
 def gt(batch):

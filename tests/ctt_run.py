@@ -29,20 +29,28 @@ def write_data(folder):
 
 
 def config(data, work_dir, max_iters=ITERS, model=None, **settings):
-    """Everything draws random numbers; queues overflow from the second step on."""
+    """Everything draws random numbers; queues overflow from the second step on.
+
+    Settings of ``model`` replace those here; those of ``contrast`` are merged.
+    """
     ctt = dict(
         type='CTT',
         student=tiny_run.tiny_student(),
-        mix='cutmix',
-        threshold=0.34,  # networks of a few steps are not surer
-        proj_channels=5,
-        max_anchors=100,
-        bank_size=SIZE,
-        bank_ready='class',
-        enqueue_number=ENTER,
-        enqueue_select='random',
+        mix=dict(type='CutMix'),
+        contrast=dict(
+            threshold=0.34,  # networks of a few steps are not surer
+            projector=dict(channels=5),
+            max_anchors=100,
+            bank=dict(size=SIZE),
+            ready='class',
+            enqueue_number=ENTER,
+            enqueue_select='random',
+        ),
     )
-    ctt.update(model or {})
+    model = dict(model or {})
+    if model.get('contrast'):
+        model['contrast'] = {**ctt['contrast'], **model['contrast']}
+    ctt.update(model)
     cfg = tiny_run.config(data, work_dir, ctt, max_iters=max_iters)
     cfg.custom_hooks = [
         dict(type='MeanTeacherHook', decay=0.9),
@@ -82,13 +90,14 @@ def trained(cfg, stop_after=None):
     return dict(state=state, rows=hook.rows, losses=hook.losses)
 
 
-def queue(state, pair, group):
+def queue(state, pair, label):
     """Rows of one queue, the oldest first."""
-    count = int(state[f'banks.{pair}.count'][group])
-    rows = state[f'banks.{pair}.features'][group]
+    bank = f'contrast.banks.{pair}'
+    count = int(state[f'{bank}.count'][label])
+    rows = state[f'{bank}.features'][label]
     if count < SIZE:
         return rows[:count]
-    return rows.roll(-int(state[f'banks.{pair}.pointer'][group]), 0)
+    return rows.roll(-int(state[f'{bank}.pointer'][label]), 0)
 
 
 # Two processes
@@ -124,7 +133,7 @@ def main(folder):
     mmengine.runner.runner.collect_env = dict
     init_processes('pytorch', dict(timeout=120))  # seconds; then a hang is an error
     faulthandler.dump_traceback_later(SECONDS - 50, exit=True)  # and shows its place
-    recomputed = dict(checkpointing=True, bank_ready='all')
+    recomputed = dict(checkpointing=True, contrast=dict(ready='all'))
     results = dict(
         whole=run(folder, 'whole'),
         stopped=run(folder, 'stopped', stop_after=STOP),

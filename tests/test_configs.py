@@ -506,8 +506,9 @@ def test_bank_and_batches_of_ctt_fit_the_split(path):
     if source is not None:
         lists = source.exclude if data == 'voc-classic' else source['images']
         assert f'splits/{folder}/' in lists
+    contrast = cfg.model.get('contrast') or {}
     if cfg.model.type == 'CTT':  # so k = max(1, labels // N)
-        assert cfg.model.get('enqueue_number', 'ratio') == 'ratio'
+        assert contrast.get('enqueue_number', 'ratio') == 'ratio'
 
 
 @pytest.mark.parametrize(('level', 'threshold'), [('hc', 0), ('lc', 1)])
@@ -517,18 +518,17 @@ def test_one_level_of_ctt_alone_has_all_cells(level, threshold):
     for name in (f'ctt-{level}', f'ctt-ct-{level}'):
         model = Config.fromfile(ROOT / 'ctt/ablations' / f'{name}{end}').model
         other = {'hc': 'lc', 'lc': 'hc'}[level]
-        assert (model.threshold, model[f'{other}_weight']) == (threshold, 0)
-        assert f'{level}_weight' not in model
+        assert model.contrast == {'threshold': threshold, f'{other}_weight': 0}
     name = f'ctt-hc-lc-phi{100 * threshold}'
     row = Config.fromfile(ROOT / 'ctt/ablations' / f'{name}{end}')
-    assert row.model.threshold == threshold
+    assert row.model.contrast == dict(threshold=threshold)
 
 
 def test_the_separate_pairs_of_ctt_meet_in_testing_alone():
     name = 'ctt-ensemble-separate_deeplabv2-r101-coco_cityscapes-1-8'
     model = Config.fromfile(ROOT / 'ctt/ablations' / f'{name}.py').model
     assert (model.teaching, model.predict_with) == ('own', 'mean_students')
-    assert model.hc_weight == model.lc_weight == 0
+    assert model.contrast is None
 
 
 @pytest.mark.parametrize('data', ['camvid-half', 'quickstart'])

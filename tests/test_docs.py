@@ -309,22 +309,35 @@ def test_config_builds(name, inside, executed):
 
 def test_added_method_trains(executed):
     space = executed['add_a_method']
-    model = build(dict(type='TrackedConsistency', student=student_cfg(), weight=2.0))
+    part = dict(type='TrackedDifference', weight=2.0)
+    model = build(
+        dict(type='TrackedConsistency', student=student_cfg(), difference=part)
+    )
     inputs = streams()
     losses = model.loss(inputs)
     assert losses['loss_unsup'] > 0
     losses['loss_unsup'].backward()
     assert model.student.backbone.stem[0].weight.grad.abs().sum() > 0
     assert all(p.grad is None for p in model.teacher.parameters())
-    assert model.mean_loss == 0
-    space['MeanLossHook']().after_step(argparse.Namespace(model=model, train_loop=None))
-    assert model.mean_loss == pytest.approx(0.01 * losses['loss_unsup'].item())
+    assert model.has_memory
+    assert model.difference.mean == 0
+    model.update_memory(**model.step_outputs['memory'])
+    expected = 0.01 * losses['loss_unsup'].item()
+    assert model.difference.mean.item() == pytest.approx(expected)
     for view in inputs['unlabeled'].values():
         for sample in view.data_samples:
             sample.valid_map.data[:] = False
     assert model.loss(inputs)['loss_unsup'] == 0
-    with pytest.raises(ValueError, match='weight'):
-        space['Consistency'](student_cfg(), weight=-1)
+    wrong = dict(type='SquaredDifference', weight=-1)
+    with pytest.raises(ValueError, match=r'model\.difference\.weight must be a number'):
+        space['Consistency'](student_cfg(), difference=wrong)
+
+
+def test_the_complete_method_is_short():
+    text = (ROOT / 'docs/add_a_method.md').read_text(encoding='utf-8')
+    code = next(m['body'] for m in BLOCK.finditer(text) if m['name'] == 'Consistency')
+    lines = [line for line in code.splitlines() if line.strip()]
+    assert len(lines) <= 40
 
 
 def test_hooks_of_monitoring_build(executed):

@@ -14,7 +14,7 @@ train_dataloader = dict(labeled=dict(batch_size=2), unlabeled={{_base_.unlabeled
 model = dict(
     type='CTT',
     student=dict(backbone=dict(init_cfg=None, norm_cfg=dict(type='BN'))),
-    threshold=0.058,
+    contrast=dict(threshold=0.058),
 )
 custom_hooks = [
     dict(type='MeanTeacherHook', decay=0.99),

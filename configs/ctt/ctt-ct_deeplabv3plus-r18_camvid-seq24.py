@@ -10,11 +10,9 @@ heads = dict(num_classes=11)
 # classes are lost.
 model = dict(
     type='CTT',
-    ct_weight=0.2,
     student=dict(decode_head=heads, auxiliary_head=heads),
-    bank_ready='class',  # the thin classes are never predicted in 800 iterations
-    hc_weight=0,
-    lc_weight=0,
+    pseudo_loss=dict(weight=0.2),
+    contrast=None,
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 custom_hooks = [dict(type='MeanTeacherHook', decay=0.99, warmup='1/(t+1)')]

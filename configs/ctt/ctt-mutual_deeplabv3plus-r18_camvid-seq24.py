@@ -9,13 +9,9 @@ heads = dict(num_classes=11)
 # From scratch, and pseudo labels have no threshold: with their full weight whole
 # classes are lost.
 model = dict(
-    type='CTT',
-    ct_weight=0.2,
+    type='CPS',
     student=dict(decode_head=heads, auxiliary_head=heads),
-    bank_ready='class',  # the thin classes are never predicted in 800 iterations
-    teaching='mutual',
-    hc_weight=0,
-    lc_weight=0,
+    pseudo_loss=dict(weight=0.2),
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 custom_hooks = []

@@ -8,9 +8,9 @@ _base_ = [
 heads = dict(num_classes=11)
 model = dict(
     type='CTT',
-    ct_weight=0.2,
     student=dict(decode_head=heads, auxiliary_head=heads),
-    bank_ready='class',
+    pseudo_loss=dict(weight=0.2),
+    contrast=dict(ready='class'),
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 custom_hooks = [

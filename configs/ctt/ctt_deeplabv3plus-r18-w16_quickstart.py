@@ -7,7 +7,12 @@ _base_ = [
 ]
 # From scratch, and pseudo labels have no threshold: with their full weight most pixels
 # become background.
-model = dict(type='CTT', ct_weight=0.2, mix='cutmix', bank_size=32, bank_ready='class')
+model = dict(
+    type='CTT',
+    mix=dict(type='CutMix'),
+    pseudo_loss=dict(weight=0.2),
+    contrast=dict(bank=dict(size=32), ready='class'),
+)
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 auto_scale_lr = dict(base_batch_size=8)
 custom_hooks = [

@@ -10,9 +10,10 @@ heads = dict(num_classes=11)
 # classes are lost.
 model = dict(
     type='CTT',
-    ct_weight=0.2,
     student=dict(decode_head=heads, auxiliary_head=heads),
-    bank_ready='class',  # the thin classes are never predicted in 800 iterations
+    pseudo_loss=dict(weight=0.2),
+    # the thin classes are never predicted in 800 iterations
+    contrast=dict(ready='class'),
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 custom_hooks = [

@@ -1,7 +1,7 @@
 from .adapter import HEAD_RULES, HeadRule, SegmentorAdapter
 from .backbones import DilatedVGG, EfficientNetLite
 from .batch_augment import BatchAugment
-from .contrast import Contrast, OverlapContrast, PartContrast
+from .contrast import Contrast, OverlapContrast, PartContrast, PeerContrast
 from .data_preprocessor import Batch, SemiDataPreProcessor
 from .heads import ConvBlocks, DeepLabV2Head, DeepLabV3PlusHead
 from .losses import (
@@ -26,6 +26,7 @@ from .query_matcher import QueryMatcher
 from .segmentors import (
     CAC,
     CMB,
+    CPS,
     CTT,
     ESL,
     RC2L,
@@ -47,6 +48,7 @@ __all__ = [
     'CAC',
     'CACWeak',
     'CMB',
+    'CPS',
     'CTT',
     'ClassBalance',
     'ClassMix',
@@ -74,6 +76,8 @@ __all__ = [
     'Pair',
     'PartContrast',
     'PartPrototypes',
+    'PeerContrast',
+    'PeerContrast',
     'PeerContrastLoss',
     'PseudoLabelLoss',
     'QueryMatcher',

@@ -18,7 +18,12 @@ class Mixing(ABC):
 
     Pseudo label, confidence and validity map are mixed by the same mask as the images.
     A subclass implements :meth:`masks`.
+
+    Attributes:
+        reads_pseudo: Whether the masks depend on the pseudo labels.
     """
+
+    reads_pseudo = True
 
     def __init__(self) -> None:
         self._warned = False
@@ -73,6 +78,8 @@ class CutMix(Mixing):
         area: Least and greatest area of the box, as a share of the image.
         aspect: Least and greatest height / width of the box.
     """
+
+    reads_pseudo = False
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from mmseg.registry import MODELS
@@ -46,15 +46,15 @@ def build_part(
         settings = {**default, **settings}
     part = _find(settings.pop('type', None), name, base)
     _check_names(part, name, len(args), settings, given)
-    with errors_in(name, settings):
+    with errors_in(name, inspect.signature(part).parameters):
         return part(*args, **settings, **given)
 
 
 @contextmanager
-def errors_in(name: str, settings: Mapping = {}) -> Iterator[None]:  # noqa: B006
+def errors_in(name: str, settings: Collection[str] = ()) -> Iterator[None]:
     """Errors that begin with a setting get its full path, others the path in front.
 
-    >>> with errors_in('model.contrast', dict(temperature=0)):
+    >>> with errors_in('model.contrast', ['temperature']):
     ...     raise ValueError('temperature must be > 0, but got 0')
     Traceback (most recent call last):
     ValueError: model.contrast.temperature must be > 0, but got 0
@@ -84,8 +84,9 @@ def check_settings(method: type, settings: Mapping) -> None:
     known: dict[str, object] = {}
     for base in method.__mro__:
         found = list(inspect.signature(base.__init__).parameters.values())[1:]
-        known = {one.name: one.default for one in found} | known
-        if not any(one.kind is one.VAR_KEYWORD for one in found):
+        plain = [one for one in found if one.kind is not one.VAR_KEYWORD]
+        known = {one.name: one.default for one in plain} | known
+        if plain == found:
             break
     for name in settings:
         if name not in known:
@@ -97,12 +98,15 @@ def check_settings(method: type, settings: Mapping) -> None:
 
 def _part_with(name: str, known: Mapping) -> str:
     """Where a part of the default settings has the setting, as a question."""
+    found = []
     for part, default in known.items():
         if isinstance(default, Mapping) and 'type' in default:
             cls = MODELS.get(default['type'])
             if cls is not None and name in inspect.signature(cls).parameters:
-                return f' (did you mean {part}.{name}?)'
-    return did_you_mean(name, known)
+                found.append(f'{part}.{name}')
+    return (
+        f' (did you mean {" or ".join(found)}?)' if found else did_you_mean(name, known)
+    )
 
 
 def _find(kind, name: str, base) -> Callable:

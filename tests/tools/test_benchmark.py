@@ -113,7 +113,7 @@ def tiny_benchmark(path, folder, **model):
     student = cfg.model.student
     student.backbone.update(depth=18, base_channels=8)
     student.decode_head.update(in_channels=64, c1_in_channels=8, channels=8)
-    cfg.model.update(bank_size=8, **model)
+    cfg.merge_from_dict(dict(model=model))
     path = folder / 'benchmark.py'
     cfg.dump(path)
     return str(path)
@@ -130,7 +130,9 @@ def test_the_step_of_cmb(overhead, tmp_path):
 
     with patch.object(overhead.BareStep, '__init__', keep):
         options = ['--repeats', '1', '--warmup', '1', '--no-memory']
-        config = tiny_benchmark(CMB, tmp_path, proj_hidden=8, proj_channels=8)
+        config = tiny_benchmark(
+            CMB, tmp_path, bank_size=8, proj_hidden=8, proj_channels=8
+        )
         result = run(overhead, config, tmp_path, *options)
     views = dict(
         network='student', kind='forward', shape=[4, 3, 64, 64], grad=True, mode='train'
@@ -162,14 +164,15 @@ def test_the_step_of_ctt(overhead, tmp_path):
 
     with patch.object(overhead.BareStep, '__init__', keep):
         options = ['--repeats', '1', '--warmup', '1', '--no-memory']
-        result = run(overhead, tiny_benchmark(CTT, tmp_path), tmp_path, *options)
+        config = tiny_benchmark(CTT, tmp_path, contrast=dict(bank=dict(size=8)))
+        result = run(overhead, config, tmp_path, *options)
     found = [(p['network'], p['kind'], p['grad']) for p in result['passes']]
     expected = [
         *[(f'teacher{i}', 'forward', False) for i in (0, 1)] * 2,
         *[(f'student{i}', kind, True) for i in (0, 1) for kind in ('loss', 'forward')],
     ]
     assert sorted(found) == sorted(expected)
-    assert all(bank.count.eq(8).all() for bank in kept[0].banks)
+    assert all(bank.count.eq(8).all() for bank in kept[0].contrast.banks)
     levels = {f'contrast loss, {level} level' for level in ('high', 'low')}
     assert levels <= set(result['stages']['full'])
     assert not levels & set(result['stages']['bare'])

@@ -113,7 +113,7 @@ def test_the_score_is_that_of_the_test_loop(tool, runs, tmp_path):
 def ctt(tmp_path_factory):
     """(config:checkpoint, the model) of two pairs of student and teacher."""
     folder = tmp_path_factory.mktemp('ctt')
-    model = dict(type='CTT', student=tiny_student(), bank_size=2)
+    model = dict(type='CTT', student=tiny_student())
     cfg = config(write_data(folder / 'data'), folder / 'ctt', model)
     model = build(cfg).model
     for number, network in enumerate(model.networks.values()):

@@ -12,7 +12,11 @@ from tiny_run import build, config, tiny_student, write_data
 
 from mmsemiseg.models import ClassQueueBank, StepQueue
 
-CTT = dict(type='CTT', student=tiny_student(), bank_size=4, proj_channels=5)
+CTT = dict(
+    type='CTT',
+    student=tiny_student(),
+    contrast=dict(bank=dict(size=4), projector=dict(channels=5)),
+)
 CMB = dict(
     type='CMB', student=tiny_student(), bank_size=4, proj_hidden=6, proj_channels=7
 )
@@ -236,8 +240,8 @@ def test_drawn_points_keep_their_class(tool):
 def test_the_bank_s_space_is_the_method_s(tool, runs):
     """Cells go through the head of the network's own pair, and of its own kind."""
     for name, head_of in {
-        'CTT:student1': lambda model: model.head_pairs[1].student,
-        'CTT:teacher0': lambda model: model.head_pairs[0].teacher,
+        'CTT:student1': lambda model: model.contrast.head_pairs[1].student,
+        'CTT:teacher0': lambda model: model.contrast.head_pairs[0].teacher,
         'CMB:teacher': lambda model: model.head_pairs[0].teacher.projection,
         'CAC:student': lambda model: model.contrast.projector,
     }.items():
@@ -406,7 +410,7 @@ def test_what_cannot_be_shown(tool, runs, name, more, message):
 def test_an_empty_bank(tool, runs, tmp_path):
     path, checkpoint = runs['CTT'].split(':')
     state = torch.load(checkpoint)['state_dict']
-    state['banks.1.count'].zero_()
+    state['contrast.banks.1.count'].zero_()
     torch.save(dict(state_dict=state), tmp_path / 'x.pth')
     with pytest.raises(ValueError, match='the bank of A is empty'):
         tool.main(

@@ -49,9 +49,12 @@ assert 'mmsemiseg' not in sys.modules
 
 
 def ctt(**settings):
-    return dict(
-        type='CTT', student=tiny_student(), proj_channels=5, bank_size=4, **settings
-    )
+    contrast = dict(projector=dict(channels=5), bank=dict(size=4))
+    return dict(type='CTT', student=tiny_student(), contrast=contrast, **settings)
+
+
+def cps():
+    return dict(type='CPS', student=tiny_student())
 
 
 def mmseg_data(cfg):
@@ -241,9 +244,9 @@ def test_predict_with_is_the_default():
         (ctt(predict_with='mean_students'), None, r"'mean_students', of several"),
         (ctt(), 'teacher', r"\['student0', 'student1', 'teacher0', 'teacher1'\]"),
         (
-            ctt(teaching='mutual', hc_weight=0, lc_weight=0),
+            cps(),
             'teacher0',
-            r"\['student0', 'student1'\] of this CTT, but got 'teacher0'",
+            r"\['student0', 'student1'\] of this CPS, but got 'teacher0'",
         ),
         (tiny_student(), None, 'EncoderDecoder is no semi-supervised method'),
     ],
@@ -290,7 +293,7 @@ def test_checkpoint_that_is_plain_already():
         (ctt(), mean_teacher(), r'no weights of student1 of this CTT \(pairs.1.stud'),
         (
             ctt(),
-            ctt(teaching='mutual', hc_weight=0, lc_weight=0),
+            cps(),
             r'not of this CTT.* missing \(pairs.0.teacher',
         ),
     ],
@@ -313,7 +316,9 @@ def test_checkpoint_of_other_shapes():
 
 def test_banks_may_have_other_sizes():
     _, saved = made(ctt())
-    exported = export_network(run_config(dict(ctt(), bank_size=9)), saved)
+    other = ctt()
+    other['contrast']['bank'] = dict(size=9)
+    exported = export_network(run_config(other), saved)
     assert exported.network == 'student0'
 
 

@@ -113,9 +113,7 @@ def test_ctt(tool, tmp_path):
         model = dict(
             type='CTT',
             student=tiny_run.tiny_student(),
-            threshold=threshold,
-            lc_direction=False,
-            bank_size=4,
+            contrast=dict(threshold=threshold, lc_direction=False, bank=dict(size=4)),
         )
         cfg = plain(tmp_path, model)
         result = run(tool, cfg, tmp_path, '--size', '32', '32')

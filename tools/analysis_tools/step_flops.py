@@ -105,6 +105,9 @@ def build_model(cfg: Config) -> SemiSegmentor:
         raise ValueError(
             f'the parts are those of a SemiSegmentor, but model is a {cfg.model.type}'
         )
+    # How many rows enter a memory changes no operation
+    streams = dict.fromkeys(cfg.train_dataloader, 1)
+    model.set_stream_sizes(streams, streams)
     fill_memories(model)
     return model.train()
 
@@ -153,7 +156,6 @@ def count_step(cfg: Config, args) -> dict:
         batches = generated_batches(cfg, model.num_classes, numbers, args.size)
         data = model.data_preprocessor(batches, training=True)
         try_kernels()
-        model.set_num_labeled(1)  # how many rows enter a bank changes no operation
         sharpen(model, data['inputs']['labeled'].inputs)
         counter = PartCounter()
         last = cfg.train_cfg.max_iters - 1

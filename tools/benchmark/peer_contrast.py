@@ -121,14 +121,14 @@ class Case(NamedTuple):
             return x
 
         shape = (self.anchors,)
-        group = torch.randint(self.classes, shape, generator=g, device=device)
+        label = torch.randint(self.classes, shape, generator=g, device=device)
         chosen = torch.rand(shape, generator=g, device=device) < self.active
         confidence = torch.where(chosen == (self.level == 'high'), SURE, UNSURE)
-        anchors = Anchors(rows(self.anchors, self.dim), group, confidence)
+        anchors = Anchors(rows(self.anchors, self.dim), label, confidence)
         peer, number = None, 1
         if self.level == 'low':
             others = torch.full_like(confidence, PEER)
-            peer, number = Anchors(rows(self.anchors, self.dim), group, others), 2
+            peer, number = Anchors(rows(self.anchors, self.dim), label, others), 2
         filled = torch.ones(self.classes, self.keys, dtype=torch.bool, device=device)
         banks = [Keys(rows(*filled.shape, self.dim), filled) for _ in range(number)]
         return Inputs(anchors, peer, banks)
@@ -148,11 +148,11 @@ def ours(case: Case, inputs: Inputs, anchors: Anchors) -> Tensor:
 
 
 def matrix(case: Case, inputs: Inputs, anchors: Anchors) -> Tensor:
-    features, group, confidence = anchors
+    features, label, confidence = anchors
     parts = zip(*(bank.flat() for bank in inputs.banks), strict=True)
-    keys, key_group = map(torch.cat, parts)
+    keys, key_label = map(torch.cat, parts)
     logits = features @ keys.T / TEMPERATURE
-    own = group[:, None] == key_group
+    own = label[:, None] == key_label
     negatives = logits.masked_fill(own, -torch.inf).logsumexp(1)
     if case.level == 'high':
         terms = F.softplus(negatives[:, None] - logits) * own
@@ -162,8 +162,8 @@ def matrix(case: Case, inputs: Inputs, anchors: Anchors) -> Tensor:
         positive = (features * inputs.peer.features).sum(1) / TEMPERATURE
         terms = F.softplus(negatives - positive)
         active = confidence < inputs.peer.confidence
-    count = group.bincount(minlength=case.classes)
-    return (active * terms / count[group]).sum() / case.classes
+    count = label.bincount(minlength=case.classes)
+    return (active * terms / count[label]).sum() / case.classes
 
 
 FORMS: dict[str, Callable[..., Tensor]] = dict(ours=ours, matrix=matrix)

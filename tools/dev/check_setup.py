@@ -26,7 +26,7 @@ NARROW = dict(
     MeanTeacher={},
     CAC=dict(contrast=dict(num_negatives=64)),
     CMB=dict(bank_size=8, proj_hidden=8, proj_channels=8),
-    CTT=dict(bank_size=8),
+    CTT=dict(contrast=dict(bank=dict(size=8))),
 )
 
 

@@ -5,7 +5,7 @@ _base_ = [
     '../../_base_/datasets/cityscapes_half256x512_unlabeled.py',
     '../../_base_/schedules/sgd-25e-5_80k.py',
 ]
-model = dict(ct_weight=0, bank_size=256)
+model = dict(pseudo_loss=dict(weight=0), contrast=dict(bank=dict(size=256)))
 split = 'splits/1-8_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),

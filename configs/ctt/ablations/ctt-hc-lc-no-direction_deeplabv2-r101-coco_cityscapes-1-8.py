@@ -5,7 +5,7 @@ _base_ = [
     '../../_base_/datasets/cityscapes_half256x512_unlabeled.py',
     '../../_base_/schedules/sgd-25e-5_80k.py',
 ]
-model = dict(ct_weight=0, lc_direction=False)
+model = dict(pseudo_loss=dict(weight=0), contrast=dict(lc_direction=False))
 split = 'splits/1-8_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),

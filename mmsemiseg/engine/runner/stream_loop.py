@@ -92,7 +92,7 @@ class SemiTrainLoop(IterBasedTrainLoop):
         check_repeated(runner.hooks)
         datasets = {name: loader.dataset for name, loader in self.streams.items()}
         check_training(runner, datasets, allow_overlap, check_data)
-        _tell_num_labeled(unwrap(runner.model), datasets[LABELED])
+        _tell_sizes(unwrap(runner.model), self.streams)
         super().__init__(
             runner,
             self.streams[LABELED],
@@ -273,10 +273,15 @@ def _check_scale_lr(runner) -> None:
         )
 
 
-def _tell_num_labeled(model: nn.Module, dataset) -> None:
+def _tell_sizes(model: nn.Module, streams: dict[str, DataLoader]) -> None:
     """Images of a data set that is repeated count once."""
-    if hasattr(model, 'set_num_labeled'):
-        model.set_num_labeled(sum(map(len, leaf_datasets(dataset))))
+    if hasattr(model, 'set_stream_sizes'):
+        images = {
+            name: sum(map(len, leaf_datasets(loader.dataset)))
+            for name, loader in streams.items()
+        }
+        sizes = {name: loader.batch_size for name, loader in streams.items()}
+        model.set_stream_sizes(images, sizes)
 
 
 def _mean_logs(logs: list[dict]) -> dict:

@@ -2,6 +2,7 @@ from .base import Contrast, FeaturePart, Pass
 from .cells import Cells
 from .overlap_contrast import OverlapContrast
 from .part_contrast import PartContrast, Parts, PartView
+from .peer_contrast import PeerContrast
 
 __all__ = [
     'Cells',
@@ -12,4 +13,5 @@ __all__ = [
     'PartView',
     'Parts',
     'Pass',
+    'PeerContrast',
 ]

@@ -76,3 +76,8 @@ class Contrast(FeaturePart, ABC):
             pseudo: Pseudo labels of the unlabeled images that the students have seen,
                 those that each student learns first.
         """
+
+    @property
+    def reads_pseudo(self) -> bool:
+        """Whether pseudo labels are read, and not only where they are valid."""
+        return True

@@ -22,10 +22,10 @@ NORMS = ('all', 'masked')
 
 
 class Anchors(NamedTuple):
-    """Features of A cells of one student, with class and confidence."""
+    """Features of A cells of one student, with label and confidence."""
 
     features: Tensor  # (A, D)
-    group: Tensor  # (A,) int64 class, -1: no anchor
+    label: Tensor  # (A,) int64 class, -1: no anchor
     confidence: Tensor  # (A,)
 
 
@@ -37,10 +37,10 @@ class Keys(NamedTuple):
     ready: Tensor | None = None  # (C,) bool, classes that are contrasted; None: all
 
     def flat(self) -> tuple[Tensor, Tensor]:
-        """All keys (C * N, D) and their class (C * N,), -1 where there is no key."""
+        """All keys (C * N, D) and their label (C * N,), -1 where there is no key."""
         classes = torch.arange(len(self.features), device=self.filled.device)
-        group = torch.where(self.filled, classes[:, None], -1)
-        return self.features.flatten(0, 1), group.flatten()
+        label = torch.where(self.filled, classes[:, None], -1)
+        return self.features.flatten(0, 1), label.flatten()
 
 
 def ready_together(banks: list[Keys]) -> list[Keys]:
@@ -102,12 +102,12 @@ class PeerContrastLoss(nn.Module):
     def high_level(self, anchors: Anchors, bank: Keys) -> Tensor:
         """Loss of the confident anchors, a scalar; 0 if there is nothing to compare."""
         anchors = _of_ready(anchors, [bank])
-        active = (anchors.confidence > self.threshold) & (anchors.group >= 0)
+        active = (anchors.confidence > self.threshold) & (anchors.label >= 0)
         places = valid_indices(active)
         features = take_rows(anchors.features, places)
-        group = take_rows(_acting(anchors.group, active), places)
+        label = take_rows(_acting(anchors.label, active), places)
         terms = multi_positive_info_nce(
-            features, group, bank.features, bank.filled, self.temperature
+            features, label, bank.features, bank.filled, self.temperature
         )
         return self._mean(terms, places, anchors, active)
 
@@ -126,25 +126,25 @@ class PeerContrastLoss(nn.Module):
                 keys are negatives; None: the class of the anchor itself.
         """
         anchors = _of_ready(anchors, banks)
-        active = (anchors.confidence <= self.threshold) & (anchors.group >= 0)
+        active = (anchors.confidence <= self.threshold) & (anchors.label >= 0)
         if self.direction:
             active &= anchors.confidence < peer.confidence
         places = valid_indices(active)
         features = take_rows(anchors.features, places)
-        group = anchors.group if excluded_label is None else excluded_label
-        group = take_rows(_acting(group, active), places)
-        negatives = self._negatives(features, group, banks)
+        label = anchors.label if excluded_label is None else excluded_label
+        label = take_rows(_acting(label, active), places)
+        negatives = self._negatives(features, label, banks)
         others = take_rows(peer.features.detach(), places)
         terms = info_nce(negatives, paired_logit(features, others, self.temperature))
         return self._mean(terms, places, anchors, active)
 
-    def _negatives(self, features: Tensor, group: Tensor, banks: list[Keys]) -> Tensor:
-        rows, groups = zip(*(bank.flat() for bank in banks), strict=True)
+    def _negatives(self, features: Tensor, label: Tensor, banks: list[Keys]) -> Tensor:
+        rows, labels = zip(*(bank.flat() for bank in banks), strict=True)
         return group_logsumexp(
             features,
             torch.cat(rows).detach(),
-            group,
-            torch.cat(groups),
+            label,
+            torch.cat(labels),
             self.num_classes,
             self.temperature,
         )
@@ -152,21 +152,21 @@ class PeerContrastLoss(nn.Module):
     def _mean(self, terms: Tensor, places, anchors: Anchors, active: Tensor) -> Tensor:
         """Mean over the classes and Z_c of the terms, which are of ``places``."""
         counted = (
-            anchors.group if self.norm == 'all' else _acting(anchors.group, active)
+            anchors.label if self.norm == 'all' else _acting(anchors.label, active)
         )
         share = class_shares(counted, self.num_classes, terms.dtype)
         return (terms * take_rows(torch.where(active, share, 0), places)).sum()
 
 
 def _of_ready(anchors: Anchors, banks: list[Keys]) -> Anchors:
-    """Set the class of an anchor to -1 where some bank is not ready for it."""
-    group = anchors.group
+    """Set the label of an anchor to -1 where some bank is not ready for it."""
+    label = anchors.label
     for bank in banks:
         if bank.ready is not None:
-            group = _acting(group, bank.ready[anchors.group.clamp(min=0)])
-    return anchors._replace(group=group)
+            label = _acting(label, bank.ready[anchors.label.clamp(min=0)])
+    return anchors._replace(label=label)
 
 
-def _acting(group: Tensor, active: Tensor) -> Tensor:
-    """Class (A,) of the active anchors, -1 for the others."""
-    return torch.where(active, group, -1)
+def _acting(label: Tensor, active: Tensor) -> Tensor:
+    """Label (A,) of the active anchors, -1 for the others."""
+    return torch.where(active, label, -1)

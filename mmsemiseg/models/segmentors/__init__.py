@@ -2,6 +2,7 @@ from .base import SemiSegmentor
 from .cac import CAC
 from .cac_weak import CACWeak
 from .cmb import CMB
+from .cps import CPS
 from .ctt import CTT
 from .esl import ESL
 from .fix_match import FixMatch
@@ -15,6 +16,7 @@ __all__ = [
     'CAC',
     'CACWeak',
     'CMB',
+    'CPS',
     'CTT',
     'ESL',
     'FixMatch',

@@ -147,7 +147,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
             return build_part(cfg, path, default=default, base=base)
         cfg = dict(merged(default, cfg) if default else cfg)
         feature = cfg.pop('feature', 'pre_cls')
-        with errors_in(path):
+        with errors_in(path, ['feature']):
             if feature is None:
                 raise ValueError('feature must not be None: features are compared')
             self.adapter = SegmentorAdapter(self.student, feature=feature)
@@ -273,6 +273,19 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
     def set_num_labeled(self, number: int) -> None:
         """Called before training with the number of labeled images."""
         self.num_labeled = number
+
+    def set_stream_sizes(
+        self, images: dict[str, int], batch_sizes: dict[str, int]
+    ) -> None:
+        """Called before training with the images and the batch size of each stream.
+
+        Images of a data set that is repeated count once; the batch sizes are those of a
+        process. Parts that have a method of this name are told, too.
+        """
+        self.set_num_labeled(images['labeled'])
+        for part in self.children():
+            if hasattr(part, 'set_stream_sizes'):
+                part.set_stream_sizes(images, batch_sizes)
 
     @property
     def has_teachers(self) -> bool:

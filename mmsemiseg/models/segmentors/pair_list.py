@@ -1,5 +1,7 @@
 """All pairs of student and teacher of a method."""
 
+from itertools import combinations
+
 import torch
 from mmengine.model import ModuleList
 from torch import Tensor, nn
@@ -20,6 +22,8 @@ class PairList(ModuleList):
     >>> pairs.numbered('loss_ct', 1)
     'loss_ct1'
     """
+
+    _distinct = False
 
     def numbered(self, name: str, index: int) -> str:
         """The name with the number of the pair, if there are several pairs."""
@@ -46,6 +50,22 @@ class PairList(ModuleList):
                 means[f'mean_{kind}s'] = found
         return means
 
+    def check_distinct(self) -> None:
+        """Refuse students that start equal, as they would stay equal; checked once."""
+        if self._distinct:
+            return
+        students = [_learned_parameters(pair.student) for pair in self]
+        for (i, one), (j, other) in combinations(enumerate(students), 2):
+            if all(map(torch.equal, one, other)):
+                raise ValueError(
+                    f'students {i} and {j} start with equal parameters, so they cannot '
+                    'teach each other: their heads must be initialised at random. Give '
+                    'the weights of a whole network by load_from, which leaves out the '
+                    'heads (with load_heads=True those of all but the first student), '
+                    'not by init_cfg'
+                )
+        self._distinct = True
+
     def fill_from_plain(self, state: dict, prefix: str, load_heads: bool) -> None:
         """A checkpoint of a plain segmentor becomes one of all networks, in place.
 
@@ -70,6 +90,12 @@ class PairList(ModuleList):
             for kind in ('student', 'teacher'):
                 if getattr(pair, kind) is not None:
                     state.update({f'{place}{kind}.{k}': v for k, v in filled.items()})
+
+
+def _learned_parameters(student: nn.Module) -> list[Tensor]:
+    """The parameters on which the pseudo labels of a student depend."""
+    named = student.named_parameters()
+    return [p for name, p in named if not name.startswith('auxiliary_head.')]
 
 
 def make_pair(student: nn.Module, teacher: dict | None) -> Pair:

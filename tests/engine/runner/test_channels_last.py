@@ -107,7 +107,13 @@ def test_everything_is(make):
     kept = moments(runner)
     assert len(kept) > 20
     assert all(weight.stride() == value.stride() for weight, value in kept)
-    for pair in [*unwrap(runner.model).pairs, *unwrap(runner.model).head_pairs]:
+    model = unwrap(runner.model)
+    heads = [
+        pair
+        for part in (model, getattr(model, 'contrast', None))
+        for pair in getattr(part, 'head_pairs', ())
+    ]
+    for pair in [*model.pairs, *heads]:
         if pair.teacher is not None:  # else _foreach_lerp_ takes them one by one
             strides = [
                 [p.stride() for p in network.parameters()]

@@ -88,9 +88,9 @@ def test_banks_that_are_ready_together():
 
 def random_anchors(generator, classes, dim, n, dtype):
     rows = torch.randn(n, dim, generator=generator, dtype=dtype)
-    group = torch.randint(-1, classes, (n,), generator=generator)
+    label = torch.randint(-1, classes, (n,), generator=generator)
     confidence = torch.rand(n, generator=generator, dtype=dtype)
-    return Anchors(torch.nn.functional.normalize(rows), group, confidence)
+    return Anchors(torch.nn.functional.normalize(rows), label, confidence)
 
 
 def random_keys(generator, classes, dim, size, dtype):
@@ -183,7 +183,7 @@ def test_low_level_against_loops(form, threshold, direction, norm):
 def test_both_levels_share_the_cells():
     """phi 0: all are confident; phi 1: none is; between them each is one or other."""
     classes, mine, peer, banks = random_case(4)
-    known = mine.group >= 0
+    known = mine.label >= 0
     for threshold in (0, 0.5, 1):
         loss = PeerContrastLoss(classes, threshold=threshold, direction=False)
         _, high = gradient(lambda x, loss=loss: loss.high_level(x, banks[0]), mine)
@@ -192,7 +192,7 @@ def test_both_levels_share_the_cells():
         assert not (high & low).any()
         assert not ((high | low) & ~known).any()
         assert torch.equal(low, known & (mine.confidence <= threshold))
-        full = banks[0].filled.any(1)[mine.group.clamp(min=0)]
+        full = banks[0].filled.any(1)[mine.label.clamp(min=0)]
         assert torch.equal(high, known & full & (mine.confidence > threshold))
 
 
@@ -261,7 +261,7 @@ def no_cells(mine, peer, banks):
 
 
 def no_classes(mine, peer, banks):
-    return mine._replace(group=torch.full_like(mine.group, -1)), peer, banks
+    return mine._replace(label=torch.full_like(mine.label, -1)), peer, banks
 
 
 def no_keys(mine, peer, banks):
@@ -273,7 +273,7 @@ def no_negatives(mine, peer, banks):
     """All cells and all keys are of class 1."""
     filled = torch.arange(len(banks[0].filled)) == 1
     one = [bank._replace(filled=bank.filled & filled[:, None]) for bank in banks]
-    return mine._replace(group=torch.ones_like(mine.group)), peer, one
+    return mine._replace(label=torch.ones_like(mine.label)), peer, one
 
 
 def none_of_either_level(mine, peer, banks):
@@ -330,7 +330,7 @@ def test_a_class_is_contrasted_when_all_of_the_banks_are_ready(form, norm):
     classes, mine, peer, (bank, other) = random_case(7)
     loss = PeerContrastLoss(classes, TAU, 0.5, norm=norm)
     classes = torch.arange(classes)
-    without = mine._replace(group=torch.where(mine.group == 1, -1, mine.group))
+    without = mine._replace(label=torch.where(mine.label == 1, -1, mine.label))
     ready, not_yet = (b._replace(ready=classes != 1) for b in (bank, other))
     every = other._replace(ready=classes >= 0)
     assert_close(loss.high_level(mine, ready), loss.high_level(without, bank))

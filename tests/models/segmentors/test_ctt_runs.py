@@ -36,18 +36,18 @@ def check_banks(state, steps):
     for pair in range(sum(key.endswith('.pointer') for key in state)):
         queues = [deque(maxlen=SIZE) for _ in range(3)]
         for batches in steps:
-            names = (f'{name}{pair}' for name in ('features', 'group', 'score'))
-            rows, group, score = (
+            names = (f'contrast.{x}{pair}' for x in ('features', 'label', 'score'))
+            rows, label, score = (
                 torch.cat([b[name] for b in batches]) for name in names
             )
             for c, entered in enumerate(queues):
-                own = (group == c).nonzero()[:, 0].tolist()
+                own = (label == c).nonzero()[:, 0].tolist()
                 best = sorted(own, key=lambda i: -score[i])[:ENTER]
                 entered.extend(rows[i] for i in sorted(best))
         assert sum(map(len, queues)) > SIZE
-        for group, expected in enumerate(queues):
-            assert state[f'banks.{pair}.count'][group] == len(expected)
-            found = queue(state, pair, group)
+        for c, expected in enumerate(queues):
+            assert state[f'contrast.banks.{pair}.count'][c] == len(expected)
+            found = queue(state, pair, c)
             assert all(map(torch.equal, found, expected))
 
 
@@ -61,7 +61,7 @@ def test_banks_hold_the_rows_of_the_last_batches(accumulation, data, tmp_path):
     assert [len(rows) for rows in left['rows']] == [accumulation] * ITERS
     check_banks(left['state'], left['rows'])
     assert left['state']['pairs.1.steps'] == ITERS
-    assert left['state']['head_pairs.1.steps'] == ITERS
+    assert left['state']['contrast.head_pairs.1.steps'] == ITERS
     totals = [sum(step[i] for step in left['losses']) for i in range(len(PARTS))]
     assert all(value > 0 for value in totals)
 
@@ -75,7 +75,7 @@ def test_without_a_hook_that_fills_them(data, tmp_path):
 
 
 def test_without_contrast_no_hook_is_needed(data, tmp_path):
-    model = dict(hc_weight=0, lc_weight=0, proj_channels=None, teaching='mutual')
+    model = dict(type='CPS', contrast=None)
     cfg = config(data, tmp_path / 'run', max_iters=1, model=model)
     cfg.custom_hooks = []
     state = train(cfg).model.state_dict()
@@ -83,7 +83,7 @@ def test_without_contrast_no_hook_is_needed(data, tmp_path):
 
 
 def test_classes_that_hold_the_contrast_back_are_named(data, tmp_path, capsys):
-    model = dict(bank_ready='all', bank_size=500)
+    model = dict(contrast=dict(ready='all', bank=dict(size=500)))
     cfg = config(data, tmp_path / 'run', max_iters=2, model=model)
     left = trained(cfg)
     assert left['losses'] == [[0] * 4] * 2
@@ -94,12 +94,15 @@ def test_classes_that_hold_the_contrast_back_are_named(data, tmp_path, capsys):
 def test_repeated_labeled_images_count_once(data, tmp_path):
     """For k = labels / N."""
     cfg = config(
-        data, tmp_path / 'run', max_iters=1, model=dict(enqueue_number='ratio')
+        data,
+        tmp_path / 'run',
+        max_iters=1,
+        model=dict(contrast=dict(enqueue_number='ratio')),
     )
     labeled = cfg.train_dataloader.labeled
     labeled.dataset = dict(type='RepeatDataset', dataset=labeled.dataset, times=50)
     model = train(cfg).model
-    assert (model.num_labeled, model.number_to_enqueue()) == (5, 1)
+    assert (model.num_labeled, model.contrast.banks.number_to_enqueue()) == (5, 1)
 
 
 # Checkpoints, export, validation
@@ -154,7 +157,7 @@ def test_killed_and_resumed(settings, moment, data, tmp_path):
     resumed = finished(data, work_dir, resume='auto', **settings)
     assert different(resumed, whole) == []
     for pair in range(settings.get('model', {}).get('num_pairs', 2)):
-        assert whole[f"['state_dict']['banks.{pair}.count']"].sum() > SIZE
+        assert whole[f"['state_dict']['contrast.banks.{pair}.count']"].sum() > SIZE
 
 
 # Two processes
@@ -182,7 +185,9 @@ def test_banks_hold_the_rows_of_both_ranks(name, ranks):
     steps = [[*mine, *theirs] for mine, theirs in zip(first, second, strict=True)]
     assert {len(step) for step in steps} == {4 if name == 'accumulated' else 2}
     check_banks(ranks[name][0]['state'], steps)
-    assert not first[-1][0]['features0'].equal(second[-1][0]['features0'])
+    assert not first[-1][0]['contrast.features0'].equal(
+        second[-1][0]['contrast.features0']
+    )
 
 
 def test_resumed_equals_the_uninterrupted_run(ranks):

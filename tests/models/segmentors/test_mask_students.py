@@ -54,7 +54,7 @@ def contrast_views(method):
 CONTRAST = {
     'CAC': dict(contrast=dict(threshold=None, num_negatives=20, bank=dict(steps=1))),
     'CMB': dict(quality_filter=False),
-    'CTT': dict(bank_size=1, bank_ready='any', enqueue_number=1),
+    'CTT': dict(contrast=dict(bank=dict(size=1), ready='any', enqueue_number=1)),
 }
 
 

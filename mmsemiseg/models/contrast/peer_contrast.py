@@ -1,0 +1,343 @@
+"""Contrast of pairs: with the bank of a pair, and with a surer student (CTT)."""
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ...functional import (
+    PseudoLabel,
+    at_cells,
+    logits_at_cells,
+    pseudo_label,
+    to_rows,
+    valid_labels,
+)
+from ...utils.settings import check_choices, check_integers, check_numbers
+from ..adapter import SegmentorOutput, resize_logits
+from ..data_preprocessor import Batch
+from ..heads import ProjectionHead, unit_length
+from ..losses import Anchors, Keys, PeerContrastLoss, ready_together
+from ..memories import ClassQueueBank
+from ..parts import build_part
+from .base import Contrast, Pass
+from .peer_banks import PeerBanks
+
+BANK = dict(type='ClassQueueBank', size=128)
+PROJECTOR = dict(type='ProjectionHead')
+
+
+@MODELS.register_module()
+class PeerContrast(Contrast):
+    """High- and low-level contrast (Xiao et al., Neurocomputing 2022).
+
+    ``loss_hc = hc_weight * high_level`` and ``loss_lc = lc_weight * low_level`` of each
+    student, as :class:`~mmsemiseg.models.losses.PeerContrastLoss` has them: confident
+    cells learn from the bank of their own pair, unsure cells from another student where
+    that is more confident. The bank of a pair has features of labeled cells that its
+    teacher, or its student, predicts correctly.
+
+    Args:
+        hc_weight: Weight of the high-level contrast.
+        lc_weight: Weight of the low-level contrast, which needs a second student; 0
+            with one pair.
+        temperature: Temperature tau, above 0.
+        threshold: Confidence phi in [0, 1] that parts the levels: cells above it are at
+            the high level, all others at the low level.
+        lc_direction: Whether a low-level cell learns only from a more confident peer;
+            False lets it learn from less confident ones too.
+        lc_class: Class whose keys are not negatives of a low-level cell: its ``'own'``,
+            or the ``'peer'``'s. Either way the cell counts for its own class in the
+            mean over the classes.
+        lc_reduce: Reduction, ``'mean'`` or ``'sum'``, over the other students.
+        norm: Divisor of each class: ``'all'`` its anchors, or the ``'masked'`` ones
+            alone, those that contribute to the loss.
+        read_at: Place where a network's class and confidence for a cell are read.
+            ``'pixel'``: in the logits enlarged to the image, at the pixel whose label
+            the cell has, so that they belong together. ``'cell'``: in the logits at the
+            resolution of the features.
+        anchor_label: Class of a cell. ``'label'``: the label, or the student's own
+            argmax where there is no label; ``'self'``: always the student's argmax;
+            ``'pseudo'``: the label, or where there is none the pseudo label that the
+            student learns (of several the first).
+        normalize: Whether features are scaled to unit length before they are compared;
+            a projector's output always is.
+        projector: Settings of a :class:`ProjectionHead` in front of the contrast; None:
+            the features themselves are compared.
+        max_anchors: Number of cells that are drawn for the contrast; None: all cells.
+        bank: Settings of the :class:`ClassQueueBank` of each pair: its ``size``, the
+            number N of features of each class.
+        ready: When a bank is ready: when ``'all'`` its queues are full, or ``'any'``
+            one; ``'class'``: for each class when the queue of that class is full.
+        levels_begin: When the contrast begins. ``'together'``: both levels of all
+            students when the banks of all pairs are ready. ``'apart'``: the high level
+            of a student when the bank of its own pair is ready, the low level when the
+            banks of both students are.
+        enqueue_number: Number k of features of a class that enter a bank in a step, of
+            all batches and processes together. ``'ratio'``: the number of labeled
+            images / N, ``'inverse'``: N / that number, rounded down and at least 1.
+        enqueue_select: Correctly predicted features that enter a bank: ``'top'``, the
+            most confident ones, or ``'random'`` ones.
+        keys_from: Network of a pair whose features enter its bank, ``'teacher'`` or
+            ``'student'``; those of the student are taken from the pass that it learns.
+    """
+
+    def __init__(
+        self,
+        model,
+        hc_weight: float = 0.1,
+        lc_weight: float = 0.1,
+        temperature: float = 0.5,
+        threshold: float = 0.75,
+        lc_direction: bool = True,
+        lc_class: str = 'own',
+        lc_reduce: str = 'mean',
+        norm: str = 'all',
+        read_at: str = 'pixel',
+        anchor_label: str = 'label',
+        normalize: bool = True,
+        projector: dict | None = None,
+        max_anchors: int | None = None,
+        bank: dict = BANK,
+        ready: str = 'all',
+        levels_begin: str = 'together',
+        enqueue_number: int | str = 'ratio',
+        enqueue_select: str = 'top',
+        keys_from: str = 'teacher',
+    ) -> None:
+        super().__init__()
+        check_choices(
+            lc_class=(lc_class, ('own', 'peer')),
+            lc_reduce=(lc_reduce, ('mean', 'sum')),
+            read_at=(read_at, ('pixel', 'cell')),
+            anchor_label=(anchor_label, ('label', 'self', 'pseudo')),
+            levels_begin=(levels_begin, ('together', 'apart')),
+            keys_from=(keys_from, ('teacher', 'student')),
+        )
+        check_integers(1, max_anchors=1 if max_anchors is None else max_anchors)
+        if projector is not None and not normalize:
+            raise ValueError(
+                'normalize must be True with a projector, whose vectors have unit '
+                f'length, but got {normalize}'
+            )
+        if keys_from == 'teacher' and model.teacher is None:
+            raise ValueError(
+                "keys_from must be 'student' in a method without teachers, but got "
+                "'teacher'"
+            )
+        self.loss = PeerContrastLoss(
+            model.num_classes, temperature, threshold, lc_direction, norm
+        )
+        _check_levels(len(model.pairs), threshold, hc_weight, lc_weight)
+        self.hc_weight = hc_weight
+        self.lc_weight = lc_weight
+        self.lc_class = lc_class
+        self.lc_reduce = lc_reduce
+        self.read_at = read_at
+        self.anchor_label = anchor_label
+        self.normalize = normalize
+        self.max_anchors = max_anchors
+        self.levels_begin = levels_begin
+        self.keys_from = keys_from
+        self.num_classes = model.num_classes
+        self.ignore_index = model.ignore_index
+        self.align_corners = model.align_corners
+        self.banks = PeerBanks(
+            [self._make_bank(model, bank, projector) for _ in model.pairs],
+            ready,
+            enqueue_number,
+            enqueue_select,
+        )
+
+    def _make_bank(self, model, bank: dict, projector: dict | None) -> ClassQueueBank:
+        """A bank, and the projector in front of it."""
+        width = model.feature_channels
+        if not isinstance(width, int):
+            raise ValueError(
+                'feature must be one layer, but several were given, with the widths '
+                f'{width}'
+            )
+        head = build_part(
+            projector,
+            'projector',
+            default=PROJECTOR,
+            base=ProjectionHead,
+            in_channels=width,
+        )
+        if head is not None:
+            self.head_pairs.append(model.make_pair(head))
+            width = head.channels
+        sizes = dict(groups=self.num_classes, dim=width)
+        return build_part(bank, 'bank', default=BANK, base=ClassQueueBank, **sizes)
+
+    def forward(
+        self,
+        model,
+        labeled: Batch,
+        passes: list[Pass],
+        pseudo: list[PseudoLabel],
+    ) -> dict[str, Tensor]:
+        rows = [
+            self.candidates(model, index, labeled, one.labeled)
+            for index, one in enumerate(passes)
+        ]
+        for index, new in enumerate(rows):
+            names = {f'{name}{index}': value for name, value in new.items()}
+            model.remember(self, **names)
+        keys = [self.banks.keys(index, new) for index, new in enumerate(rows)]
+        if self.levels_begin == 'together':
+            keys = ready_together(keys)
+        anchors = [
+            self.anchors(index, labeled, *both)
+            for index, both in enumerate(zip(passes, pseudo, strict=True))
+        ]
+        anchors = self.drawn(anchors)
+        losses = {}
+        for index, mine in enumerate(anchors):
+            if self.hc_weight:
+                high = self.loss.high_level(mine, keys[index])
+                name = model.pairs.numbered('loss_hc', index)
+                losses[name] = self.hc_weight * high
+            if self.lc_weight:
+                name = model.pairs.numbered('loss_lc', index)
+                losses[name] = self.lc_weight * self.low_level(index, anchors, keys)
+        return losses
+
+    def low_level(self, index: int, anchors: list[Anchors], keys: list[Keys]) -> Tensor:
+        """Low-level contrast of one student with all others."""
+        terms = [
+            self.loss.low_level(
+                anchors[index],
+                peer,
+                [keys[index], keys[other]],
+                peer.label if self.lc_class == 'peer' else None,
+            )
+            for other, peer in enumerate(anchors)
+            if other != index
+        ]
+        total = sum(terms)
+        return total / len(terms) if self.lc_reduce == 'mean' else total
+
+    # Anchors
+
+    def anchors(
+        self, index: int, labeled: Batch, one: Pass, pseudo: PseudoLabel
+    ) -> Anchors:
+        """Anchors of a student: cells of the labeled, then of the unlabeled images."""
+        head = self.head_pairs[index].student if len(self.head_pairs) else None
+        label = self._labels(labeled)
+        parts = []
+        for output, given, there, own in (
+            (one.labeled, label, label >= 0, self.anchor_label == 'self'),
+            (one.unlabeled, pseudo.label, pseudo.valid, self.anchor_label != 'pseudo'),
+        ):
+            size = output.features.shape[2:]
+            with torch.no_grad():
+                predicted = self.predicted(output, given.shape[1:])
+                cells = predicted.label if own else at_cells(given, size)
+                cells = torch.where(at_cells(there, size), cells, -1)
+            rows = self.embedded(head, output.features)
+            parts.append((rows, cells.flatten(), predicted.confidence.flatten()))
+        return Anchors(*map(torch.cat, zip(*parts, strict=True)))
+
+    def embedded(self, head: nn.Module | None, features: Tensor) -> Tensor:
+        """Features (N, D, h, w) -> the embeddings to compare, (N * h * w, D')."""
+        if head is not None:
+            return to_rows(head(features))
+        rows = to_rows(features)
+        return unit_length(rows) if self.normalize else rows.float()
+
+    def predicted(
+        self, output: SegmentorOutput, pixels: tuple[int, int]
+    ) -> PseudoLabel:
+        """Prediction at each cell of the features; ``pixels``: image size (H, W)."""
+        size, align_corners = output.features.shape[2:], self.align_corners
+        if self.read_at == 'pixel':
+            logits = logits_at_cells(output.logits, pixels, size, align_corners)
+        else:
+            logits = resize_logits(output.logits.float(), size, align_corners)
+        return pseudo_label(logits)
+
+    def drawn(self, anchors: list[Anchors]) -> list[Anchors]:
+        """At most ``max_anchors`` random cells, the same ones for all students."""
+        number = len(anchors[0].label)
+        if self.max_anchors is None or self.max_anchors >= number:
+            return anchors
+        index = torch.randperm(number)[: self.max_anchors]
+        index = index.to(anchors[0].label.device, non_blocking=True)
+        return [Anchors(*(x[index] for x in one)) for one in anchors]
+
+    def _labels(self, labeled: Batch) -> Tensor:
+        return valid_labels(labeled.labels, self.num_classes, self.ignore_index)
+
+    # Banks
+
+    @torch.no_grad()
+    def candidates(
+        self, model, index: int, labeled: Batch, learned: SegmentorOutput
+    ) -> dict[str, Tensor]:
+        """Features of correctly predicted labeled cells, their label (or -1), score.
+
+        Args:
+            model: Method that this is a part of.
+            index: Number of the pair.
+            labeled: Labeled images.
+            learned: Output of the student for them, in the pass that it learns.
+        """
+        output, head = learned, None
+        if self.keys_from == 'teacher':
+            output = model.adapter(model.pairs[index].teacher, labeled.inputs)
+        if len(self.head_pairs):
+            head = getattr(self.head_pairs[index], self.keys_from)
+        label = self._labels(labeled)
+        predicted = self.predicted(output, label.shape[1:])
+        label = at_cells(label, output.features.shape[2:])
+        label = torch.where(predicted.label == label, label, -1).flatten()
+        rows = self.embedded(head, output.features)
+        return self.banks.chosen(rows, label, predicted.confidence.flatten())
+
+    def set_stream_sizes(
+        self, images: dict[str, int], batch_sizes: dict[str, int]
+    ) -> None:
+        """Called before training with the images and the batch size of each stream."""
+        self.banks.num_labeled = images['labeled']
+
+    @property
+    def reads_pseudo(self) -> bool:
+        return self.anchor_label == 'pseudo'
+
+    @property
+    def has_memory(self) -> bool:
+        return True
+
+    def update_memory(self, **rows: Tensor) -> None:
+        self.banks.enqueue(**rows)
+
+    def unready_classes(self) -> list[int]:
+        return self.banks.unready_classes()
+
+
+def _check_levels(
+    pairs: int, threshold: float, hc_weight: float, lc_weight: float
+) -> None:
+    """Each level that is weighted needs cells, the low one a second student."""
+    check_numbers(hc_weight=hc_weight, lc_weight=lc_weight)
+    if not hc_weight and not lc_weight:
+        raise ValueError(
+            'hc_weight must be above 0 with lc_weight=0, but got 0: for no contrast '
+            'set contrast=None'
+        )
+    if pairs == 1 and lc_weight:
+        raise ValueError(
+            'lc_weight must be 0 with one student, as the low level needs a second '
+            f'one, but got {lc_weight}'
+        )
+    if not lc_weight and threshold >= 1:
+        raise ValueError(
+            'threshold must be below 1 with lc_weight=0, or no cell is contrasted: the '
+            f'high level has those above it, but got {threshold}'
+        )
+    if not hc_weight and threshold <= 0:
+        raise ValueError(
+            'threshold must be above 0 with hc_weight=0, or no cell is contrasted: the '
+            f'low level has those up to it, but got {threshold}'
+        )
