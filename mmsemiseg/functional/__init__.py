@@ -12,12 +12,11 @@ from .contrast import (
     info_nce,
     logsumexp_without,
     masked_mean,
-    mean_over_positives,
     paired_logit,
     sampled_logsumexp,
 )
 from .entropy import entropy_loss
-from .geometry import matching_cells, move
+from .geometry import matching_cells
 from .group_logsumexp import group_logsumexp
 from .group_select import rank_in_group, select_per_group
 from .kmeans import KMeans, kmeans
@@ -87,9 +86,7 @@ __all__ = [
     'mask_similarity',
     'masked_mean',
     'matching_cells',
-    'mean_over_positives',
     'mix',
-    'move',
     'multi_positive_info_nce',
     'nearest_map',
     'normalised_cam',

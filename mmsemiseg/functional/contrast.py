@@ -40,46 +40,6 @@ def paired_logit(anchors: Tensor, others: Tensor, temperature: float) -> Tensor:
         return (anchors * others).sum(1) / temperature
 
 
-def mean_over_positives(
-    anchors: Tensor,
-    keys: Tensor,
-    anchor_group: Tensor,
-    key_group: Tensor,
-    negatives: Tensor,
-    temperature: float,
-) -> Tensor:
-    r"""Multi-positive InfoNCE, averaged over the keys of the anchor's group.
-
-    .. math:: \ell_i = \frac{1}{|Q_i|}\sum_{j \in Q_i}
-              \mathrm{softplus}(n_i - z_i \cdot k_j / \tau)
-
-    The anchors are taken in chunks, whose logits are computed again in the backward
-    pass: memory for a chunk of the anchors x keys matrix.
-
-    Args:
-        anchors: Embeddings (A, D) of the anchors.
-        keys: Embeddings (K, D) of the keys.
-        anchor_group: Group (A,) int64 of each anchor.
-        key_group: Group (K,) int64 of each key.
-        negatives: Logsumexp n (A,) over the negatives of each anchor.
-        temperature: Temperature tau > 0.
-
-    Returns:
-        (A,); 0 where there is no positive or no negative.
-    """
-    if len(anchors) == 0 or len(keys) == 0:
-        return _at_least_float(anchors).sum(1) * 0
-
-    def chunk(anchors, anchor_group, negatives, keys):
-        logits = anchors @ keys.T / temperature
-        own = anchor_group[:, None] == key_group
-        terms = info_nce(negatives[:, None].expand_as(logits), logits)
-        return torch.where(own, terms, 0).sum(1) / own.sum(1).clamp(min=1)
-
-    rows = (anchors, anchor_group, negatives)
-    return _in_chunks(chunk, rows, keys)
-
-
 def sampled_logsumexp(
     anchors: Tensor, keys: Tensor, index: Tensor, temperature: float
 ) -> Tensor:

@@ -4,45 +4,6 @@ import torch
 from torch import Tensor
 
 
-@torch.no_grad()
-def move(
-    values: Tensor, from_coords: Tensor, to_coords: Tensor, fill: float = 255
-) -> Tensor:
-    """Resample what is known in one view into the geometry of another one.
-
-    A coordinate map says for each pixel of a view which pixel (row, column) of the
-    decoded image it shows; -1 on padding. Any views work that are affine images of
-    one image: resized, cropped, flipped, rotated, padded.
-
-    Args:
-        values: Values (..., H, W) of the first view: labels, confidences, ...
-        from_coords: Coordinate map (2, H, W) of the first view.
-        to_coords: Coordinate map (2, H', W') of the other view.
-        fill: Value where the other view shows padding, or what the first one does not
-            show.
-
-    Returns:
-        (..., H', W'), nearest neighbour.
-
-    >>> coords = torch.stack(torch.meshgrid(*[torch.arange(3)] * 2, indexing='ij'))
-    >>> label = torch.tensor([[0, 1, 2], [3, 4, 5], [6, 7, 8]])
-    >>> move(label, coords, coords.flip(2)[:, :2])
-    tensor([[2, 1, 0],
-            [5, 4, 3]])
-    """
-    known = from_coords[0] >= 0
-    pixels = known.nonzero().double()  # (n, 2)
-    shown = from_coords[:, known].T.double()
-    asked = to_coords.flatten(1).T.double()
-    position = _affine_fit(shown, pixels, asked).round().long()
-    limit = position.new_tensor(known.shape)
-    seen = ((position >= 0) & (position < limit)).all(1) & (to_coords[0] >= 0).flatten()
-    rows, cols = position.masked_fill(~seen[:, None], 0).T
-    seen = seen & known[rows, cols]
-    moved = torch.where(seen, values[..., rows, cols], fill).to(values.dtype)
-    return moved.unflatten(-1, to_coords.shape[1:])
-
-
 def matching_cells(
     crops: tuple[Tensor, Tensor], flips: tuple[Tensor, Tensor], size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
@@ -77,13 +38,3 @@ def matching_cells(
     cols = torch.where(flips[1].view(-1, 1, 1), w - 1 - cols, cols)
     index = torch.where(found, rows * w + cols, 0)
     return index.flatten(1), found.flatten(1)
-
-
-def _affine_fit(x: Tensor, y: Tensor, new: Tensor) -> Tensor:
-    """Least squares y = A x + b of (n, 2) points, evaluated at new (m, 2)."""
-    if len(x) == 0:
-        return torch.full_like(new, -1)
-    x_mean, y_mean = x.mean(0), y.mean(0)
-    x, y = x - x_mean, y - y_mean
-    slope = torch.linalg.pinv(x.T @ x, hermitian=True) @ (x.T @ y)
-    return (new - x_mean) @ slope + y_mean

@@ -13,7 +13,7 @@ from mmsemiseg.functional import (
     info_nce,
     logsumexp_without,
     masked_mean,
-    mean_over_positives,
+    multi_positive_info_nce,
     paired_logit,
     sampled_logsumexp,
 )
@@ -107,26 +107,6 @@ def test_paired_logit(dtype):
         found = paired_logit(anchors, others, temperature)
         pairs = zip(anchors.tolist(), others.tolist(), strict=True)
         close(found, [dot(x, y) / temperature for x, y in pairs], dtype)
-
-
-@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
-@pytest.mark.usefixtures('anchors_per_chunk')
-def test_mean_over_positives_equals_the_slow_reference(dtype):
-    for seed in CASES:
-        anchors, keys, mine, theirs, temperature = draw(seed, dtype)
-        g = torch.Generator().manual_seed(seed)
-        negatives = torch.randn(len(anchors), generator=g).to(dtype)
-        negatives[torch.rand(len(anchors), generator=g) < 0.2] = -INF
-        found = mean_over_positives(anchors, keys, mine, theirs, negatives, temperature)
-        expected = []
-        for i, anchor in enumerate(anchors.tolist()):
-            terms = [
-                slow_info_nce(negatives[i].item(), dot(anchor, key) / temperature)
-                for j, key in enumerate(keys.tolist())
-                if mine[i] == theirs[j]
-            ]
-            expected.append(sum(terms) / len(terms) if terms else 0.0)
-        close(found, expected, dtype)
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
@@ -254,7 +234,6 @@ def test_gradients(seed):
     def all_functions(anchors, keys, negatives):
         groups = mine, theirs
         positive = paired_logit(anchors, keys[:1].expand_as(anchors), temperature)
-        many = mean_over_positives(anchors, keys, *groups, negatives, temperature)
         sampled = sampled_logsumexp(anchors, keys, index, temperature)
         without = logsumexp_without(
             anchors, keys, *groups, 3, temperature, index[:, :1]
@@ -263,7 +242,6 @@ def test_gradients(seed):
         return (
             *losses,
             info_nce(sampled, positive, include_positive=False),
-            many,
             finite(sampled),
             finite(without),
             class_mean(losses[1], mine, 3, weight=losses[0]),
@@ -292,14 +270,6 @@ def test_exact_zeros_of_gradients():
     info_nce(sampled, torch.zeros(4)).sum().backward()
     assert anchors.grad[1].eq(0).all() and anchors.grad[[0, 2, 3]].ne(0).all()
     assert keys.grad[[1, 2, 3]].eq(0).all() and keys.grad[[0, 4]].ne(0).all()
-
-    anchors.grad = keys.grad = None
-    negatives = torch.tensor([0.0, -INF, 1.0, 2.0], requires_grad=True)
-    many = mean_over_positives(anchors, keys, mine, theirs, negatives, 0.5)
-    assert many.tolist() == [0, 0, 0, 0]  # only anchor 1 has positives, no negative
-    many.sum().backward()
-    for x in (anchors, keys, negatives):
-        assert x.grad.eq(0).all()
 
 
 def test_gradients_stop_where_callers_detach():
@@ -330,9 +300,6 @@ def lse_functions():
         sampled=lambda a, k, t: sampled_logsumexp(a, k, some(a, min(2, len(k))), t),
         without=lambda a, k, t: logsumexp_without(
             a, k, *groups(a, k), 2, t, some(a, min(1, len(k)))
-        ),
-        positives=lambda a, k, t: mean_over_positives(
-            a, k, *groups(a, k), a.float().sum(1), t
         ),
     )
 
@@ -525,10 +492,10 @@ def ctt():
     ],
 )
 def test_ctt_high_level_vectors(threshold, norm, expected):
-    data, groups = ctt()
+    data, _ = ctt()
     anchors, label, keys = data['anchors'], data['label'], data['bank_a']
-    lse = group_logsumexp(anchors, keys, label, groups, 3, 0.5)
-    losses = mean_over_positives(anchors, keys, label, groups, lse, 0.5)
+    filled = torch.ones(3, 2, dtype=torch.bool)
+    losses = multi_positive_info_nce(anchors, label, keys.view(3, 2, -1), filled, 0.5)
     mask = data['confidence'] > threshold
     if norm == 'masked':
         found = class_mean(losses, label.masked_fill(~mask, -1), 3)

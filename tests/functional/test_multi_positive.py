@@ -7,8 +7,6 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmsemiseg.functional import (
-    group_logsumexp,
-    mean_over_positives,
     multi_positive,
     multi_positive_info_nce,
 )
@@ -79,21 +77,6 @@ def test_the_cases_are_not_empty():
     assert (anchors > 0).sum() > 100
     assert (anchors == 0).sum() > 100
     assert sum(len(result) == 0 for result in results) >= 1
-
-
-@pytest.mark.parametrize('seed', range(10))
-def test_equals_the_form_of_two_steps(seed):
-    """That one knows no anchors whose number is no class but has keys."""
-    anchors, group, keys, filled, temperature = random_case(seed)
-    known = (group >= 0) & (group < len(keys))
-    group = torch.where(known, group, -1)
-    flat, classes = keys.flatten(0, 1), torch.arange(len(keys))[:, None]
-    key_group = torch.where(filled, classes, -2).flatten()
-    args = anchors, flat, group, key_group
-    negatives = group_logsumexp(*args, len(keys), temperature)
-    expected = mean_over_positives(*args, negatives, temperature)
-    got = multi_positive_info_nce(anchors, group, keys, filled, temperature)
-    assert_close(got, expected)
 
 
 def test_gradcheck():

@@ -238,22 +238,16 @@ def contrast_cases(sizes: dict, dims) -> list[Case]:
         keys=unit(k, dim),
         anchor_group=groups(a, classes),
         key_group=groups(k, classes),
-        negatives=torch.randn(a),
     )
-
-    def positives(**named):
-        return mm.mean_over_positives(**named, temperature=0.1)
 
     index = torch.randint(-1, k, (a, 32))
     drawn = dict(anchors=unit(a, dim), keys=unit(k, dim), index=index)
 
     def without(**named):
-        named.pop('negatives')
         return mm.logsumexp_without(**named, num_groups=classes, temperature=0.1)
 
     return [
         *cases,
-        Case('mean_over_positives', positives, inputs, ('anchors',)),
         Case(
             'sampled_logsumexp',
             lambda **named: mm.sampled_logsumexp(**named, temperature=0.1),

@@ -55,7 +55,7 @@ class PackUnlabeledInputs(PackSegInputs):
     Gives ``inputs`` (3, H, W) and a data sample with ``valid_map``, a (1, H, W) bool
     map that is False on padding, and no ``gt_sem_seg``. If the geometry was recorded,
     it also has ``coords``, (2, H, W) int32: the row and column of each pixel in the
-    decoded image, -1 on padding (see :func:`~mmsemiseg.functional.move`).
+    decoded image, -1 on padding.
 
     Args:
         meta_keys: Keys of the results that become meta information of a data sample, if
@@ -93,8 +93,6 @@ class MultiView(BaseTransform):
         shared: Pipeline that runs once before those of the views, so that they have one
             geometry: a photometric strong view then matches its weak view pixel by
             pixel.
-        record_geometry: Whether each sample has ``coords``, with which
-            :func:`~mmsemiseg.functional.move` takes labels from one view to another.
 
     Returns ``{name: packed view}``.
 
@@ -103,16 +101,10 @@ class MultiView(BaseTransform):
     ['strong', 'weak']
     """
 
-    def __init__(
-        self,
-        views: dict[str, list],
-        shared: list | tuple = (),
-        record_geometry: bool = False,
-    ) -> None:
+    def __init__(self, views: dict[str, list], shared: list | tuple = ()) -> None:
         if not views:
             raise ValueError('views must name at least one view, but is empty')
-        record = RecordValidity(record_geometry)
-        self.shared = StrictCompose([record, *map(_build, shared)])
+        self.shared = StrictCompose([RecordValidity(), *map(_build, shared)])
         self.views = {name: _view_pipeline(cfgs) for name, cfgs in views.items()}
 
     def transform(self, results: dict) -> dict:

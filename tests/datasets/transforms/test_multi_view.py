@@ -16,7 +16,7 @@ from mmsemiseg.datasets import (
     UnlabeledDataset,
 )
 from mmsemiseg.datasets.stream_dataset import sample_rng
-from mmsemiseg.functional import move
+from mmsemiseg.datasets.transforms import RecordValidity
 from mmsemiseg.models import SemiDataPreProcessor
 
 register_all_modules()
@@ -194,7 +194,8 @@ def test_views_come_through_a_stream_in_batches(path, tmp_path):
 
 
 def geometric(path, views, shared=(), seed=0):
-    transform = MultiView(views, shared, record_geometry=True)
+    transform = MultiView(views, shared)
+    transform.shared.transforms[0] = RecordValidity(record_geometry=True)
     with sample_rng(seed):
         results = LoadImageFromFile().transform(dict(img_path=path))
         image = torch.from_numpy(results['img'].copy()).permute(2, 0, 1)
@@ -233,26 +234,6 @@ def test_validity_is_the_same_with_and_without_geometry(path, seed):
     _, out = geometric(path, dict(weak=rotate), seed=seed)
     assert torch.equal(plain['inputs'], out['weak']['inputs'])
     assert torch.equal(valid_of(plain), valid_of(out['weak']))
-
-
-@pytest.mark.parametrize('seed', range(4))
-def test_labels_move_from_view_to_view(path, seed):
-    rotate = dict(type='RandomRotate', prob=1, degree=30)
-    views = dict(weak=GEOMETRY[:3], strong=[*GEOMETRY[:3], rotate])
-    image, out = geometric(path, views, seed=seed)
-    label = torch.zeros(image.shape[1:], dtype=torch.long)
-    label[12:, :] = 1
-    label[:, 18:] += 2
-
-    def in_view(view):
-        rows, cols = coords_of(view).clamp_min(0).long()
-        return label[rows, cols].where(valid_of(view), torch.tensor(255))
-
-    weak, strong = out['weak'], out['strong']
-    moved = move(in_view(weak), coords_of(weak), coords_of(strong))
-    both = moved != 255
-    assert both.any() and not moved[~valid_of(strong)].ne(255).any()
-    assert (moved == in_view(strong))[both].float().mean() > 0.9
 
 
 def test_coords_are_padded_with_the_batch(path):
