@@ -133,7 +133,7 @@ class RegionLosses(nn.Module):
             target_features: Features (N, D, h, w) of the teacher, mixed as the images
                 are.
         """
-        divisor = self._divisor(segments)
+        divisor = self.divisor(segments)
         last = len(student.mask_logits) - 1
         losses = {}
         for layer in range(0 if self.aux_layers else last, last + 1):
@@ -151,7 +151,8 @@ class RegionLosses(nn.Module):
                 losses[prefix + name] = loss(regions, divisor)
         return losses
 
-    def _divisor(self, segments: Segments) -> 'Tensor | int':
+    def divisor(self, segments: Segments) -> 'Tensor | int':
+        """What the sums over segments are divided by; processes share it."""
         if self.reduction == 'images':
             return len(segments.exists)
         number = segments.exists.sum().float()
