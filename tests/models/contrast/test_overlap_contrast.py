@@ -457,8 +457,8 @@ def test_a_pool_that_cuts_cells_off():
     ('settings', 'message'),
     [
         (dict(loss='l1'), r"model\.contrast\.loss must be in .* 'l1'"),
-        (dict(feature=None), r'model\.contrast: feature must not be None'),
-        (dict(feature='neck'), r'model\.contrast: feature must be'),
+        (dict(feature=None), r'model\.contrast\.feature must not be None'),
+        (dict(feature='neck'), r'model\.contrast\.feature must be'),
         (dict(feature=('stage3', 'stage4')), 'feature must be a single layer'),
         (dict(pool=0), r'model\.contrast\.pool must be an integer >= 1, but got 0'),
         (dict(num_negatives=0), 'num_negatives must be an integer >= 1, but got 0'),
