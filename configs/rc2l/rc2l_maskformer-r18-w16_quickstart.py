@@ -5,9 +5,13 @@ _base_ = [
     '../_base_/schedules/quickstart.py',
     '../_base_/default_runtime.py',
 ]
-# From scratch: pseudo labels of a MaskFormer that knows nothing yet teach it nothing.
+# From scratch: it first learns from labels alone, then with a small weight; with 1 the
+# losses on unlabeled images undid at once what it had learned.
 model = dict(
-    type='RC2L', segments=dict(min_area=4), ramp_up=dict(kind='step', length=600)
+    type='RC2L',
+    segments=dict(min_area=4),
+    alpha=0.2,
+    ramp_up=dict(kind='step', length=600),
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 custom_hooks = [dict(type='MeanTeacherHook', decay=0.98, warmup='1/(t+1)')]

@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 # From scratch: a MaskFormer that learns its own segments before it has learned from
-# labels loses its classes.
-model = dict(type='RC2L', ramp_up=dict(kind='step', length=400))
+# labels, or with a large weight, loses its classes.
+model = dict(type='RC2L', alpha=0.2, ramp_up=dict(kind='step', length=400))
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 custom_hooks = [dict(type='MeanTeacherHook', decay=0.99, warmup='1/(t+1)')]
