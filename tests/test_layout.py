@@ -59,6 +59,7 @@ def violations(package, allowed):
         ('start', ['datasets', 'utils', '__main__']),
         ('engine', BELOW_ENGINE),
         ('engine.checkpoints', ['functional', 'utils']),
+        ('reporting', ['utils', 'engine.checkpoints', 'apis.config_text']),
         ('engine.hooks', [*BELOW_ENGINE, 'engine.checkpoints']),
     ],
 )

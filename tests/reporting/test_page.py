@@ -1,0 +1,157 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+from run_files import records_of, run_config, write_pair, write_run
+
+from mmsemiseg.reporting import read_run, write_report
+
+VOID = ('meta', 'link', 'img', 'br')
+
+
+class Page(HTMLParser):
+    """Checks that elements are closed in order; collects texts and addresses."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.texts, self.addresses, self.tags = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [v for k, v in attrs if k in ('src', 'href', 'xlink:href')]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.addresses += [v for k, v in attrs if k in ('src', 'href', 'xlink:href')]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    @property
+    def text(self):
+        return ' '.join(' '.join(self.texts).split())
+
+
+@pytest.fixture
+def make(tmp_path):
+    def made(*runs, **settings):
+        out = tmp_path / 'report.html'
+        sentences = write_report(list(runs), out, **settings)
+        text = out.read_text(encoding='utf-8')
+        return sentences, Page(text), text
+
+    return made
+
+
+def test_a_method_beside_its_baseline(make, tmp_path):
+    folders = write_pair(tmp_path)
+    sentences, page, text = make(*map(read_run, folders), title='A & B')
+    assert sentences[0] == (
+        'The unlabeled images are worth +5.0 mIoU: 45.0 (student of mt) against 40.0 '
+        'with the same 16 labels alone.'
+    )
+    assert 'One run each' in sentences[1] and len(sentences) == 2
+    assert sentences[0] in page.text
+    assert 'A & B' in page.text and 'A &amp; B' in text
+    assert page.tags.count('svg') == 2 + 3 + 3
+    for part in (
+        'Validation mIoU',
+        'Learning rate',
+        'Losses',
+        'Pseudo labels',
+        '+10.0',
+    ):
+        assert part in page.text
+    assert 'settings' in page.text and 'ResNet-18' in page.text
+
+
+def test_nothing_comes_from_elsewhere(make, tmp_path):
+    folder = write_pair(tmp_path)[0]
+    (folder / 'overlays').mkdir()
+    Image.fromarray(np.zeros((1200, 40, 3), np.uint8)).save(
+        folder / 'overlays' / '1.png'
+    )
+    (folder / 'overlays' / '2.png').write_bytes(b'no picture')
+    _, page, text = make(read_run(folder))
+    used = [one for one in page.addresses if not one.startswith(('data:', '#'))]
+    assert used == []
+    assert sum(one.startswith('data:image/jpeg') for one in page.addresses) == 1
+    spaces = re.sub(r'xmlns(:\w+)?="[^"]+"', '', text)
+    assert '://' not in spaces and '@import' not in text and '<script' not in text
+    assert 'name="viewport"' in text and 'prefers-color-scheme:dark' in text
+
+
+def test_what_cannot_be_said(make, tmp_path):
+    mt, sup = map(read_run, write_pair(tmp_path))
+    sentences, *_ = make(mt)
+    assert 'cannot be said' in sentences[0] and '--sup-only' in sentences[0]
+    sentences, *_ = make(sup)
+    assert sentences == [
+        'These runs learned from labels alone: 40.0 mIoU of 16. They are what a run '
+        'with unlabeled images has to beat.'
+    ]
+    cfg = run_config()
+    new = read_run(write_run(tmp_path / 'new', cfg, [dict(loss=1.0, step=1)]))
+    sentences, page, _ = make(new)
+    assert sentences == ['new has not been validated: nothing can be said yet.']
+    assert '1 of 100: stopped' in page.text
+
+
+@pytest.mark.parametrize(
+    ('gain', 'said'), [(0.5, 'chance could not make'), (-3.0, 'cost 3.0 mIoU')]
+)
+def test_no_gain(make, tmp_path, gain, said):
+    sentences, *_ = make(*map(read_run, write_pair(tmp_path, gain)))
+    assert said in sentences[0]
+
+
+def test_as_many_as_more_labels(make, tmp_path):
+    runs = list(map(read_run, write_pair(tmp_path)))
+    for labels, score in ((64, 50.0), (32, 41.0)):
+        cfg = run_config('SupOnly')
+        folder = tmp_path / f'sup{labels}'
+        runs.append(read_run(write_run(folder, cfg, records_of((score,) * 2), labels)))
+    sentences, *_ = make(*runs)
+    assert (
+        'about as many as 28 more labels (between the runs with 32 and 64)'
+        in (sentences[0])
+    )
+
+
+def test_warnings_audit_and_bank(make, tmp_path):
+    records = records_of((30.0, 50.0))
+    records[0].update({'audit/pseudo/accuracy@0.9': 80.0, 'bank_rows': 3.0})
+    records[0]['audit/pseudo/coverage.a@0.9'] = 1.0
+    lines = [
+        ('WARNING', 'class <b> starves'),
+        ('INFO', 'pseudo labels: a 100.0% (30% kept)'),
+        ('INFO', 'did the unlabeled images help? 51% taught. To see whether more'),
+    ]
+    folder = write_run(tmp_path / 'mt', run_config(), records, lines=lines)
+    _, page, text = make(read_run(folder))
+    assert 'class &lt;b&gt; starves' in text and 'at the start' in page.text
+    assert 'Audit of the pseudo labels' in page.text and 'accuracy@0.9' in page.text
+    assert 'coverage.a@0.9' not in page.text
+    assert 'Memory bank' in page.text and '51% taught.' in page.text
+
+
+def test_seeds(make, tmp_path):
+    runs = [
+        read_run(
+            write_run(tmp_path / 'mt' / f'seed{seed}', run_config(seed=seed), records),
+            f'mt/seed{seed}',
+        )
+        for seed, records in enumerate(
+            [records_of((20.0,) * 2), records_of((30.0,) * 2)]
+        )
+    ]
+    _, page, _ = make(*runs)
+    assert '25.0 ± 7.1' in page.text and '0, 1' in page.text
