@@ -307,15 +307,19 @@ def test_batches_ahead_are_not_timed(pipeline, monkeypatch):
     assert len(drawn) == 1 + 2 * 3 + 4
 
 
-def test_documented_commands(load_tool):
-    text = (ROOT / 'docs' / 'benchmarks.md').read_text().replace('\\\n', ' ')
+@pytest.mark.parametrize(
+    ('page', 'number'), [('benchmarks', 7), ('benchmark_contrast', 3)]
+)
+def test_documented_commands(load_tool, page, number):
+    text = (ROOT / 'docs' / f'{page}.md').read_text().replace('\\\n', ' ')
     start = 'python tools/benchmark/'
-    commands = [x.split() for x in text.splitlines() if x.startswith(start)]
-    assert len(commands) == 8
+    lines = [line.strip() for line in text.splitlines()]
+    commands = [line.split() for line in lines if line.startswith(start)]
+    assert len(commands) == number
     for _, tool, *words in commands:
         args = load_tool(f'benchmark/{Path(tool).stem}').parse_args(words)
         assert (ROOT / tool).is_file()
-        assert (ROOT / getattr(args, 'config', '')).exists()
+        assert (ROOT / (args.config or '')).exists()
 
 
 def test_precisions_and_layouts(overhead, data, tmp_path, capsys):
