@@ -62,8 +62,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     parser.add_argument('--method', choices=METHODS, required=True)
     parser.add_argument('--config', help="[the method's in configs/benchmark]")
-    for name in ('rows', 'keys', 'dim', 'classes'):
-        parser.add_argument(f'--{name}', type=int, nargs='+', metavar='N')
+    for option in ('--rows', '--keys', '--dim', '--classes'):
+        parser.add_argument(option, type=int, nargs='+', metavar='N')
     parser.add_argument('--variants', nargs='+', metavar='NAME', help='default: all')
     parser.add_argument('--forms', nargs='+', metavar='NAME', help='default: all')
     parser.add_argument('--repeats', type=int, default=7, help='default: 7')
