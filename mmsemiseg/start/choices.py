@@ -1,6 +1,7 @@
 """The choices of a start, made of the data and of measured steps."""
 
 import os
+import shutil
 import time
 
 import torch
@@ -8,6 +9,7 @@ import torch
 from ..utils.cpu import has_bfloat16
 from . import plan as plans
 from .configs import data_text, method_text, student_text
+from .copies import copy_side, write_copies
 from .options import Options, Say, config_path, duration, tell, title
 from .plan import Plan
 from .probe import OutOfMemory, Probe, probe
@@ -33,6 +35,7 @@ class Chooser:
     ) -> None:
         self.options, self.data, self.out = options, data, out
         self.began, self.say = began, say
+        self.files = data.files
         self.device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.seconds = options.hours and options.hours * 3600
 
@@ -135,6 +138,7 @@ class Chooser:
 
     def _measure(self, plan: Plan, student: Student) -> list[Probe]:
         """Time both methods; the batch is halved where memory does not suffice."""
+        self._copy(plan)
         while True:
             self._write(plan, student)
             try:
@@ -144,6 +148,21 @@ class Chooser:
                     raise
                 plan.batch //= 2
                 plan.reasons['batch'] = 'halved until a step fits the memory'
+
+    def _copy(self, plan: Plan) -> None:
+        """Small copies where images are so large that reading them takes long."""
+        usual = plans.usual_side(self.data.sizes)
+        side = copy_side(usual, plan.side)
+        if self.files != self.data.files:
+            shutil.rmtree(os.path.dirname(self.files.labeled))  # of another side
+        self.files = self.data.files
+        if side is not None:
+            folder = os.path.join(self.out, 'data', f'long-side-{side}')
+            self.files = write_copies(self.files, folder, side)
+            self.say(
+                f'  copies      long side {side}, in place of images of {usual}: '
+                'training sees no more; validation is on the originals'
+            )
 
     def _measured(self, method, plan: Plan) -> Probe:
         found = probe(config_path(self.out, method))
@@ -192,7 +211,7 @@ class Chooser:
         os.makedirs(folder, exist_ok=True)
         texts = {
             'data.py': data_text(
-                data.table, data.files, data.counts, plan, student.mean
+                data.table, self.files, data.counts, plan, student.mean
             )
         }
         if student.model is not None:

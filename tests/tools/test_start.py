@@ -152,3 +152,18 @@ def test_options_of_the_parser(load_tool, capsys):
         with pytest.raises(SystemExit):
             tool.parse_args(words)
     assert '--images is required' in capsys.readouterr().err
+
+
+def test_large_images_are_copied_for_training(start, tmp_path, quick, monkeypatch):
+    from mmsemiseg.start import flow
+
+    monkeypatch.setattr(flow, 'train_all', lambda *args: None)
+    monkeypatch.setattr(flow, 'report', lambda *args: '')
+    start(*FOLDERS, '--from-scratch', '--scale', '32', '--crop', '32', '32')
+    out = tmp_path / 'work_dirs/start'
+    text = (out / 'configs/data.py').read_text()
+    copies = 'work_dirs/start/data/long-side-64'
+    assert f"ann_file='{copies}/labeled.txt'" in text
+    assert f"img_path='{copies}/labeled'" in text
+    assert "ann_file='work_dirs/start/data/val.txt'" in text
+    assert len(list((out / 'data/long-side-64/unlabeled').iterdir())) == 6
