@@ -15,12 +15,11 @@ model = dict(
     student=dict(backbone=dict(init_cfg=None, norm_cfg=dict(type='BN'))),
     weak_augment={{_base_.weak_augment}},
     strong_augment={{_base_.strong_augment}},
-    ramp_up=None,
     mix_start=0,
-    bank_start=0,
-    contrast_start=0,
-    quality_filter=False,
-    enqueue_number=7,
+    pseudo_loss=dict(ramp_up=None),
+    contrast=dict(
+        type='BankContrast', start=0, candidates=dict(start=0, threshold=None, number=7)
+    ),
 )
 custom_hooks = [
     dict(type='MeanTeacherHook', decay=0.995, warmup='1/(10t+1)', anneal='cosine'),

@@ -17,13 +17,10 @@ model = dict(
     ),
     weak_augment={{_base_.weak_augment}},
     strong_augment={{_base_.strong_augment}},
-    ramp_up=dict(kind='exp', length=100),
     mix_start=100,
-    bank_start=50,
-    contrast_start=100,
-    enqueue_number=7,  # 256 / 38
-    class_balance=dict(labels=4, pseudo=453, start=100),  # 38 / 8, 1815 / 4
-    contrast_weight=0,
+    pseudo_loss=dict(ramp_up=dict(kind='exp', length=100)),
+    contrast=None,
+    class_balance=dict(start=100),
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 custom_hooks = [

@@ -6,16 +6,6 @@ _base_ = [
     '../_base_/schedules/sgd-2e-4_150k.py',
 ]
 model = dict(
-    enqueue_number=3,
-    class_balance=dict(
-        labels=20, pseudo=1437, start=2001, median='all', keep_labels='first'
-    ),
-    memory_attention=False,
-    selector_input='unit_keys',
-    bank_rank='lowest',
-    rank_selector='prediction',
-    bank_start=1001,  # "t > 1000"
-    contrast_start=2001,
     mix_start=2001,
     unlabeled_first=True,
     weak_augment=dict(
@@ -34,6 +24,17 @@ model = dict(
         hue=0.25 / 3,
         blur_axis_sigmas=(0.1, 1.5),
     ),
+    contrast=dict(
+        start=2001,
+        memory_attention=False,
+        selector_input='unit_keys',
+        candidates=dict(
+            rank='lowest',
+            rank_by='prediction',
+            start=1001,  # "t > 1000"
+        ),
+    ),
+    class_balance=dict(start=2001, median='all', keep_labels='first'),
 )
 split = 'splits/1-30_0/'
 train_dataloader = dict(

@@ -6,13 +6,6 @@ _base_ = [
     '../_base_/schedules/sgd-2e-4_150k.py',
 ]
 model = dict(
-    enqueue_number=7,
-    memory_attention=False,
-    selector_input='unit_keys',
-    bank_rank='lowest',
-    rank_selector='prediction',
-    bank_start=1001,  # "t > 1000"
-    contrast_start=2001,
     mix_start=2001,
     unlabeled_first=True,
     weak_augment=dict(
@@ -30,6 +23,16 @@ model = dict(
         saturation=0.25 / 2,
         hue=0.25 / 3,
         blur_axis_sigmas=(0.1, 1.5),
+    ),
+    contrast=dict(
+        start=2001,
+        memory_attention=False,
+        selector_input='unit_keys',
+        candidates=dict(
+            rank='lowest',
+            rank_by='prediction',
+            start=1001,  # "t > 1000"
+        ),
     ),
 )
 split = 'splits/1-50_0/'

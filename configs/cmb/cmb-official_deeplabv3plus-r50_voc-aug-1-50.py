@@ -6,7 +6,6 @@ _base_ = [
     '../_base_/schedules/sgd-4e-4_150k.py',
 ]
 model = dict(
-    enqueue_number=7,
     # The mean of the data set, in RGB
     data_preprocessor=dict(
         mean=[122.6789143, 116.66876762, 104.00698793], std=[255, 255, 255]
@@ -18,12 +17,6 @@ model = dict(
             init_cfg=dict(type='Normal', layer='Conv2d', std=0.01),
         )
     ),
-    memory_attention=False,
-    selector_input='unit_keys',
-    bank_rank='lowest',
-    rank_selector='prediction',
-    bank_start=1001,  # "t > 1000"
-    contrast_start=2001,
     mix_start=2001,
     unlabeled_first=True,
     weak_augment=dict(
@@ -41,6 +34,16 @@ model = dict(
         saturation=0.25 / 2,
         hue=0.25 / 3,
         blur_axis_sigmas=(0.1, 1.5),
+    ),
+    contrast=dict(
+        start=2001,
+        memory_attention=False,
+        selector_input='unit_keys',
+        candidates=dict(
+            rank='lowest',
+            rank_by='prediction',
+            start=1001,  # "t > 1000"
+        ),
     ),
 )
 split = 'splits/1-50_0/'

@@ -6,15 +6,18 @@ _base_ = [
     '../_base_/schedules/sgd-2e-4_150k.py',
 ]
 model = dict(
-    enqueue_number=1,
     student=dict(decode_head=dict(loss_decode=dict(avg_non_ignore=False))),  # (3)
-    entropy_norm='nats',
-    entropy_over='all',
-    ramp_up=dict(kind='step', length=2000),
-    contrast_joint=True,
-    bank_start=0,  # "on every training iteration"
-    read_at='cell',
-    enqueue_per='image',
+    pseudo_loss=dict(ramp_up=dict(kind='step', length=2000)),
+    entropy=dict(norm='nats', over='all'),
+    contrast=dict(
+        joint=True,
+        candidates=dict(
+            start=0,  # "on every training iteration"
+            read_at='cell',
+            per='image',
+            ratio_factor=1,
+        ),
+    ),
 )
 split = 'splits/1-50_0/'
 train_dataloader = dict(

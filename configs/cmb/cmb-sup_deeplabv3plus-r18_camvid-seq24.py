@@ -17,15 +17,11 @@ model = dict(
     ),
     weak_augment={{_base_.weak_augment}},
     strong_augment={{_base_.strong_augment}},
-    ramp_up=dict(kind='exp', length=100),
     mix_start=100,
-    bank_start=50,
-    contrast_start=100,
-    enqueue_number=11,  # 256 / 24
-    class_balance=dict(labels=3, pseudo=85, start=100),  # 24 / 8, 343 / 4
-    contrast_weight=0,
-    pseudo_weight=0,
-    entropy_weight=0,
+    pseudo_loss=dict(ramp_up=dict(kind='exp', length=100), weight=0),
+    entropy=None,
+    contrast=None,
+    class_balance=dict(start=100),
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 custom_hooks = [

@@ -6,4 +6,3 @@ _base_ = [
     '../_base_/datasets/cityscapes_half512_unlabeled.py',
     '../_base_/schedules/sgd-2e-4_150k.py',
 ]
-model = dict(class_balance=dict(labels=595, pseudo=1487))

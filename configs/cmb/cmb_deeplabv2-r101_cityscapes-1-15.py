@@ -5,7 +5,6 @@ _base_ = [
     '../_base_/datasets/cityscapes_half512_unlabeled.py',
     '../_base_/schedules/sgd-2e-4_150k.py',
 ]
-model = dict(class_balance=dict(labels=40, pseudo=1387))
 split = 'splits/1-15_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),

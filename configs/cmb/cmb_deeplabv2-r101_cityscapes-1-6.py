@@ -5,7 +5,6 @@ _base_ = [
     '../_base_/datasets/cityscapes_half512_unlabeled.py',
     '../_base_/schedules/sgd-2e-4_150k.py',
 ]
-model = dict(class_balance=dict(labels=100, pseudo=1237))
 split = 'splits/1-6_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),

@@ -6,7 +6,6 @@ _base_ = [
     '../_base_/datasets/gta5-cityscapes_half512.py',
     '../_base_/schedules/sgd-2e-4_150k.py',
 ]
-model = dict(enqueue_number=3, class_balance=dict(labels=20, pseudo=1437))
 split = 'splits/1-30_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),

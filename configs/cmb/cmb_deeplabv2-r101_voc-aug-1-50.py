@@ -5,7 +5,6 @@ _base_ = [
     '../_base_/datasets/voc-aug_crop321_unlabeled.py',
     '../_base_/schedules/sgd-2e-4_150k.py',
 ]
-model = dict(enqueue_number=7)
 split = 'splits/1-50_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled.txt')),

@@ -8,16 +8,18 @@ _base_ = [
 ]
 model = dict(
     type='CMB',
-    proj_hidden=64,
-    proj_channels=64,
     weak_augment={{_base_.weak_augment}},
     strong_augment={{_base_.strong_augment}},
-    ramp_up=dict(kind='exp', length=150),
     mix_start=150,
-    bank_size=64,
-    bank_start=75,
-    contrast_start=150,
-    enqueue_number=4,  # 64 / 16
+    pseudo_loss=dict(ramp_up=dict(kind='exp', length=150)),
+    contrast=dict(
+        type='BankContrast',
+        start=150,
+        proj_hidden=64,
+        proj_channels=64,
+        bank=dict(size=64),
+        candidates=dict(start=75),
+    ),
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 custom_hooks = [

@@ -17,12 +17,10 @@ model = dict(
     ),
     weak_augment={{_base_.weak_augment}},
     strong_augment={{_base_.strong_augment}},
-    ramp_up=dict(kind='exp', length=100),
     mix_start=100,
-    bank_start=50,
-    contrast_start=100,
-    enqueue_number=11,  # 256 / 24
-    class_balance=dict(labels=3, pseudo=85, start=100),  # 24 / 8, 343 / 4
+    pseudo_loss=dict(ramp_up=dict(kind='exp', length=100)),
+    contrast=dict(type='BankContrast', start=100, candidates=dict(start=50)),
+    class_balance=dict(start=100),
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 custom_hooks = [

@@ -5,7 +5,6 @@ _base_ = [
     '../_base_/datasets/cityscapes_crop512_unlabeled.py',
     '../_base_/schedules/sgd-4e-4_150k.py',
 ]
-model = dict(enqueue_number=3, class_balance=dict(labels=14, pseudo=958))
 split = 'splits/1-30_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),

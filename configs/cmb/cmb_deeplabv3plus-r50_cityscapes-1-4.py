@@ -5,7 +5,6 @@ _base_ = [
     '../_base_/datasets/cityscapes_crop512_unlabeled.py',
     '../_base_/schedules/sgd-4e-4_150k.py',
 ]
-model = dict(class_balance=dict(labels=106, pseudo=743))
 split = 'splits/1-4_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),

@@ -6,5 +6,4 @@ _base_ = [
     '../_base_/datasets/cityscapes_crop512_unlabeled.py',
     '../_base_/schedules/sgd-4e-4_150k.py',
 ]
-model = dict(class_balance=dict(labels=425, pseudo=991))
 auto_scale_lr = dict(base_batch_size=10)

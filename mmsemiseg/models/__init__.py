@@ -1,12 +1,20 @@
 from .adapter import HEAD_RULES, HeadRule, SegmentorAdapter
 from .backbones import DilatedVGG, EfficientNetLite
 from .batch_augment import BatchAugment
-from .contrast import Contrast, OverlapContrast, PartContrast, PeerContrast
+from .contrast import (
+    BankContrast,
+    Contrast,
+    LabeledCandidates,
+    OverlapContrast,
+    PartContrast,
+    PeerContrast,
+)
 from .data_preprocessor import Batch, SemiDataPreProcessor
 from .heads import ConvBlocks, DeepLabV2Head, DeepLabV3PlusHead
 from .losses import (
     BalancedCrossEntropy,
     DirectionalContrastLoss,
+    EntropyLoss,
     MaskedLovaszLoss,
     OHEMLoss,
     PeerContrastLoss,
@@ -43,6 +51,7 @@ from .weak_classifier import WeakClassifier
 
 __all__ = [
     'BalancedCrossEntropy',
+    'BankContrast',
     'Batch',
     'BatchAugment',
     'CAC',
@@ -63,11 +72,13 @@ __all__ = [
     'DynamicSoftLabel',
     'ESL',
     'EfficientNetLite',
+    'EntropyLoss',
     'FixMatch',
     'FrequencyWindow',
     'HEAD_RULES',
     'HardLabel',
     'HeadRule',
+    'LabeledCandidates',
     'MaskedLovaszLoss',
     'MeanTeacher',
     'Mixing',

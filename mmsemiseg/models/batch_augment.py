@@ -10,6 +10,7 @@ from functools import partial
 
 import torch
 from mmengine.structures import PixelData
+from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
@@ -25,6 +26,7 @@ LABEL_MAPS = ('gt_sem_seg', 'gt_edge_map')
 COLORS = ('brightness', 'contrast', 'saturation', 'hue')
 
 
+@MODELS.register_module()
 class BatchAugment:
     """Augment a batch on its device: ClassMix, scale, flip, colour jitter, blur.
 

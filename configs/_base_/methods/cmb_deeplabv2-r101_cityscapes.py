@@ -14,6 +14,8 @@ model = dict(
     ),
     weak_augment={{_base_.weak_augment}},
     strong_augment={{_base_.strong_augment}},
+    contrast=dict(type='BankContrast'),
+    class_balance=dict(type='ClassBalance'),
 )
 custom_hooks = [
     dict(type='MeanTeacherHook', decay=0.995, warmup='1/(10t+1)', anneal='cosine'),

@@ -6,11 +6,7 @@ _base_ = [
     '../../_base_/schedules/sgd-2e-4_150k.py',
 ]
 model = dict(
-    enqueue_number=3,
-    class_balance=dict(labels=20, pseudo=1437),
-    attention=False,
-    quality_filter=False,
-    bank_rank='random',
+    contrast=dict(attention=False, candidates=dict(threshold=None, rank='random'))
 )
 split = 'splits/1-30_0/'
 train_dataloader = dict(

@@ -5,11 +5,7 @@ _base_ = [
     '../../_base_/datasets/cityscapes_half512_unlabeled.py',
     '../../_base_/schedules/sgd-2e-4_150k.py',
 ]
-model = dict(
-    enqueue_number=3,
-    class_balance=dict(labels=20, pseudo=1437),
-    contrast_weight=1,
-)
+model = dict(contrast=dict(weight=1))
 split = 'splits/1-30_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),

@@ -6,10 +6,8 @@ _base_ = [
     '../../_base_/schedules/sgd-2e-4_150k.py',
 ]
 model = dict(
-    enqueue_number=3,
-    class_balance=dict(labels=20, pseudo=1437),
-    pseudo_weight=0,
-    entropy_weight=0,
+    pseudo_loss=dict(weight=0),
+    entropy=None,
 )
 split = 'splits/1-30_0/'
 train_dataloader = dict(

@@ -5,11 +5,7 @@ _base_ = [
     '../../_base_/datasets/cityscapes_half512_unlabeled.py',
     '../../_base_/schedules/sgd-2e-4_150k.py',
 ]
-model = dict(
-    enqueue_number=3,
-    class_balance=dict(labels=20, pseudo=1437),
-    pseudo_weight=0,
-)
+model = dict(pseudo_loss=dict(weight=0))
 split = 'splits/1-30_0/'
 train_dataloader = dict(
     labeled=dict(dataset=dict(ann_file=split + 'labeled-masks.txt')),

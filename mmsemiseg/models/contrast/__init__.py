@@ -1,3 +1,5 @@
+from .bank_candidates import Candidates, LabeledCandidates
+from .bank_contrast import BankContrast
 from .base import Contrast, FeaturePart, Pass
 from .cells import Cells
 from .overlap_contrast import OverlapContrast
@@ -5,9 +7,12 @@ from .part_contrast import PartContrast, Parts, PartView
 from .peer_contrast import PeerContrast
 
 __all__ = [
+    'BankContrast',
+    'Candidates',
     'Cells',
     'Contrast',
     'FeaturePart',
+    'LabeledCandidates',
     'OverlapContrast',
     'PartContrast',
     'PartView',

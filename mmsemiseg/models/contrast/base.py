@@ -65,6 +65,7 @@ class Contrast(FeaturePart, ABC):
         labeled: Batch,
         passes: list[Pass],
         pseudo: list[PseudoLabel],
+        target: Batch | None = None,
     ) -> dict[str, Tensor]:
         """Weighted losses by name, each name with ``loss`` in it.
 
@@ -75,6 +76,8 @@ class Contrast(FeaturePart, ABC):
             passes: Outputs of each student, with gradient.
             pseudo: Pseudo labels of the unlabeled images that the students have seen,
                 those that each student learns first.
+            target: Labeled images of the domain of the unlabeled ones, where
+                ``labeled`` are of another domain; None: ``labeled``.
         """
 
     @property

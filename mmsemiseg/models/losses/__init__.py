@@ -1,5 +1,6 @@
 from .balanced_cross_entropy import BalancedCrossEntropy, balanced
 from .directional_contrast_loss import DirectionalContrastLoss
+from .entropy_loss import EntropyLoss
 from .masked_lovasz_loss import MaskedLovaszLoss
 from .matched_mask_consistency_loss import MatchedMaskConsistencyLoss
 from .ohem_loss import OHEMLoss
@@ -15,6 +16,7 @@ __all__ = [
     'Anchors',
     'BalancedCrossEntropy',
     'DirectionalContrastLoss',
+    'EntropyLoss',
     'Keys',
     'MaskedLovaszLoss',
     'MatchedMaskConsistencyLoss',

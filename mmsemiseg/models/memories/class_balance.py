@@ -1,8 +1,7 @@
 """Class weights from how often the classes occurred in the last batches."""
 
-import copy
-
 import torch
+from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...functional.class_balance import MEDIANS, balance_weights, class_counts
@@ -10,17 +9,20 @@ from ...utils.settings import check_choices, check_integers
 from .frequency_window import FrequencyWindow
 
 
+@MODELS.register_module()
 class ClassBalance(nn.Module):
     """Class weights sqrt(median frequency / frequency) from recent batches.
 
     One window counts the classes in labels, another in pseudo labels. All weights are 1
-    before iteration ``start``, and until both windows are full. Only :meth:`update`
-    changes the windows.
+    before iteration ``start``, and until both windows are full. Only
+    :meth:`update_memory` changes the windows.
 
     Args:
         num_classes: Number of classes C.
-        labels: Number of batches in the window of the labels.
-        pseudo: Number of batches in the window of the pseudo labels.
+        labels: Number of batches in the window of the labels; ``'labeled'``: as many as
+            hold all labeled images once, images // batch size of a process, at least 1.
+        pseudo: Number of batches in the window of the pseudo labels; ``'unlabeled'``:
+            as many as hold all unlabeled images once.
         start: First iteration with weights other than 1.
         median: Classes over whose frequencies the median is taken: those that were
             ``'seen'``, or ``'all'`` (see :func:`balance_weights`).
@@ -40,14 +42,14 @@ class ClassBalance(nn.Module):
     def __init__(
         self,
         num_classes: int,
-        labels: int,
-        pseudo: int,
+        labels: 'int | str' = 'labeled',
+        pseudo: 'int | str' = 'unlabeled',
         start: int = 2000,
         median: str = 'seen',
         keep_labels: str = 'last',
     ):
         super().__init__()
-        check_integers(1, labels=labels, pseudo=pseudo)
+        _check_lengths(labels=(labels, 'labeled'), pseudo=(pseudo, 'unlabeled'))
         check_integers(0, start=start)
         check_choices(
             median=(median, MEDIANS), keep_labels=(keep_labels, ('last', 'first'))
@@ -55,8 +57,20 @@ class ClassBalance(nn.Module):
         self.start = start
         self.median = median
         self.num_classes = num_classes
-        self.label_window = FrequencyWindow(labels, num_classes, keep_labels)
-        self.pseudo_window = FrequencyWindow(pseudo, num_classes)
+        lengths = [None if isinstance(x, str) else x for x in (labels, pseudo)]
+        self.label_window = FrequencyWindow(lengths[0], num_classes, keep_labels)
+        self.pseudo_window = FrequencyWindow(lengths[1], num_classes)
+        self._by_rule = {name for name in (labels, pseudo) if isinstance(name, str)}
+
+    has_memory = True
+
+    def set_stream_sizes(
+        self, images: dict[str, int], batch_sizes: dict[str, int]
+    ) -> None:
+        """Lengths of the windows by rule, from images and batch size of each stream."""
+        windows = dict(labeled=self.label_window, unlabeled=self.pseudo_window)
+        for name in self._by_rule:
+            windows[name].set_length(max(1, images[name] // batch_sizes[name]))
 
     def counts(
         self, labels: Tensor, pseudo: Tensor, ignore_index: int
@@ -70,15 +84,30 @@ class ClassBalance(nn.Module):
 
     def weights(self, counts: dict[str, Tensor], iteration: int) -> Tensor:
         """Class weights (C,) of an iteration, with the counts of its own batch."""
-        labels, pseudo = map(copy.deepcopy, (self.label_window, self.pseudo_window))
-        labels.enqueue(counts['label_counts'])
-        pseudo.enqueue(counts['pseudo_counts'])
+        if None in (self.label_window.length, self.pseudo_window.length):
+            raise RuntimeError(
+                f'the windows of class_balance by the rules {sorted(self._by_rule)} '
+                'need the sizes of the streams, which SemiTrainLoop tells by '
+                'set_stream_sizes() before training: train with it, or set labels and '
+                'pseudo to numbers of batches'
+            )
+        labels = self.label_window.preview(counts['label_counts'])
+        pseudo = self.pseudo_window.preview(counts['pseudo_counts'])
         weights = balance_weights(labels.total() + pseudo.total(), self.median)
         if iteration < self.start:
             return torch.ones_like(weights)
         return torch.where(labels.full() & pseudo.full(), weights, 1)
 
-    def update(self, label_counts: Tensor, pseudo_counts: Tensor) -> None:
+    def update_memory(self, label_counts: Tensor, pseudo_counts: Tensor) -> None:
         """Enter the counts of the batches of a step, (n, C) each."""
         self.label_window.enqueue(label_counts)
         self.pseudo_window.enqueue(pseudo_counts)
+
+
+def _check_lengths(**settings: tuple) -> None:
+    for name, (value, rule) in settings.items():
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value != rule and not (whole and value >= 1):
+            raise ValueError(
+                f'{name} must be an integer >= 1 or {rule!r}, but got {value!r}'
+            )

@@ -15,7 +15,8 @@ class FrequencyWindow(nn.Module):
 
     Args:
         length: Number of batches that are kept. If the rows of several processes are
-            entered, the batches of all of them count.
+            entered, the batches of all of them count. None: not known yet, until
+            :meth:`set_length` or a checkpoint tells it.
         num_classes: Number of classes C.
         keep: Batches that are kept: the ``'last'`` ones, where a new one replaces the
             oldest, or the ``'first'`` ones, after which nothing enters any more.
@@ -37,17 +38,35 @@ class FrequencyWindow(nn.Module):
     ([2, 3], True)
     """
 
-    def __init__(self, length: int, num_classes: int, keep: str = 'last'):
+    def __init__(self, length: int | None, num_classes: int, keep: str = 'last'):
         super().__init__()
-        check_integers(1, length=length, num_classes=num_classes)
+        check_integers(1, length=1 if length is None else length)
+        check_integers(1, num_classes=num_classes)
         check_choices(keep=(keep, KEEP))
         self.keep = keep
         self.length = length
         self.num_classes = num_classes
-        counts = torch.zeros(length, num_classes, dtype=torch.int64)
+        counts = torch.zeros(length or 0, num_classes, dtype=torch.int64)
         self.register_buffer('counts', counts)
         self.register_buffer('pointer', torch.zeros((), dtype=torch.int64))
         self.register_buffer('filled', torch.zeros((), dtype=torch.int64))
+
+    def set_length(self, length: int) -> None:
+        """Keep ``length`` batches from now on; another length empties the window."""
+        check_integers(1, length=length)
+        if length != self.length:
+            self.length = length
+            self.counts = self.counts.new_zeros(length, self.num_classes)
+            self.pointer.zero_()
+            self.filled.zero_()
+
+    def preview(self, rows: Tensor) -> 'FrequencyWindow':
+        """The window as it will be after :meth:`enqueue`; this one stays as it is."""
+        window = FrequencyWindow(self.length, self.num_classes, self.keep)
+        for name, value in self.named_buffers():
+            setattr(window, name, value.clone())
+        window.enqueue(rows)
+        return window
 
     @torch.no_grad()
     def enqueue(self, rows: Tensor) -> None:
@@ -83,6 +102,12 @@ class FrequencyWindow(nn.Module):
     def full(self) -> Tensor:
         """Whether ``length`` batches are kept, () bool."""
         return self.filled == self.length
+
+    def _load_from_state_dict(self, state: dict, prefix: str, *args) -> None:
+        counts = state.get(f'{prefix}counts')
+        if self.length is None and counts is not None and len(counts):
+            self.set_length(len(counts))
+        super()._load_from_state_dict(state, prefix, *args)
 
     def extra_repr(self) -> str:
         return (
