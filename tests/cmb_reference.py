@@ -14,8 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmsemiseg.models import CMB
-from mmsemiseg.models.batch_augment import BatchAugment
+from mmsemiseg.models import (
+    CMB,
+    BankContrast,
+    BatchAugment,
+    EntropyLoss,
+    LabeledCandidates,
+    PseudoLabelLoss,
+)
+from mmsemiseg.models.segmentors.cmb import PSEUDO_LOSS
 
 EPS = 1e-30
 
@@ -37,13 +44,16 @@ def record(model, weak=None, strong=None):
     """Augment by recorders."""
     model.weak_augment = Recorder(**(weak or {}))
     model.strong_augment = Recorder(**(strong or {}))
-    selected = model.selected
+    if model.contrast is None:
+        return
+    candidates = model.contrast.candidates
+    selected = type(candidates).selected
 
     def keep_state(*args):
         model.random_state, model.rows = torch.get_rng_state(), len(args[1])
-        return selected(*args)
+        return selected(candidates, *args)
 
-    model.selected = keep_state
+    candidates.selected = keep_state
 
 
 class Heads:
@@ -110,16 +120,30 @@ def selector(ours, c):
     return nn.Sequential(first, norm, nn.LeakyReLU(0.2), second, nn.Sigmoid())
 
 
+def completed(kind, settings, **defaults):
+    """Settings of a class with its defaults, as attributes; None stays None."""
+    if settings is None:
+        return None
+    found = inspect.signature(kind.__init__).parameters.items()
+    defaults |= {name: value.default for name, value in found}
+    return SimpleNamespace(**{**defaults, **settings})
+
+
 class Reference:
     """Does with a model's weights what it does, but keeps its own bank and windows."""
 
     def __init__(self, model, settings):
-        defaults = inspect.signature(CMB.__init__).parameters
-        self.s = SimpleNamespace(
-            **dict({k: v.default for k, v in defaults.items()}, **settings)
-        )
+        self.s = s = completed(CMB, settings, sup_weight=1.0)
+        s.pseudo_loss = completed(PseudoLabelLoss, {**PSEUDO_LOSS, **s.pseudo_loss})
+        s.entropy = completed(EntropyLoss, s.entropy)
+        s.contrast = completed(BankContrast, s.contrast, feature='pre_cls')
+        self.feature = 'pre_cls' if s.contrast is None else s.contrast.feature
+        self.candidates = None
+        if s.contrast is not None:
+            self.candidates = completed(LabeledCandidates, s.contrast.candidates)
         self.classes = model.student.decode_head.num_classes
-        self.bank = [deque(maxlen=self.s.bank_size) for _ in range(self.classes)]
+        size = 0 if s.contrast is None else s.contrast.bank['size']
+        self.bank = [deque(maxlen=size) for _ in range(self.classes)]
         if self.s.class_balance:
             self.label_window, self.pseudo_window = [], []
 
@@ -127,8 +151,8 @@ class Reference:
         """The weights of this step; the model's loss is called after it."""
         self.nets = {k: copy.deepcopy(v) for k, v in model.networks.items()}
         self.heads = {}
-        if self.s.contrast_weight:
-            pair = model.head_pairs[0]
+        if self.s.contrast:
+            pair = model.contrast.head_pairs[0]
             self.heads = dict(student=Heads(pair.student), teacher=Heads(pair.teacher))
 
     def losses(self, model, inputs, iteration):
@@ -155,9 +179,9 @@ class Reference:
 
         more_images = torch.cat([view for view, _ in strong])
         if s.unlabeled_first:
-            more = run(self.nets['student'], more_images, s.feature)
+            more = run(self.nets['student'], more_images, self.feature)
         images, maps = weak[-1]
-        logits, features = run(self.nets['student'], images, s.feature)
+        logits, features = run(self.nets['student'], images, self.feature)
         losses = {}
         truth = maps['gt_sem_seg']
         losses['sup.decode.loss_ce'] = s.sup_weight * supervised(logits, truth, alpha)
@@ -167,25 +191,26 @@ class Reference:
             for name in ('label', 'confidence', 'valid')
         )
         if not s.unlabeled_first:
-            more = run(self.nets['student'], more_images, s.feature)
+            more = run(self.nets['student'], more_images, self.feature)
         logits, more_features = more
         losses['loss_pseudo'] = (
-            s.pseudo_weight
-            * ramp(s.ramp_up, iteration)
+            s.pseudo_loss.weight
+            * ramp(s.pseudo_loss.ramp_up, iteration)
             * self.pseudo(logits, pseudo, confidence, alpha)
         )
-        losses['loss_entropy'] = s.entropy_weight * self.entropy(logits, valid)
-        if s.contrast_weight:
+        if s.entropy:
+            losses['loss_entropy'] = s.entropy.weight * self.entropy(logits, valid)
+        if s.contrast:
             images, maps = weak[0]
             self.collect(images, maps['gt_sem_seg'], model)
             maps = (features, truth), (more_features, pseudo)
-            losses['loss_contrast'] = s.contrast_weight * self.contrast(maps)
+            losses['loss_contrast'] = s.contrast.weight * self.contrast(maps)
         return losses
 
     def pseudo_labels(self, unlabeled):
         """Of the images as they are, by the teacher in train mode."""
         with torch.no_grad():
-            logits, _ = run(self.nets['teacher'], unlabeled.inputs, self.s.feature)
+            logits, _ = run(self.nets['teacher'], unlabeled.inputs, self.feature)
         size = unlabeled.inputs.shape[2:]
         logits = F.interpolate(logits, size, mode='bilinear', align_corners=False)
         confidence, label = logits.softmax(1).max(1)
@@ -223,27 +248,27 @@ class Reference:
         total = 0
         for c in range(self.classes):
             here = pseudo == c
-            beta = confidence[here] ** self.s.confidence_power
+            beta = confidence[here] ** self.s.pseudo_loss.confidence_power
             total = total - alpha[c] * (beta * probs[:, c][here].log()).sum()
         return total / pseudo.numel()
 
     def entropy(self, logits, valid):
         probs = probabilities(logits, valid.shape[1:])
         each = -(probs * (probs + EPS).log()).sum(1)
-        over = valid if self.s.entropy_over == 'valid' else torch.ones_like(valid)
+        over = valid if self.s.entropy.over == 'valid' else torch.ones_like(valid)
         total = (each * valid).sum() / max(int(over.sum()), 1)
         return (
-            total / {'nats': 1, 'classes': math.log(self.classes)}[self.s.entropy_norm]
+            total / {'nats': 1, 'classes': math.log(self.classes)}[self.s.entropy.norm]
         )
 
     @torch.no_grad()
     def collect(self, images, label, model):
         """Enter the best vectors of labeled pixels into the bank."""
-        s = self.s
-        if self.iteration < s.bank_start:
+        s, size_of_bank = self.candidates, self.s.contrast.bank['size']
+        if self.iteration < s.start:
             return
-        heads = self.heads[s.bank_from]
-        logits, features = run(self.nets[s.bank_from], images, s.feature)
+        heads = self.heads[s.network]
+        logits, features = run(self.nets[s.network], images, self.feature)
         size = features.shape[2:]
         if s.read_at == 'pixel':  # all of the crop, then the label's pixels
             confidence, predicted = probabilities(logits, images.shape[2:]).max(1)
@@ -252,8 +277,8 @@ class Reference:
             confidence, predicted = logits.softmax(1).max(1)
         label = nearest(label, size)
         good = label != 255
-        if s.quality_filter:
-            good &= (predicted == label) & (confidence > s.quality_threshold)
+        if s.threshold is not None:
+            good &= (predicted == label) & (confidence > s.threshold)
         places = good.flatten().nonzero()[:, 0].tolist()
         if len(places) < 2:
             return
@@ -264,12 +289,12 @@ class Reference:
         chosen = []
         for c in range(self.classes):
             rows = [i for i in range(len(places)) if label[i] == c]
-            sign = 1 if s.bank_rank == 'lowest' else -1
-            for part in range(len(images)) if s.enqueue_per == 'image' else (None,):
+            sign = 1 if s.rank == 'lowest' else -1
+            for part in range(len(images)) if s.per == 'image' else (None,):
                 among = [i for i in rows if part is None or image[i] == part]
-                number = s.enqueue_number
+                number = s.number
                 number *= len(images) if part is None else 1
-                number = min(number, s.bank_size)
+                number = min(number, size_of_bank)
                 if len(among) > number:  # else as they are
                     among.sort(key=lambda i: sign * scores[i])
                 chosen += enumerate(among[:number])
@@ -278,7 +303,7 @@ class Reference:
             self.bank[label[i]].append(vectors[i])
 
     def scores(self, heads, vectors, label, model, places):
-        if self.s.bank_rank == 'random':
+        if self.candidates.rank == 'random':
             generator = torch.Generator()
             generator.set_state(model.random_state)
             scores = torch.rand(model.rows, generator=generator)
@@ -289,18 +314,18 @@ class Reference:
             if len(rows) > 1:
                 seen = vectors[rows]
                 if (
-                    self.s.rank_selector == 'projection'
-                    and self.s.selector_input == 'unit_keys'
+                    self.candidates.rank_by == 'projection'
+                    and self.s.contrast.selector_input == 'unit_keys'
                 ):
                     seen = F.normalize(seen, dim=1)
-                weights = heads.weigh(self.s.rank_selector, c, seen)
+                weights = heads.weigh(self.candidates.rank_by, c, seen)
                 for i, weight in zip(rows, weights.tolist(), strict=True):
                     scores[i] = weight
         return scores
 
     def contrast(self, maps):
-        s, heads = self.s, self.heads['student']
-        if self.iteration < s.contrast_start:
+        s, heads = self.s.contrast, self.heads['student']
+        if self.iteration < s.start:
             return torch.zeros(())
         keys, key_weights = {}, {}
         for c in range(self.classes):
@@ -314,7 +339,7 @@ class Reference:
                     seen = F.normalize(seen, dim=1)
                 key_weights[c] = heads.weigh('projection', c, seen)
         parts = [gathered(*part) for part in maps]
-        if s.contrast_joint:
+        if s.joint:
             parts = [tuple(map(torch.cat, zip(*parts, strict=True)))]
         total = torch.zeros(())
         for rows, label in parts:

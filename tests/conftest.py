@@ -49,3 +49,23 @@ def plain_config_dumps():
 
 def as_it_is(text, **style):
     return text, False
+
+
+@pytest.fixture
+def at(monkeypatch):
+    """Sets the iteration that methods read."""
+    from mmsemiseg.models import SemiSegmentor
+
+    def set_iteration(value):
+        monkeypatch.setattr(SemiSegmentor, 'iteration', property(lambda self: value))
+
+    return set_iteration
+
+
+@pytest.fixture(params=['masked', 'compact'])
+def device(request, monkeypatch):
+    """Rows of no class are masked, as on a GPU, or left out, as on a CPU."""
+    from mmsemiseg.functional import compact
+
+    devices = ('cpu',) if request.param == 'compact' else ()
+    monkeypatch.setattr(compact, 'DEVICES', devices)
