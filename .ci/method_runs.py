@@ -72,7 +72,9 @@ self_training = dict(
     unlabeled={{_base_.unlabeled.dataset}}, batch_size=2, num_workers=0, threshold=None)
 """,
     'CAC': 'model = dict(contrast=dict(start=1, num_negatives=100))',
-    'CMB': 'model = dict(mix_start=1, bank_start=0, contrast_start=1)',
+    'CMB': """
+model = dict(mix_start=1, contrast=dict(start=1, candidates=dict(start=0)))
+""",
 }
 
 

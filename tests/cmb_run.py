@@ -8,6 +8,7 @@ from pathlib import Path
 import mmengine.runner.runner
 import tiny_run
 import torch
+from cmb_tiny import BASE, OFFICIAL, candidates, contrast, merged
 from distributed_run import distributed, environment, finish, start
 from helpers import CLASSES, frozen_copy
 from mmengine.config import Config
@@ -20,27 +21,26 @@ from mmsemiseg.utils.model import unwrap
 
 SIZE, WIDTH = 20, 6  # of the bank
 LABELS, PSEUDO = 3, 4  # batches in the windows
-STATE = ('bank', 'balance.label_window', 'balance.pseudo_window')
+STATE = (
+    'contrast.banks.0',
+    'class_balance.label_window',
+    'class_balance.pseudo_window',
+)
 BANK_START, CONTRAST_START = 1, 2
-PAPER = dict(
-    entropy_norm='nats',
-    ramp_up=dict(kind='step', length=2),
-    contrast_joint=True,
-    enqueue_per='image',
-    entropy_over='all',
-    read_at='cell',
+PAPER = merged(
+    dict(
+        pseudo_loss=dict(ramp_up=dict(kind='step', length=2)),
+        entropy=dict(norm='nats', over='all'),
+    ),
+    contrast(joint=True),
+    candidates(per='image', read_at='cell'),
 )
 OFFICIAL = dict(
-    memory_attention=False,
-    selector_input='unit_keys',
-    bank_rank='lowest',
-    rank_selector='prediction',
-    unlabeled_first=True,
+    OFFICIAL,
     class_balance=dict(
         labels=LABELS, pseudo=PSEUDO, start=2, median='all', keep_labels='first'
     ),
 )
-BASE = dict(attention=False, bank_rank='random', bank_from='student')
 
 
 def write_data(folder):
@@ -57,18 +57,18 @@ def config(data, work_dir, max_iters=6, model=None, source=False, **settings):
         student=student,
         weak_augment=dict(spatial, classmix_prob=0.3),
         strong_augment=dict(spatial, classmix_prob=0.8),
-        ramp_up=dict(kind='exp', length=4),
-        quality_filter=False,
-        bank_size=SIZE,
-        enqueue_number=2,
-        bank_start=BANK_START,
-        contrast_start=CONTRAST_START,
+        pseudo_loss=dict(ramp_up=dict(kind='exp', length=4)),
+        contrast=dict(
+            start=CONTRAST_START,
+            proj_hidden=7,
+            proj_channels=WIDTH,
+            bank=dict(size=SIZE),
+            candidates=dict(threshold=None, number=2, start=BANK_START),
+        ),
         mix_start=2,
-        proj_hidden=7,
-        proj_channels=WIDTH,
         class_balance=dict(labels=LABELS, pseudo=PSEUDO, start=2),
     )
-    cmb.update(model or {})
+    cmb = merged(cmb, model or {})
     cfg = tiny_run.config(data, work_dir, cmb, max_iters=max_iters)
     loaders = cfg.train_dataloader
     loaders.labeled.dataset.pipeline = tiny_run.TEST_PIPELINE
@@ -128,11 +128,12 @@ def memory_of(rows_of_ranks, keep_labels='last'):
     for step in zip(*rows_of_ranks, strict=True):
         batches = [rows for of_rank in step for rows in of_rank]
         joined = {k: torch.cat([rows[k] for rows in batches]) for k in batches[0]}
-        rank = joined['rank'].tolist()
+        rank = joined['contrast.rank0'].tolist()
         order = sorted(range(len(rank)), key=lambda row: -rank[row])
-        bank.enqueue(joined['features'][order], joined['group'][order])
-        labels.enqueue(joined['label_counts'])
-        pseudo.enqueue(joined['pseudo_counts'])
+        rows = (joined[f'contrast.{name}0'][order] for name in ('features', 'label'))
+        bank.enqueue(*rows)
+        labels.enqueue(joined['class_balance.label_counts'])
+        pseudo.enqueue(joined['class_balance.pseudo_counts'])
     return {
         f'{name}.{key}': value
         for name, part in zip(STATE, (bank, labels, pseudo), strict=True)

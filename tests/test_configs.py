@@ -28,6 +28,8 @@ from mmsemiseg.engine.runner.schedules import (
     is_warm_up,
     named_schedulers,
 )
+from mmsemiseg.models import LabeledCandidates
+from mmsemiseg.models.parts import build_part
 
 ROOT = Path(__file__).resolve().parents[1] / 'configs'
 PATHS = sorted(p for p in ROOT.rglob('*.py') if '_base_' not in p.parts)
@@ -401,6 +403,61 @@ OF_PAPER = re.compile(r'cmb(-\w+)?_.*(cityscapes|voc-aug)-(full|1-\d+)')
 CMB = [path for path in PATHS if OF_PAPER.match(path.stem)]
 
 
+def contrast_of(model):
+    """Settings of the contrast; None where there is none."""
+    found = model.get('contrast', {})
+    return None if found is None else found
+
+
+# Written by hand before they followed from the data: K, and batches in the windows
+WRITTEN = {
+    'cmb_deeplabv2-r101-coco_cityscapes-1-30': (3, 20, 1437),
+    'cmb_deeplabv2-r101_cityscapes-1-15': (1, 40, 1387),
+    'cmb_deeplabv2-r101_cityscapes-1-8': (1, 74, 1301),
+    'cmb_deeplabv2-r101_cityscapes-1-6': (1, 100, 1237),
+    'cmb_deeplabv2-r101_gta5-cityscapes-1-3': (1, 200, 987),
+    'cmb_deeplabv2-r101_cityscapes-full': (1, 595, 1487),
+    'cmb_deeplabv3plus-r50_cityscapes-1-30': (3, 14, 958),
+    'cmb_deeplabv3plus-r50_cityscapes-1-4': (1, 106, 743),
+    'cmb-bank512_deeplabv2-r101-coco_cityscapes-1-30': (5, 20, 1437),
+    'cmb_deeplabv2-r101_voc-aug-1-50': (7, None, None),
+    'cmb-paper_deeplabv3plus-r50_voc-aug-1-50': (1, None, None),
+    'cmb_deeplabv3plus-lite0_camvid-seq24': (11, 3, 85),
+    'cmb_deeplabv3plus-lite0_msrc21-60': (4, 7, 84),
+    'cmb_deeplabv3plus-lite0_ccp-38': (7, 4, 453),
+    'cmb_deeplabv3plus-r18-w16_quickstart': (4, None, None),
+}
+SMALL = {
+    'camvid-seq24': (24, 343),
+    'msrc21-60': (60, 337),
+    'ccp-38': (38, 1815),
+    'quickstart': (16, 0),
+}
+
+
+@pytest.mark.parametrize('stem', WRITTEN)
+def test_numbers_of_cmb_are_those_that_were_written(stem):
+    cfg = Config.fromfile(next(path for path in PATHS if path.stem == stem))
+    small = SMALL.get(stem.rsplit('_', 1)[1])
+    if small is None:
+        _, data, split = OF_PAPER.match(stem).groups()
+        labels = LABELS[data][split]
+        rest = LABELS[data]['full'] - (0 if split == 'full' else labels)
+        small = labels, rest
+    settings = contrast_of(cfg.model)
+    size = settings.get('bank', {}).get('size', 256)
+    candidates = LabeledCandidates(**settings.get('candidates', {}))
+    found = [candidates.number_for(SimpleNamespace(num_labeled=small[0]), size)]
+    balance = cfg.model.get('class_balance')
+    if balance is not None:
+        default = dict(type='ClassBalance')
+        balance = build_part(balance, 'balance', default=default, num_classes=2)
+        sizes = {name: one.batch_size for name, one in cfg.train_dataloader.items()}
+        balance.set_stream_sizes(dict(labeled=small[0], unlabeled=small[1]), sizes)
+        found += [balance.label_window.length, balance.pseudo_window.length]
+    assert found == [number for number in WRITTEN[stem] if number is not None]
+
+
 @pytest.mark.parametrize('path', CMB, ids=lambda p: p.stem)
 def test_windows_and_bank_of_cmb_fit_the_split(path):
     cfg = Config.fromfile(path)
@@ -413,17 +470,25 @@ def test_windows_and_bank_of_cmb_fit_the_split(path):
     else:
         assert f'splits/{split}_0/' in streams.labeled.dataset.ann_file
         assert f'splits/{split}_0/' in streams.unlabeled.dataset.images
-    number = max(1, round(cfg.model.get('bank_size', 256) / labels))
-    per = cfg.model.get('enqueue_per', 'batch')
-    if data == 'voc-aug' and per == 'batch':
-        number = max(1, 7 * round(256 / labels))
-    assert cfg.model.get('enqueue_number', 1) == number
+    sizes = {name: stream.batch_size for name, stream in streams.items()}
+    numbers = dict(labeled=labels, unlabeled=rest, source=24966)
+    settings = contrast_of(cfg.model)
+    if settings is not None:
+        size = settings.get('bank', {}).get('size', 256)
+        candidates = settings.get('candidates', {})
+        number = max(1, round(size / labels))
+        if data == 'voc-aug' and candidates.get('per', 'batch') == 'batch':
+            number = max(1, 7 * round(256 / labels))
+        told = SimpleNamespace(num_labeled=labels)
+        assert 'number' not in candidates
+        assert LabeledCandidates(**candidates).number_for(told, size) == number
     balance = cfg.model.get('class_balance')
     assert (balance is not None) == (data == 'cityscapes')
     if balance:
-        batches = labels // streams.labeled.batch_size
-        assert balance.labels == batches
-        assert balance.pseudo == rest // streams.unlabeled.batch_size
+        balance = build_part(balance, 'class_balance', num_classes=19)
+        balance.set_stream_sizes(numbers, sizes)
+        assert balance.label_window.length == labels // sizes['labeled']
+        assert balance.pseudo_window.length == rest // sizes['unlabeled']
     images_a_step = sum(stream.batch_size for stream in streams.values())
     assert cfg.auto_scale_lr.base_batch_size == images_a_step
 
@@ -440,7 +505,7 @@ def test_official_presets_of_cmb_are_as_published(path):
     init_default_scope(cfg.default_scope)
     model, head = cfg.model, cfg.model.student.decode_head
     assert model.unlabeled_first
-    assert model.get('read_at', 'pixel') == 'pixel'
+    assert model.contrast.candidates.get('read_at', 'pixel') == 'pixel'
     if 'class_balance' in model:
         balance = model.class_balance
         assert (balance.median, balance.keep_labels) == ('all', 'first')
@@ -459,7 +524,9 @@ def test_official_presets_of_cmb_are_as_published(path):
 @pytest.mark.parametrize('path', PRESETS['paper'], ids=lambda p: p.stem)
 def test_paper_presets_of_cmb_are_as_the_text(path):
     model = Config.fromfile(path).model
-    assert (model.bank_start, model.read_at, model.entropy_over) == (0, 'cell', 'all')
+    candidates = model.contrast.candidates
+    assert (candidates.start, candidates.read_at) == (0, 'cell')
+    assert model.entropy.over == 'all'
     if 'class_balance' in model:
         assert model.class_balance.median == 'all'
     loss = MODELS.build(model.student.decode_head.loss_decode)

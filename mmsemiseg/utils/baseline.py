@@ -6,19 +6,18 @@ from .launch import student_configs
 
 # They move what the baseline does not have, or look at it
 HOOKS = ('MeanTeacherHook', 'MemoryHook', 'PseudoLabelAuditHook')
-# Of a method that augments and balances the labeled images itself
-WEIGHTS = ('pseudo_weight', 'entropy_weight', 'contrast_weight')
 
 
 def use_sup_only(cfg):
     """Let a config train one student by its labeled stream alone.
 
     Labeled batches, optimizer, schedule and length stay. A method that itself augments
-    the labeled images (`weak_augment`, as CMB has it) stays, with the weights of all
-    else at 0: the baseline must not lack what the labels get there.
+    the labeled images (`weak_augment`, as CMB has it) stays, with no other loss: the
+    baseline must not lack what the labels get there.
     """
     if cfg.model.get('weak_augment'):
-        cfg.model.update(dict.fromkeys(WEIGHTS, 0))
+        loss = dict(cfg.model.get('pseudo_loss') or {}, weight=0)
+        cfg.model.update(pseudo_loss=loss, entropy=None, contrast=None)
     else:
         _replace_model(cfg)
     cfg.experiment_name = f'{cfg.get("experiment_name") or "run"}_sup-only'

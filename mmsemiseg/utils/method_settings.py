@@ -11,13 +11,14 @@ NETWORKS = ('pairs', 'head_pairs', 'data_preprocessor')
 def settings_of(model: nn.Module) -> dict[str, Any]:
     """Public attributes of a method and of its parts: ``'contrast.weight'`` -> value.
 
-    Networks and their layers are left out. A part with ``weight`` 0 is left out too.
+    Those of the parts of a part are ``'contrast.candidates.start'``. Networks and their
+    layers are left out. A part with ``weight`` 0 is left out too.
     """
     found = dict(_public(model))
     for name, part in vars(model).get('_modules', {}).items():
         if name in NETWORKS or part is None:
             continue
-        own = dict(_public(part))
+        own = settings_of(part)
         if own.get('weight', 1):
             found.update({f'{name}.{key}': value for key, value in own.items()})
     return found

@@ -130,9 +130,8 @@ def test_the_step_of_cmb(overhead, tmp_path):
 
     with patch.object(overhead.BareStep, '__init__', keep):
         options = ['--repeats', '1', '--warmup', '1', '--no-memory']
-        config = tiny_benchmark(
-            CMB, tmp_path, bank_size=8, proj_hidden=8, proj_channels=8
-        )
+        contrast = dict(bank=dict(size=8), proj_hidden=8, proj_channels=8)
+        config = tiny_benchmark(CMB, tmp_path, contrast=contrast)
         result = run(overhead, config, tmp_path, *options)
     views = dict(
         network='student', kind='forward', shape=[4, 3, 64, 64], grad=True, mode='train'

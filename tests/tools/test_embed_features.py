@@ -17,9 +17,8 @@ CTT = dict(
     student=tiny_student(),
     contrast=dict(bank=dict(size=4), projector=dict(channels=5)),
 )
-CMB = dict(
-    type='CMB', student=tiny_student(), bank_size=4, proj_hidden=6, proj_channels=7
-)
+BANK = dict(type='BankContrast', bank=dict(size=4), proj_hidden=6, proj_channels=7)
+CMB = dict(type='CMB', student=tiny_student(), contrast=BANK)
 CAC = dict(
     type='CAC',
     student=tiny_student(),
@@ -242,7 +241,7 @@ def test_the_bank_s_space_is_the_method_s(tool, runs):
     for name, head_of in {
         'CTT:student1': lambda model: model.contrast.head_pairs[1].student,
         'CTT:teacher0': lambda model: model.contrast.head_pairs[0].teacher,
-        'CMB:teacher': lambda model: model.head_pairs[0].teacher.projection,
+        'CMB:teacher': lambda model: model.contrast.head_pairs[0].teacher.projection,
         'CAC:student': lambda model: model.contrast.projector,
     }.items():
         method, network = name.split(':')

@@ -233,6 +233,18 @@ def test_options_of_the_paper(tool):
     assert (args.size, args.labeled, args.unlabeled) == ([64, 32], 1, 2)
 
 
+def tiny_contrast(**settings):
+    return dict(
+        type='BankContrast',
+        start=2,
+        proj_hidden=16,
+        proj_channels=16,
+        bank=dict(size=4),
+        candidates=dict(threshold=None, start=1, **settings.pop('candidates', {})),
+        **settings,
+    )
+
+
 def cmb(folder, **model):
     """Bank of 4 vectors a class, all of 16 numbers."""
     unlabeled = [dict(type='LoadImageFromFile'), dict(type='PackUnlabeledInputs')]
@@ -240,13 +252,7 @@ def cmb(folder, **model):
     cfg.model = dict(
         type='CMB',
         student=tiny_run.tiny_student(),
-        proj_hidden=16,
-        proj_channels=16,
-        bank_size=4,
-        quality_filter=False,
-        contrast_start=2,
-        bank_start=1,
-        **model,
+        **{**dict(contrast=tiny_contrast()), **model},
     )
     cfg.train_dataloader.unlabeled.dataset.pipeline = unlabeled
     return cfg
@@ -283,11 +289,12 @@ def test_cmb(tool, tmp_path):
 
 
 def test_cmb_without_its_parts(tool, tmp_path):
-    cfg = cmb(tmp_path, attention=False, bank_rank='random')
+    part = tiny_contrast(attention=False, candidates=dict(rank='random'))
+    cfg = cmb(tmp_path, contrast=part)
     result = run(tool, cfg, tmp_path, '--size', '32', '32')
     stages = set(tool.stages_of(result))
     assert 'projection' in stages and not {'attention', 'augmentation'} & stages
-    cfg = cmb(tmp_path, contrast_weight=0.0, strong_augment=dict(scale_prob=1.0))
+    cfg = cmb(tmp_path, contrast=None, strong_augment=dict(scale_prob=1.0))
     result = run(tool, cfg, tmp_path, '--size', '32', '32')
     stages = set(tool.stages_of(result))
     assert 'augmentation' in stages and 'projection' not in stages

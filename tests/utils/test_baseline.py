@@ -1,6 +1,7 @@
 import pytest
 from helpers import student_cfg
 from mmengine.config import Config
+from mmseg.registry import MODELS
 from tiny_run import config, mean_teacher, train, write_data
 
 from mmsemiseg.utils.baseline import use_sup_only
@@ -42,7 +43,9 @@ def test_a_method_that_augments_labels_stays():
     cfg = Config(dict(model=model, train_dataloader=dict(labeled={}, unlabeled={})))
     use_sup_only(cfg)
     assert cfg.model.type == 'CMB' and 'unlabeled' in cfg.train_dataloader
-    assert cfg.model.pseudo_weight == cfg.model.contrast_weight == 0
+    assert cfg.model.pseudo_loss.weight == 0
+    assert cfg.model.entropy is cfg.model.contrast is None
+    assert not MODELS.build(cfg.model).learns_unlabeled
 
 
 def test_self_training_is_one_run_then(tmp_path):

@@ -25,7 +25,7 @@ SIZES = {(320, 320): (64, 64), (400, 400): (80, 80)}
 NARROW = dict(
     MeanTeacher={},
     CAC=dict(contrast=dict(num_negatives=64)),
-    CMB=dict(bank_size=8, proj_hidden=8, proj_channels=8),
+    CMB=dict(contrast=dict(bank=dict(size=8), proj_hidden=8, proj_channels=8)),
     CTT=dict(contrast=dict(bank=dict(size=8))),
 )
 

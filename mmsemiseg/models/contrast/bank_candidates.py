@@ -15,6 +15,7 @@ from ...functional import (
     to_rows,
     valid_labels,
 )
+from ...utils.profiling import stage
 from ...utils.settings import check_choices, check_integers, check_numbers
 from ..adapter import SegmentorOutput, resize_logits
 from ..data_preprocessor import Batch
@@ -101,6 +102,7 @@ class LabeledCandidates(nn.Module):
         self.per = per
         self.start = start
 
+    @stage('candidates')
     @torch.no_grad()
     def forward(
         self,

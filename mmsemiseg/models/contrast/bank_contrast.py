@@ -6,6 +6,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ...functional import PseudoLabel, drop_unlabeled, weighted_cosine
+from ...utils.profiling import stage
 from ...utils.settings import check_choices, check_integers, check_numbers
 from ..data_preprocessor import Batch
 from ..heads import BankContrastHead
@@ -161,9 +162,10 @@ class BankContrast(Contrast):
             weights = None
             if self.attention:
                 weights = head.attention['prediction'](vectors, label)
-            loss = loss + weighted_cosine(
-                vectors, label, keys, filled, weights, key_weights
-            )
+            with stage('contrast loss'):
+                loss = loss + weighted_cosine(
+                    vectors, label, keys, filled, weights, key_weights
+                )
         return loss
 
     @property

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ...functional import entropy_loss
 from ...functional.entropy import NORMS, OVER
+from ...utils.profiling import stage
 from ...utils.settings import check_choices, check_numbers
 
 
@@ -30,6 +31,7 @@ class EntropyLoss(nn.Module):
         self.norm = norm
         self.over = over
 
+    @stage('entropy')
     def forward(self, logits: Tensor, valid: Tensor) -> Tensor:
         """Logits (N, C, H, W), validity map (N, H, W) -> weighted scalar."""
         return self.weight * entropy_loss(logits, valid, self.norm, self.over)

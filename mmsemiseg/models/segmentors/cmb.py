@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...functional import PseudoLabel, label_weights, pseudo_label
 from ...functional.pseudo_label import IGNORE_INDEX
+from ...utils.profiling import stage
 from ...utils.settings import check_integers, check_numbers
 from ..adapter import SegmentorOutput
 from ..batch_augment import BatchAugment, augment_labeled
@@ -139,6 +140,7 @@ class CMB(SemiSegmentor):
             losses |= self.contrast(self, labeled, passes, [pseudo], **domain)
         return losses
 
+    @stage('pseudo labels')
     @torch.no_grad()
     def pseudo_labels(self, unlabeled: Batch) -> PseudoLabel:
         """The teacher's pseudo labels of the images before augmentation."""

@@ -252,14 +252,14 @@ def test_statistics_of_heads_with_a_batch_norm_of_their_own():
     student = student_cfg(decode_head=dict(loss_decode=balanced))
     windows = dict(labels=2, pseudo=3)
     model = MODELS.build(dict(type='CMB', student=student, class_balance=windows))
-    others = ('bank', 'balance')
+    others = ('contrast.banks', 'class_balance')
     assert list(weights(model)) == [
         key
         for key in model.state_dict()
         if not key.startswith(others) and not key.endswith('.steps')
     ]
     for part in ('projection.norm', 'attention.prediction'):
-        assert f'head_pairs.0.teacher.{part}.running_var' in weights(model)
+        assert f'contrast.head_pairs.0.teacher.{part}.running_var' in weights(model)
 
 
 def test_optimizer_goes_on_unchanged(data, tmp_path):

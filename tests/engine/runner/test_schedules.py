@@ -207,9 +207,12 @@ def starts(max_iters, **settings):
 def test_what_begins_after_the_end():
     assert starts(3000, type='CMB') == []
     late, rising = starts(1500, type='CMB')
-    assert 'model.contrast_start=2000, model.mix_start=2000 will not be reached' in late
-    assert 'model.ramp_up.length=2000 is beyond the 1500 iterations' in rising
-    (late,) = starts(1500, type='CMB', contrast_weight=0, ramp_up=None)
+    assert 'model.mix_start=2000, model.contrast.start=2000 will not be reached' in late
+    assert 'model.pseudo_loss.ramp_up.length=2000 is beyond the 1500 iter' in rising
+    late, _ = starts(900, type='CMB')
+    assert 'model.contrast.candidates.start=1000' in late
+    no_ramp = dict(ramp_up=None)
+    (late,) = starts(1500, type='CMB', contrast=None, pseudo_loss=no_ramp)
     assert 'contrast' not in late and 'bank' not in late
     contrast = dict(start=9)
     (late,) = starts(9, type='CAC', contrast=contrast)

@@ -26,7 +26,7 @@ def test_windows_and_weights_of_each_step(keep, median):
         before = frozen_copy(balance)
         found = balance.weights(counts, step)
         assert all(before[k].equal(v) for k, v in balance.state_dict().items())
-        balance.update(**counts)
+        balance.update_memory(**counts)
         seen = LABELS[:2] if keep == 'first' else LABELS[: step + 1][-2:]
         seen = seen + PSEUDO[: step + 1][-3:]
         total = [sum(column) for column in zip(*seen, strict=True)]
@@ -42,4 +42,35 @@ def test_weights_wait_for_both_windows():
         for step, (labels, pseudo) in enumerate(zip(LABELS, PSEUDO, strict=True)):
             counts = balance.counts(maps(labels), maps(pseudo), ignore_index=255)
             assert (balance.weights(counts, step) != 1).any() == (step >= first)
-            balance.update(**counts)
+            balance.update_memory(**counts)
+
+
+def test_windows_that_follow_from_the_data():
+    """As many batches as hold all images of a stream."""
+    balance = ClassBalance(3)
+    counts = balance.counts(maps(LABELS[0]), maps(PSEUDO[0]), ignore_index=255)
+    with pytest.raises(RuntimeError, match=r"rules \['labeled', 'unlabeled'\]"):
+        balance.weights(counts, 0)
+    balance.set_stream_sizes(
+        dict(labeled=100, unlabeled=2875), dict(labeled=5, unlabeled=2)
+    )
+    assert balance.label_window.length == 20
+    assert balance.pseudo_window.length == 1437
+    balance = ClassBalance(3, labels=7)
+    balance.set_stream_sizes(dict(labeled=9, unlabeled=3), dict(labeled=1, unlabeled=4))
+    assert (balance.label_window.length, balance.pseudo_window.length) == (7, 1)
+
+
+def test_a_checkpoint_tells_the_windows():
+    """Where nobody knows the data, as in testing."""
+    trained, tested = ClassBalance(3), ClassBalance(3)
+    trained.set_stream_sizes(dict(labeled=4, unlabeled=6), dict(labeled=2, unlabeled=2))
+    counts = trained.counts(maps(LABELS[0]), maps(PSEUDO[0]), ignore_index=255)
+    trained.update_memory(**counts)
+    tested.load_state_dict(trained.state_dict())
+    assert all(frozen_copy(tested)[k].equal(v) for k, v in trained.state_dict().items())
+    assert (tested.label_window.length, tested.pseudo_window.length) == (2, 3)
+    other = ClassBalance(3)
+    other.set_stream_sizes(dict(labeled=9, unlabeled=9), dict(labeled=1, unlabeled=1))
+    with pytest.raises(RuntimeError, match='size mismatch'):
+        other.load_state_dict(trained.state_dict())

@@ -658,9 +658,9 @@ def test_features_of_the_fourth_stage(name, at):
         ),
         (
             dict(pseudo_loss=dict(ramp_up=dict(kind='log', length=9))),
-            "pseudo_loss.*ramp_up.* 'log'",
+            "model.pseudo_loss: ramp-up kind .* 'log'",
         ),
-        (dict(pseudo_loss=dict(ramp_up=dict(length=-9))), 'pseudo_loss.*ramp_up.* -9'),
+        (dict(pseudo_loss=dict(ramp_up=dict(length=-9))), 'ramp-up length .* -9'),
         (dict(source_ratio=1.1), 'source_ratio must be in .* 1.1'),
         (dict(teacher=dict(mode='off')), "teacher_mode must be in .* 'off'"),
         (dict(teacher=dict(mode='eval')), "buffers='own' needs teacher_mode='train'"),
@@ -688,7 +688,7 @@ def test_features_of_the_fourth_stage(name, at):
             dict(class_balance=dict(keep_labels='all')),
             "class_balance.keep_labels must be in .* 'all'",
         ),
-        (dict(class_balance={}), 'model.class_balance: .* BalancedCrossEntropy'),
+        (dict(class_balance={}), 'model.class_balance: .*BalancedCrossEntropy'),
         (dict(weak_augment=dict(flip=0.5)), "weak_augment has no setting 'flip'"),
         (dict(class_balance=dict(begin=2)), "class_balance has no setting 'begin'"),
         (dict(entropy=dict(norms='nats')), r"entropy .* 'norms' \(did you mean 'norm'"),
@@ -704,9 +704,11 @@ def test_wrong_settings(settings, message):
         build(dict(type='CMB', student=student_cfg(), **settings))
 
 
-def test_misspelt_settings():
-    with pytest.raises(TypeError, match="'bank'"):
-        build(dict(type='CMB', student=tiny_student(), bank=256))
+def test_former_settings():
+    with pytest.raises(ValueError, match="model has no setting 'bank_size'"):
+        build(dict(type='CMB', student=tiny_student(), bank_size=256))
+    with pytest.raises(ValueError, match='did you mean pseudo_loss.confidence_power'):
+        build(dict(type='CMB', student=tiny_student(), confidence_power=6))
 
 
 def test_a_checkpoint_of_the_plain_segmentor_fills_both_networks():

@@ -39,10 +39,11 @@ def test_bank_and_windows_take_all_batches(accumulation, data, tmp_path):
     assert [len(batches) for batches in left['rows']] == [accumulation] * ITERS
     for iteration, batches in enumerate(left['rows']):
         for rows in batches:
-            assert len(rows['label_counts']) == len(rows['pseudo_counts']) == 1
-            assert (len(rows['group']) > 0) == (iteration >= BANK_START)
+            for name in ('label_counts', 'pseudo_counts'):
+                assert len(rows[f'class_balance.{name}']) == 1
+            assert (len(rows['contrast.label0']) > 0) == (iteration >= BANK_START)
     assert differing(kept(left['state']), memory_of([left['rows']])) == []
-    assert left['state']['bank.count'].tolist() == [SIZE] * CLASSES
+    assert left['state']['contrast.banks.0.count'].tolist() == [SIZE] * CLASSES
     assert left['losses'][:CONTRAST_START] == [0] * CONTRAST_START
     assert all(loss > 0 for loss in left['losses'][CONTRAST_START:])
 
@@ -57,12 +58,24 @@ def test_without_a_hook_that_fills_it(data, tmp_path):
 
 def test_without_a_memory_no_hook_is_needed(data, tmp_path):
     cfg = config(data, tmp_path / 'run', max_iters=1)
-    cfg.model.update(contrast_weight=0, class_balance=None)
+    cfg.model.update(contrast=None, class_balance=None)
     cfg.custom_hooks.pop()
     runner = train(cfg)
     assert not any(
         'bank' in key or 'window' in key for key in runner.model.state_dict()
     )
+
+
+def test_sizes_that_follow_from_the_data(data, tmp_path):
+    """5 labeled images in batches of 2, 7 unlabeled ones in batches of 3."""
+    cfg = config(data, tmp_path / 'run', max_iters=1)
+    cfg.model.class_balance = dict(start=2)
+    cfg.model.contrast.candidates.number = 'ratio'
+    model = train(cfg).model
+    assert model.num_labeled == 5
+    assert model.contrast.candidates.number_for(model, SIZE) == 4
+    windows = model.class_balance.label_window, model.class_balance.pseudo_window
+    assert [len(window.counts) for window in windows] == [2, 2]
 
 
 # Resume
@@ -97,15 +110,15 @@ def test_killed_and_resumed(settings, moment, data, tmp_path):
     state = {
         name: whole[f"['state_dict']['{name}']"]
         for name in (
-            'bank.count',
-            'balance.label_window.filled',
-            'balance.pseudo_window.filled',
+            'contrast.banks.0.count',
+            'class_balance.label_window.filled',
+            'class_balance.pseudo_window.filled',
         )
     }
-    assert state['bank.count'].tolist() == [SIZE] * CLASSES
-    assert state['balance.label_window.filled'] == LABELS
-    assert state['balance.pseudo_window.filled'] == PSEUDO
-    assert any('head_pairs.0.teacher.' in place for place in whole)
+    assert state['contrast.banks.0.count'].tolist() == [SIZE] * CLASSES
+    assert state['class_balance.label_window.filled'] == LABELS
+    assert state['class_balance.pseudo_window.filled'] == PSEUDO
+    assert any('contrast.head_pairs.0.teacher.' in place for place in whole)
 
 
 # Two processes
@@ -139,8 +152,12 @@ def test_bank_and_windows_hold_the_rows_of_both_ranks(name, ranks):
     assert len(first) == len(second) == 1 + (name == 'accumulated')
     for mine, theirs in zip(first, second, strict=True):
         # K = 2 vectors of each of two images, on each rank
-        assert len(mine['group']) == len(theirs['group']) == 2 * 2 * CLASSES
-        assert not mine['features'].equal(theirs['features'])
+        assert (
+            len(mine['contrast.label0'])
+            == len(theirs['contrast.label0'])
+            == 2 * 2 * CLASSES
+        )
+        assert not mine['contrast.features0'].equal(theirs['contrast.features0'])
 
 
 def test_resumed_equals_the_uninterrupted_run(ranks):

@@ -19,15 +19,13 @@ def test_cmb_pads_labels_with_that_of_the_head(monkeypatch):
             student=student_cfg(decode_head=head),
             weak_augment=smaller,
             strong_augment=smaller,
-            quality_filter=False,
-            bank_start=0,
-            contrast_start=0,
+            contrast=dict(start=0, candidates=dict(threshold=None, number=1, start=0)),
             class_balance=dict(labels=1, pseudo=1, start=0),
         )
     )
     monkeypatch.setattr(CMB, 'iteration', 5)
     labeled = batch(size=SIZE)
-    for sample in model.weakly(labeled).data_samples:
+    for sample in model.augmented(labeled).data_samples:
         label, valid = sample.gt_sem_seg.data, sample.valid_map.data
         assert label[~valid].eq(IGNORED).all()
         assert label[valid].lt(3).all()

@@ -53,7 +53,7 @@ def contrast_views(method):
 
 CONTRAST = {
     'CAC': dict(contrast=dict(threshold=None, num_negatives=20, bank=dict(steps=1))),
-    'CMB': dict(quality_filter=False),
+    'CMB': dict(contrast=dict(candidates=dict(threshold=None))),
     'CTT': dict(contrast=dict(bank=dict(size=1), ready='any', enqueue_number=1)),
 }
 
