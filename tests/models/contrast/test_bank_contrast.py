@@ -224,7 +224,10 @@ def broken(**settings):
         (dict(proj_channels=0), 'proj_channels must be an integer >= 1, but got 0'),
         (dict(feature=None), 'model.contrast.feature must not be None'),
         (dict(feature='neck'), 'model.contrast.feature must be'),
-        (dict(feature=['stage1', 'pre_cls']), 'contrast.feature must be one layer'),
+        (
+            dict(feature=['stage1', 'pre_cls']),
+            'model.contrast: feature must be one',
+        ),
         (dict(bank=dict(size=1)), r'model.contrast.bank.size must .* >= 2, but got 1'),
         (dict(bank=dict(size=0)), r'model.contrast.bank.size must .* >= 1, but got 0'),
         (dict(bank=dict(length=9)), "model.contrast.bank has no setting 'length'"),

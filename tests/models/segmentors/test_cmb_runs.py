@@ -152,11 +152,8 @@ def test_bank_and_windows_hold_the_rows_of_both_ranks(name, ranks):
     assert len(first) == len(second) == 1 + (name == 'accumulated')
     for mine, theirs in zip(first, second, strict=True):
         # K = 2 vectors of each of two images, on each rank
-        assert (
-            len(mine['contrast.label0'])
-            == len(theirs['contrast.label0'])
-            == 2 * 2 * CLASSES
-        )
+        for left in (mine, theirs):
+            assert len(left['contrast.label0']) == 2 * 2 * CLASSES
         assert not mine['contrast.features0'].equal(theirs['contrast.features0'])
 
 
