@@ -1,4 +1,4 @@
-# Mean teacher with CutMix and CMB's contrast: 24 labels of CamVid, 343 frames unlabeled.
+# Mean teacher with CutMix and the contrast of CMB: 24 labels of CamVid, 343 unlabeled.
 _base_ = [
     '../_base_/models/deeplabv3plus_lite0-d16.py',
     '../_base_/datasets/camvid-half.py',
