@@ -25,7 +25,6 @@ import argparse
 import hashlib
 import json
 import os
-import sys
 import time
 
 from mmengine.config import Config, DictAction
@@ -37,6 +36,7 @@ from mmsemiseg.datasets.files import find_images, read_names, strip_suffix
 from mmsemiseg.datasets.split_files import MaskFolder
 from mmsemiseg.datasets.tags import read_tags
 from mmsemiseg.engine.runner.mask_writer import write_masks
+from mmsemiseg.utils.command import exit_with
 
 LOAD = dict(type='LoadImageFromFile')
 PACK = dict(
@@ -262,7 +262,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f'error: {error}')
+    exit_with(main)

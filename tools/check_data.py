@@ -12,7 +12,6 @@ examples:
 
 import argparse
 import os
-import sys
 
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
@@ -25,6 +24,7 @@ from mmsemiseg.datasets.checks import inspect_streams, model_settings, stream_fi
 from mmsemiseg.datasets.checks.reading import read_all_files
 from mmsemiseg.datasets.content import ContentCache
 from mmsemiseg.utils import launch
+from mmsemiseg.utils.command import exit_with
 
 
 def parse_args(argv=None):
@@ -147,7 +147,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f'error: {error}')
+    exit_with(main)

@@ -23,7 +23,6 @@ examples:
 import argparse
 import os
 import re
-import sys
 from collections import Counter
 
 import torch
@@ -38,6 +37,7 @@ from mmsemiseg.engine.checkpoints import (
 )
 from mmsemiseg.models.backbones import efficientnet_lite_weights as lite
 from mmsemiseg.utils import launch
+from mmsemiseg.utils.command import exit_with
 from mmsemiseg.utils.package_weights import PACKAGE_WEIGHTS, find_package_weights
 
 # What the weights expect: how blocks stride, where there is a choice, and the images.
@@ -285,7 +285,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except (ValueError, FileNotFoundError, CheckpointError) as error:
-        sys.exit(f'error: {error}')
+    exit_with(main, CheckpointError)

@@ -30,7 +30,6 @@ examples:
 
 import argparse
 import os
-import sys
 from collections import Counter
 from fractions import Fraction
 
@@ -49,6 +48,7 @@ from mmsemiseg.datasets.split_files import (
     import_list,
     write_split,
 )
+from mmsemiseg.utils.command import exit_with
 
 
 def parse_args(argv=None):
@@ -173,7 +173,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f'error: {error}')
+    exit_with(main)

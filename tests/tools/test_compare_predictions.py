@@ -1,7 +1,6 @@
 """Pictures of predictions, of a method and a plain segmentor."""
 
 import csv
-import sys
 from pathlib import Path
 
 import cv2
@@ -278,11 +277,3 @@ def test_networks_of_other_classes_or_one_name(tool, runs, tmp_path):
         tool.main([f'truth={runs["sup"]}', '--device', 'cpu'])
     with pytest.raises(ValueError, match='different names'):
         tool.main([f'A={runs["sup"]}'] * 2 + ['--device', 'cpu'])
-
-
-def test_a_file_among_the_arguments_ends_the_tool_in_one_line(tool, monkeypatch):
-    monkeypatch.setattr(sys, 'argv', ['compare_predictions.py', 'nothing'])
-    from mmsemiseg.utils.command import exit_with
-
-    with pytest.raises(SystemExit, match='^error: a network must be NAME=CONFIG'):
-        exit_with(tool.main)

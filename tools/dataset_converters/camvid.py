@@ -14,7 +14,6 @@ examples:
 import argparse
 import os
 import shutil
-import sys
 
 import numpy as np
 from mmengine.utils import track_iter_progress
@@ -22,6 +21,7 @@ from PIL import Image
 
 from mmsemiseg.datasets.files import find_images, name_some, read_names
 from mmsemiseg.datasets.label_values import read_mask
+from mmsemiseg.utils.command import exit_with
 
 PARTS = ('train', 'val', 'test')
 VOID = 11
@@ -109,7 +109,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f'error: {error}')
+    exit_with(main)

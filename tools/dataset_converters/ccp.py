@@ -21,7 +21,6 @@ examples:
 import argparse
 import os
 import shutil
-import sys
 
 import numpy as np
 from mmengine.utils import track_iter_progress
@@ -30,6 +29,7 @@ from PIL import Image
 from mmsemiseg.datasets import CCPDataset
 from mmsemiseg.datasets.files import find_images, name_some, strip_suffix
 from mmsemiseg.datasets.mat_files import read_mat
+from mmsemiseg.utils.command import exit_with
 
 PARTS = ('train', 'val', 'unlabeled')
 LABELS = dict(
@@ -199,7 +199,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f'error: {error}')
+    exit_with(main)

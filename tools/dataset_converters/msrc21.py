@@ -19,7 +19,6 @@ examples:
 
 import argparse
 import os
-import sys
 
 import numpy as np
 from mmengine.utils import track_iter_progress
@@ -29,6 +28,7 @@ from mmsemiseg.datasets import MSRC21Dataset
 from mmsemiseg.datasets.files import find_images, name_some, strip_suffix
 from mmsemiseg.datasets.mat_files import read_mat
 from mmsemiseg.datasets.split import grouped
+from mmsemiseg.utils.command import exit_with
 
 VOID = 255
 NAMES = (
@@ -185,7 +185,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f'error: {error}')
+    exit_with(main)

@@ -12,6 +12,7 @@ from ...functional import (
     to_rows,
     valid_labels,
 )
+from ...utils.profiling import stage
 from ...utils.settings import check_choices, check_integers, check_numbers
 from ..adapter import SegmentorOutput, resize_logits
 from ..data_preprocessor import Batch
@@ -272,6 +273,7 @@ class PeerContrast(Contrast):
     # Banks
 
     @torch.no_grad()
+    @stage('candidates')
     def candidates(
         self, model, index: int, labeled: Batch, learned: SegmentorOutput
     ) -> dict[str, Tensor]:
