@@ -13,6 +13,7 @@ SLOW = (
     'models/segmentors/test_ctt_runs.py',
     'models/segmentors/test_esl_runs.py',
     'models/segmentors/test_mask_students.py',
+    'models/segmentors/test_rc2l_runs.py',
     'models/segmentors/test_zoo.py',
     'packaging',
     'test_configs.py',
