@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 NUMBERS_PER_CHUNK = 2**23  # of the rows, in float32
+SAME = 1e-6  # share of its squared length by which a row may miss its centre
 
 
 class KMeans(NamedTuple):
@@ -115,8 +116,9 @@ def _start(data: _Rows, k: int, generator: Generator) -> Tensor:
     first = torch.randint(n, (1,), generator=generator).to(device)
     centres = data[first]
     nearest = torch.cat([far[:, 0] for _, far in data.distances(centres)])
-    while len(centres) < k:
-        total = nearest.double().cumsum(0)
+    while len(centres) < min(k, n):
+        apart = nearest > SAME * data.squares  # else it is rounding
+        total = torch.where(apart, nearest, 0).double().cumsum(0)
         if not total[-1] > 0:
             break
         draws = torch.rand(trials, generator=generator, dtype=torch.float64).to(device)

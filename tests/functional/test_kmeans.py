@@ -90,6 +90,19 @@ def test_equal_rows_are_one_cluster():
     assert_close(found.centres[0], torch.full((3,), 7.0))
 
 
+@pytest.mark.parametrize('n', [1, 2, 3, 4])
+def test_rounding_makes_no_clusters(n):
+    """Of a few wide rows, many times each, and far from the origin."""
+    for seed in range(20):
+        g = torch.Generator().manual_seed(seed)
+        rows = 50 + torch.rand(n, 2048, generator=g)
+        for repeats in (1, 9):
+            found = kmeans(rows.repeat(repeats, 1), 5)
+            assert found.found.tolist() == [i < n for i in range(5)]
+            nearest = torch.cdist(found.centres[:n].double(), rows.double())
+            assert nearest.amin(0).max() < 0.01
+
+
 def test_an_empty_cluster_moves_to_the_farthest_row():
     rows = torch.tensor([[0.0], [1.0], [9.0]])
     data = module._Rows(rows)
