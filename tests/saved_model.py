@@ -28,7 +28,8 @@ def save_model(path, model=None, with_config=True, meta=None, **settings):
     built = build(cfg.model).eval()
     networks = getattr(built, 'networks', dict(plain=built))
     for seed, network in enumerate(networks.values()):
-        spread(network, seed)
+        if not hasattr(network.decode_head, 'num_queries'):  # it wants data samples
+            spread(network, seed)
     content = dict(state_dict=built.state_dict(), meta=dict(dataset_meta=METAINFO))
     content['meta'].update(meta or {})
     if with_config:

@@ -133,7 +133,7 @@ def read_run(folder: str | Path, name: str = '') -> RunRecord:
     A run that was resumed has its earlier parts too.
 
     Raises:
-        ValueError: The scalars cannot be read, or there is no config.
+        ValueError: Nothing was logged, what was cannot be read, or there is no config.
     """
     folder = Path(folder)
     parts = sorted(folder.glob('*/vis_data/scalars.json'))
@@ -141,12 +141,16 @@ def read_run(folder: str | Path, name: str = '') -> RunRecord:
     logs: list[Log] = []
     for file in reversed(parts):
         found = _records(file)
+        if not found:  # of a test, or stopped before it logged
+            continue
         log = _log(file.parents[1])
         before = min((one['step'] for one in records), default=None)
         kept = [one for one in found if before is None or one['step'] < before]
         records, logs = kept + records, [log, *logs]
         if not log.resumed:
             break
+    if not records:
+        raise ValueError(f'{folder}: no run there has logged anything yet')
     pictures = [
         file
         for pattern in PICTURES

@@ -2,6 +2,7 @@ import pytest
 import torch
 from helpers import student_cfg
 from mmengine.config import ConfigDict
+from op_heads import mask_student, needs_ops
 from saved_model import run_config, save_model, write_images
 from tiny_run import mean_teacher, sup_only, tiny_student
 
@@ -160,3 +161,14 @@ def test_wrong_checkpoints(tmp_path):
         Predictor(run_config(sup_only()), content, path)
     with pytest.raises(ValueError, match='has no model'):
         Predictor(run_config(None), content, path)
+
+
+@needs_ops
+def test_heads_that_classify_masks(make, tmp_path):
+    student = dict(mask_student('maskformer'))
+    student['data_preprocessor'] = dict(type='SegDataPreProcessor')
+    for network in ('teacher', 'mean'):
+        _, predictor = make(mean_teacher(student=student), network=network)
+        for one in predictor(items_of(predictor, tmp_path, SIZES), probs=True):
+            torch.testing.assert_close(one.probs.sum(0), torch.ones(20, 32))
+            assert one.label.equal(one.probs.argmax(0))

@@ -45,6 +45,15 @@ def test_a_resumed_run_has_its_earlier_part(tmp_path):
     assert read_run(tmp_path).curve('loss') == [(9, 3.0)]
 
 
+def test_a_part_that_logged_nothing(tmp_path):
+    cfg = run_config()
+    write_run(tmp_path, cfg, [], stamp='20260131_140000')
+    with pytest.raises(ValueError, match='has logged anything yet'):
+        read_run(tmp_path)
+    write_run(tmp_path, cfg, [dict(loss=1.0, step=1)])
+    assert read_run(tmp_path).curve('loss') == [(1, 1.0)]
+
+
 def test_pictures(tmp_path):
     folder = write_pair(tmp_path)[0]
     for name in ('overlays/seq/1.jpg', 'overlays/notes.txt', 'other/2.png'):
