@@ -207,6 +207,21 @@ def test_each_pair_has_heads_and_a_bank(at):
     assert first.ne(0).any() and second.ne(0).any() and not first.equal(second)
 
 
+def test_in_cross_teaching():
+    """In place of the peer contrast: each pair against a bank of its own."""
+    part = dict(TINY, start=0, candidates=dict(TINY['candidates'], start=0))
+    model = build(dict(type='CTT', student=student_cfg(), contrast=part)).train()
+    losses = model.loss(streams())
+    for index in (0, 1):
+        assert losses[f'loss_contrast{index}'] > 0
+        assert losses[f'loss_ct{index}'] > 0
+    total(losses).backward()
+    for pair in model.contrast.head_pairs:
+        assert any(param.grad.ne(0).any() for param in pair.student.parameters())
+    model.update_memory(**model.step_outputs['memory'])
+    assert all((bank.count > 0).all() for bank in model.contrast.banks)
+
+
 # Settings
 
 
