@@ -145,7 +145,7 @@ def test_the_step_of_cmb(overhead, tmp_path):
     ]
     model, (_, labeled, _, again) = kept[0]
     assert torch.equal(labeled.inputs, again.inputs)
-    assert (model.bank.count > 0).any()
+    assert (model.contrast.banks[0].count > 0).any()
 
     full, bare = (set(result['stages'][form]) for form in ('full', 'bare'))
     own = {'augmentation', 'projection', 'attention', 'EMA update', 'memory update'}

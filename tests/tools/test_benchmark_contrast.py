@@ -177,7 +177,9 @@ def test_the_printed_table(tool):
     assert 'MiB' not in tool.report([case])
 
 
-@pytest.mark.parametrize(('method', 'keys'), [('cac', 25_600), ('ctt', 128)])
+@pytest.mark.parametrize(
+    ('method', 'keys'), [('cac', 25_600), ('cmb', 256), ('ctt', 128)]
+)
 def test_sizes_of_the_benchmark_configs(tool, method, keys):
     cases = tool.cases_of(tool.parse_args(['--method', method]))
     assert {(case.keys, case.classes) for case in cases} == {(keys, 21)}
