@@ -16,7 +16,6 @@ class Method(NamedTuple):
     settings: tuple[str, ...]
     hooks: tuple[str, ...]
     best: str
-    cost: str
 
     @property
     def uses_unlabeled(self) -> bool:
@@ -26,7 +25,7 @@ class Method(NamedTuple):
 TEACHER = "dict(type='MeanTeacherHook', decay=0.99, warmup='1/(t+1)'),"
 
 BASELINE = Method(
-    'SupOnly', 'sup-only', 'the labels alone, to compare', (), (), 'student', '1 pass'
+    'SupOnly', 'sup-only', 'the labels alone, to compare', (), (), 'student'
 )
 _ALL = (
     Method(
@@ -36,7 +35,6 @@ _ALL = (
         ('pseudo_loss=dict(threshold=0.7),', "mix=dict(type='CutMix'),"),
         (TEACHER,),
         'teacher',
-        '3 passes',
     ),
     Method(
         'FixMatch',
@@ -45,16 +43,22 @@ _ALL = (
         ('pseudo_loss=dict(threshold=0.7),', "mix=dict(type='CutMix'),"),
         (),
         'student',
-        '3 passes',
     ),
     Method(
         'CTT',
         'ctt',
         'two pairs of student and teacher, which teach each other',
-        (),
+        ('pseudo_loss=dict(weight=0.2),', "contrast=dict(ready='class'),"),
         (TEACHER, "dict(type='MemoryHook'),"),
         'student0',
-        '6 passes',
+    ),
+    Method(
+        'ESL',
+        'esl',
+        'a mean teacher with soft pseudo labels, and contrast of parts of classes',
+        ("contrast=dict(projector=dict(type='ProjectionHead', channels=128)),",),
+        (TEACHER, "dict(type='PrototypeInitHook'),"),
+        'teacher',
     ),
 )
 METHODS = {method.name: method for method in _ALL}

@@ -59,23 +59,37 @@ def report(options: Options, say: Say) -> str:
     table.write_text(text, encoding='utf-8')
     say(text)
     tell(say, [f'this table: {table}'])
+    if 'report' in find_tools():
+        _write_report(options, say)
     title(say, 'How to go on')
     tell(say, next_commands(options))
     return text
 
 
+def _write_report(options: Options, say: Say) -> None:
+    """The same with curves and pictures, as a page; without it the table is enough."""
+    page = os.path.join(options.out, 'report.html')
+    runs = [f'{m.name}={work_dir(options.out, m)}' for m in reversed(options.methods)]
+    command = [sys.executable, '-m', 'mmsemiseg', 'report', *runs, '--out', page]
+    done = subprocess.run(
+        command, env=package_env(), capture_output=True, text=True, check=False
+    )
+    if done.returncode == 0:
+        tell(say, [f'report with curves, for a browser: {page}'])
+    else:
+        tell(say, [f'no report was written: {done.stderr.strip()[-300:]}'])
+
+
 def next_commands(options: Options) -> list[str]:
-    """Commands that test, predict, report and export, where there is the tool."""
+    """Commands that test, predict and export, where there is the tool."""
     folder = work_dir(options.out, options.methods[-1])
     config = shlex.quote(os.path.join(folder, 'config.py'))
     found = last_checkpoint(folder)
     last = shlex.quote(os.path.relpath(found)) if found else 'CHECKPOINT'
-    runs = shlex.join(work_dir(options.out, m) for m in options.methods)
     network = options.methods[-1].best
     commands = dict(
         test=f'mim test mmsemiseg {config} --checkpoint {last} --show-dir painted',
         predict=f'mim run mmsemiseg predict {last} NEW_IMAGES --out predictions',
-        report=f'mim run mmsemiseg report {runs}',
         export=f'mim run mmsemiseg export {config} {last} --network {network} '
         '--out plain',
     )

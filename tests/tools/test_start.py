@@ -45,7 +45,8 @@ def test_folders_to_a_table(start, tmp_path, monkeypatch, capfd):
     assert (out / 'sup-only/iter_4.pth').is_file()
     assert not (out / 'table.txt').exists()
     start('--resume')
-    assert len(trained) == 3
+    assert [command[3] for command in trained] == ['train'] * 3 + ['report']
+    assert (out / 'report.html').is_file()
     assert trained[2][4:] == [
         'work_dirs/start/configs/mean-teacher.py',
         '--work-dir',
