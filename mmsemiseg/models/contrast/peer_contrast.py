@@ -176,9 +176,12 @@ class PeerContrast(Contrast):
         labeled: Batch,
         passes: list[Pass],
         pseudo: list[PseudoLabel],
+        target: Batch | None = None,
     ) -> dict[str, Tensor]:
         rows = [
             self.candidates(model, index, labeled, one.labeled)
+            if target is None
+            else self.candidates(model, index, target)
             for index, one in enumerate(passes)
         ]
         for index, new in enumerate(rows):
@@ -275,7 +278,11 @@ class PeerContrast(Contrast):
     @torch.no_grad()
     @stage('candidates')
     def candidates(
-        self, model, index: int, labeled: Batch, learned: SegmentorOutput
+        self,
+        model,
+        index: int,
+        labeled: Batch,
+        learned: SegmentorOutput | None = None,
     ) -> dict[str, Tensor]:
         """Features of correctly predicted labeled cells, their label (or -1), score.
 
@@ -283,11 +290,13 @@ class PeerContrast(Contrast):
             model: Method that this is a part of.
             index: Number of the pair.
             labeled: Labeled images.
-            learned: Output of the student for them, in the pass that it learns.
+            learned: Output of the student for them, in the pass that it learns; None:
+                they are not what it learns.
         """
         output, head = learned, None
-        if self.keys_from == 'teacher':
-            output = model.adapter(model.pairs[index].teacher, labeled.inputs)
+        if self.keys_from == 'teacher' or learned is None:
+            network = getattr(model.pairs[index], self.keys_from)
+            output = model.adapter(network, labeled.inputs)
         if len(self.head_pairs):
             head = getattr(self.head_pairs[index], self.keys_from)
         label = self._labels(labeled)

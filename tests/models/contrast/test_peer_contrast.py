@@ -101,7 +101,7 @@ def test_another_ignored_label(rule):
 
 
 def candidates(model, index, labeled):
-    return model.contrast.candidates(model, index, labeled, None)
+    return model.contrast.candidates(model, index, labeled)
 
 
 def test_only_well_predicted_labeled_pixels_enter():
@@ -404,6 +404,21 @@ def test_rows_of_the_student_are_those_of_the_pass_that_it_learns():
     distance = torch.cdist(rows[label >= 0], features.flatten(0, 2)).min(1).values
     assert_close(distance, torch.zeros_like(distance), atol=1e-3, rtol=0)
     assert (label >= 0).any()
+
+
+@pytest.mark.parametrize('keys_from', ['teacher', 'student'])
+def test_rows_of_another_domain(keys_from):
+    """Images of the domain of the unlabeled ones, where others are learned."""
+    model, inputs = make(contrast=dict(keys_from=keys_from)), inputs_of(1)
+    labeled, target = inputs['labeled'], inputs_of(2)['labeled']
+    images = inputs['unlabeled']['strong'].inputs
+    _, passes = model.student_passes(labeled, images)
+    pseudo = model.pseudo_labels(images, inputs['unlabeled']['strong'].valid)
+    model.contrast(model, labeled, passes, pseudo, target=target)
+    found = model.step_outputs['memory']['contrast.features0']
+    expected = model.contrast.candidates(model, 0, target)['features']
+    assert_close(found, expected)
+    assert found.shape != passes[0].labeled.features.shape
 
 
 # Settings
