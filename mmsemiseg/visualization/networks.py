@@ -102,10 +102,8 @@ class Network:
     def projector(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
         """Features (N, D, h, w) -> what the method compares; None: it has none."""
         contrast = getattr(self.model, 'contrast', None)
-        heads = [
-            h for p in (self.model, contrast) for h in getattr(p, 'head_pairs', ())
-        ]
-        if not heads:
+        heads = getattr(contrast, 'head_pairs', ())
+        if not len(heads):
             return getattr(contrast, 'projector', None)
         kind, index = self.pair
         head = getattr(heads[index], kind)

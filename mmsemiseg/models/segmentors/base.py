@@ -1,12 +1,11 @@
 """Base of all semi-supervised methods."""
 
-from abc import ABCMeta
+from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping
 from contextlib import ExitStack
 
 import torch
 from mmengine.logging import MessageHub
-from mmengine.model import ModuleList
 from mmseg.models import BaseSegmentor
 from torch import Tensor, nn
 
@@ -107,7 +106,6 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         students = [build_student(student) for _ in range(num_pairs)]
         self.adapter = SegmentorAdapter(students[0], feature=feature)
         self.pairs = PairList([self.make_pair(one) for one in students])
-        self.head_pairs = ModuleList()
         self.load_heads = load_heads
         self.sup_weight = sup_weight
         self._check_predict_with(predict_with)
@@ -256,8 +254,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         """Pairs with a teacher: of networks and of the heads of parts."""
         parts = [part for part in self.children() if hasattr(part, 'head_pairs')]
         heads = [pair for part in parts for pair in part.head_pairs]
-        pairs = [*self.pairs, *self.head_pairs, *heads]
-        return [pair for pair in pairs if pair.teacher is not None]
+        return [pair for pair in [*self.pairs, *heads] if pair.teacher is not None]
 
     def init_weights(self) -> None:
         cfg, name = self.student_cfg, 'model.student'
@@ -270,10 +267,6 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         """Refuse batch sizes that a BatchNorm of the networks cannot train with."""
         check_batch_sizes(self, sizes)
 
-    def set_num_labeled(self, number: int) -> None:
-        """Called before training with the number of labeled images."""
-        self.num_labeled = number
-
     def set_stream_sizes(
         self, images: dict[str, int], batch_sizes: dict[str, int]
     ) -> None:
@@ -282,7 +275,7 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
         Images of a data set that is repeated count once; the batch sizes are those of a
         process. Parts that have a method of this name are told, too.
         """
-        self.set_num_labeled(images['labeled'])
+        self.num_labeled = images['labeled']
         for part in self.children():
             if hasattr(part, 'set_stream_sizes'):
                 part.set_stream_sizes(images, batch_sizes)
@@ -333,11 +326,9 @@ class SemiSegmentor(BaseSegmentor, metaclass=_Buildable):
             return self.supervised_loss(Batch(inputs, data_samples))
         return self.step(Streams(inputs))
 
+    @abstractmethod
     def step(self, streams: Streams) -> dict:
         """Losses of one step by name; those with ``loss`` in their name are summed."""
-        losses = self.supervised_loss(streams.labeled)
-        losses.update(self.unsupervised_loss(streams._batches))
-        return losses
 
     def supervised_loss(self, labeled: Batch) -> dict:
         """Supervised losses of all students, their names prefixed by ``sup.``."""

@@ -406,6 +406,27 @@ def test_rows_of_the_student_are_those_of_the_pass_that_it_learns():
     assert (label >= 0).any()
 
 
+def test_cmb_and_ctt_exchange_their_contrasts():
+    """By settings alone."""
+    inputs = inputs_of(1)
+    inputs['unlabeled'] = inputs['unlabeled']['weak']
+    peer = dict(type='PeerContrast', lc_weight=0, **CONTRAST)
+    bank = dict(type='BankContrast', start=0, candidates=dict(number=1, start=0))
+    bank.update(proj_hidden=6, proj_channels=5, bank=dict(size=3))
+    for method, contrast, names in (
+        ('CMB', peer, {'loss_hc'}),
+        ('CTT', bank, {'loss_contrast0', 'loss_contrast1'}),
+    ):
+        settings = dict(type=method, student=tiny_student(), contrast=contrast)
+        model = build(settings).train()
+        losses = model.loss(inputs)
+        assert names <= set(losses)
+        assert not any('_lc' in name for name in losses)
+        total(losses).backward()
+        model.update_memory(**model.step_outputs['memory'])
+        assert all(value.isfinite().all() for value in model.state_dict().values())
+
+
 @pytest.mark.parametrize('keys_from', ['teacher', 'student'])
 def test_rows_of_another_domain(keys_from):
     """Images of the domain of the unlabeled ones, where others are learned."""

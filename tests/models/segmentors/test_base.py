@@ -20,6 +20,8 @@ from mmengine.runner.checkpoint import load_state_dict
 from mmseg.registry import MODELS
 from torch.testing import assert_close
 
+from mmsemiseg.models import SemiSegmentor
+
 METHODS = ('MeanTeacher', 'FixMatch', 'SupOnly')
 STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')
 
@@ -353,3 +355,11 @@ def test_a_plain_batch_is_supervised():
     losses = model(data.inputs, data.data_samples, mode='loss')
     assert set(losses) == {'sup.decode.loss_ce', 'sup.decode.acc_seg'}
     assert model.step_outputs == {}
+
+
+def test_a_method_needs_a_step():
+    class Incomplete(SemiSegmentor):
+        pass
+
+    with pytest.raises(TypeError, match="'?step'?"):
+        Incomplete(student_cfg())
