@@ -42,11 +42,14 @@ OTHERS = {  # of torch and of named tuples
     '_fields',
     '_foreach_lerp_',
     '_load_state_dict_pre_hooks',
+    '_overloadpacket',
+    '_profiler_enabled',
     '_register_load_state_dict_pre_hook',
     '_replace',
     '_scaled_dot_product_efficient_attention',
     '_scaled_dot_product_flash_attention_for_cpu',
     '_scaled_dot_product_flash_attention_for_cpu_backward',
+    '_sequence_nr',
 }
 
 

@@ -70,7 +70,10 @@ def errors_in(name: str, settings: Collection[str] = ()) -> Iterator[None]:
 
 def merged(default: Mapping, cfg: Mapping | None) -> dict | None:
     """Settings completed by the default ones of the same type; None stays None."""
-    if cfg is None or cfg.get('type', default['type']) != default['type']:
+    if (
+        not isinstance(cfg, Mapping)
+        or cfg.get('type', default['type']) != default['type']
+    ):
         return cfg
     return {**default, **cfg}
 

@@ -30,7 +30,7 @@ class Options:
         student: Config of the network, with weights ``pretrained``.
         from_scratch: Whether the network begins with random weights.
         scale: Long side of the resized images.
-        crop: (height, width) of a training image.
+        crop: Height and width that training images are cropped to.
         batch: Labeled images of a batch, and as many unlabeled ones.
         iterations: Length of each run.
         rate: Learning rate.
