@@ -421,7 +421,7 @@ def one_unsure(folder):
         ),
         type='OneUnsure',
     )
-    model['threshold'] = 0.01
+    model['pseudo_loss']['threshold'] = 0.01
     return trained(config(folder, 'one_unsure', model, max_iters=5))
 
 

@@ -55,10 +55,10 @@ def test_a_method_with_weight_norm_learns(monkeypatch):
         torch.nn.utils.weight_norm(student.decode_head.conv_seg)
         return student
 
-    from mmsemiseg.models.segmentors import base
+    from mmsemiseg.models.segmentors import paired_segmentor
 
-    plain = base.build_student
-    monkeypatch.setattr(base, 'build_student', build_normed)
+    plain = paired_segmentor.build_student
+    monkeypatch.setattr(paired_segmentor, 'build_student', build_normed)
     model = build(dict(type='MeanTeacher', student=student_cfg()))
     total(model.train().loss(streams())).backward()
     assert model.student.decode_head.conv_seg.weight_g.grad.abs().sum() > 0
