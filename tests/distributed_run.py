@@ -405,8 +405,8 @@ def undeclared(folder):
 class OneUnsure(MeanTeacher):
     """On rank 1 no pixel is confident in the iterations 1 to 3."""
 
-    def label(self, images, valid):
-        pseudo = super().label(images, valid)
+    def pseudo_labels(self, images, valid):
+        pseudo = super().pseudo_labels(images, valid)
         if get_rank() == 1 and 1 <= self.iteration <= 3:
             return pseudo._replace(confidence=torch.zeros_like(pseudo.confidence))
         return pseudo
