@@ -433,7 +433,7 @@ def _cells(maps: list[Tensor], index: Tensor) -> Tensor:
     found, start = None, 0
     for one, size in zip(maps, sizes, strict=True):
         inside = (index >= start) & (index < start + size)
-        place = (index - start).clamp(0, size - 1)
+        place = (index - start) % size  # others spread out, for the backward pass
         area = size // len(one)
         rows = one.flatten(2).transpose(1, 2)[place // area, place % area]
         found = rows if found is None else torch.where(inside[:, None], rows, found)
