@@ -66,9 +66,10 @@ def union_of_classes(
     [[[0.0, 0.0], [1.0, 4.0]]]
     """
     n, _, pixels = mask_logits.shape
-    union = mask_logits.new_zeros(n, num_classes + 1, pixels)
     index = label[..., None].expand_as(mask_logits)
-    union = union.scatter_reduce(1, index, mask_logits, 'amax', include_self=False)
     some = torch.zeros(n, num_classes + 1, dtype=torch.bool, device=label.device)
     some = some.scatter(1, label, True)
-    return union[:, :-1], some[:, :-1]
+    # From -inf: a first value that a logit can have would take a share of its gradient
+    union = mask_logits.new_full((n, num_classes + 1, pixels), -torch.inf)
+    union = union.scatter_reduce(1, index, mask_logits, 'amax')
+    return torch.where(some[..., None], union, 0)[:, :-1], some[:, :-1]

@@ -72,3 +72,12 @@ def test_the_gradient_of_a_union():
     union_of_classes(logits, label, 3)[0].sum().backward()
     assert torch.equal(logits.grad[0, :2].sum(0), torch.ones(7).double())
     assert logits.grad[1, 1].eq(0).all()
+
+
+def test_a_logit_of_0_has_its_whole_gradient():
+    logits = torch.tensor([[[0.0, -3.0], [-1.0, 0.0], [5.0, 5.0]]], requires_grad=True)
+    union, _ = union_of_classes(logits, torch.tensor([[0, 0, 2]]), 2)
+    assert torch.equal(union, torch.zeros(1, 2, 2))
+    union.sum().backward()
+    expected = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]])
+    assert torch.equal(logits.grad, expected)
