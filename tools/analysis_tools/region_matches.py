@@ -1,10 +1,12 @@
-"""Segments of a teacher and the queries of its student that they are matched with.
+"""Segments of a teacher, and the queries of teacher and student that fit them.
 
-For a checkpoint of RC2L. One picture an image: the image, the teacher's segments, the
-student's prediction, and a column for each segment with the mask of its query, in which
-the segment is outlined. Titles and table have the class of the segment, the query, and
-the Dice overlap of both. Teacher and student see the same picture here, prepared by the
-test pipeline. The images are drawn at random, not chosen.
+For a checkpoint of RC2L. One picture an image. On the left the image and the labels of
+teacher and student. Then a column for each segment, above the mask of the teacher's
+query, below that of the student's, with the segment outlined in both. The student's
+query is the one that the segment is matched with in training; the teacher's is found by
+the same matching. Titles and table have the class of the segment, the queries, and the
+Dice overlap of segment and mask. Teacher and student see the same picture here,
+prepared by the test pipeline. The images are drawn at random, not chosen.
 
 examples:
   python tools/analysis_tools/region_matches.py \\
@@ -21,8 +23,15 @@ import torch
 from torch import Tensor
 
 from mmsemiseg.engine.checkpoints import CheckpointError
-from mmsemiseg.functional import Regions, mask_similarity, score_logits, semantic_scores
+from mmsemiseg.functional import (
+    Regions,
+    Segments,
+    mask_similarity,
+    score_logits,
+    semantic_scores,
+)
 from mmsemiseg.models.adapter import resize_logits
+from mmsemiseg.models.mask_heads import QueryOutput
 from mmsemiseg.utils.command import exit_with
 from mmsemiseg.utils.overlay import overlay, titled_row
 from mmsemiseg.visualization.arguments import add_image_arguments, add_network_arguments
@@ -32,16 +41,25 @@ from mmsemiseg.visualization.networks import Network, load_networks
 from mmsemiseg.visualization.pictures import legend, write_picture
 from mmsemiseg.visualization.tables import markdown
 
+NETWORKS = ('teacher', 'student')
+
+
+class Query(NamedTuple):
+    """The query of a network that a segment is matched with."""
+
+    number: int  # -1: none was left
+    label: int  # most probable class; C: no object; -1 without a query
+    dice: float  # overlap of its mask and the segment
+    mask: np.ndarray  # (H, W) float, 0 to 1
+
 
 class Match(NamedTuple):
-    """A segment of the teacher and the query of the student that it has."""
+    """A segment of the teacher and the queries that it has."""
 
     label: int  # class of the segment
-    query: int  # -1: none was left
-    query_label: int  # most probable class of the query; C: no object
-    dice: float
     segment: np.ndarray  # (H, W) bool
-    mask: np.ndarray  # (H, W) float, 0 to 1
+    teacher: Query
+    student: Query
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -68,52 +86,81 @@ def find_matches(network: Network, info: dict) -> tuple[np.ndarray, np.ndarray, 
         maps = resize_logits(maps.float(), inputs.shape[2:])
         return resize_logits(maps[..., : inner[0], : inner[1]], shape)[0].cpu()
 
-    teacher, student = (
-        model.adapter.queries(net, inputs) for net in (model.teacher, model.student)
-    )
-    valid = torch.ones_like(inputs[:, 0], dtype=torch.bool)
-    found = model.segments(teacher.class_logits[-1], teacher.mask_logits[-1], valid)
+    outputs = [model.adapter.queries(getattr(model, name), inputs) for name in NETWORKS]
+    valid = torch.zeros_like(inputs[:, 0], dtype=torch.bool)
+    valid[:, : inner[0], : inner[1]] = True  # the preprocessor may have padded
+    first = outputs[0]
+    found = model.segments(first.class_logits[-1], first.mask_logits[-1], valid)
     segments, counts = model.segments.cut(found)
-    queries = student.class_logits[-1], student.mask_logits[-1]
-    query = model.region_losses.matcher(*queries, segments, counts)
-    regions = Regions(*queries, segments, query, counts)
-    dice = mask_similarity(regions.matched_masks, regions.targets)[0].diagonal()
-    size = segments.masks.shape[2:]
-    masks = to_image(regions.matched_masks.unflatten(2, size)).numpy()
-    outlines = to_image(segments.masks).numpy() > 0.5
-    classes = queries[0][0].argmax(-1).tolist()
-    matches = [
-        Match(label, q, classes[q] if q >= 0 else -1, d, outline, mask)
-        for label, q, d, outline, mask in zip(
-            segments.label[0].tolist(),
-            query[0].tolist(),
-            dice.tolist(),
-            outlines,
-            masks,
-            strict=True,
-        )
-    ]
-    matches.sort(key=lambda one: -one.segment.sum())
-    labels = []
-    for out in (teacher, student):
-        scores = semantic_scores(out.class_logits[-1], out.mask_logits[-1])
-        labels.append(to_image(score_logits(scores)).argmax(0).numpy())
-    return *labels, matches
+
+    def queries_of(output: QueryOutput) -> list[Query]:
+        regions = matched(model, output, segments, counts)
+        dice = mask_similarity(regions.matched_masks, regions.targets)[0].diagonal()
+        masks = regions.matched_masks.unflatten(2, segments.masks.shape[2:])
+        label = regions.of_query(regions.class_logits).argmax(-1)
+        label = torch.where(regions.matched, label, -1)
+        values = (regions.query[0].tolist(), label[0].tolist(), dice.tolist())
+        return list(map(Query, *values, to_image(masks).numpy()))
+
+    matches = []
+    if segments.label.numel():
+        labels = segments.label[0].tolist()
+        outlines = to_image(segments.masks).numpy() > 0.5
+        matches += map(Match, labels, outlines, *map(queries_of, outputs))
+        matches.sort(key=lambda one: -one.segment.sum())
+    scores = (
+        semantic_scores(one.class_logits[-1], one.mask_logits[-1]) for one in outputs
+    )
+    maps = [to_image(score_logits(one)).argmax(0).numpy() for one in scores]
+    return *maps, matches
 
 
-def paint(image: np.ndarray, match: Match) -> np.ndarray:
+def matched(model, output: QueryOutput, segments: Segments, valid: Tensor) -> Regions:
+    """The queries of a network beside the segments, as RC2L matches them."""
+    queries = output.class_logits[-1], output.mask_logits[-1]
+    query = model.region_losses.matcher(*queries, segments, valid)
+    return Regions(*queries, segments, query, valid)
+
+
+def paint(image: np.ndarray, mask: np.ndarray, segment: np.ndarray) -> np.ndarray:
     """The mask as heat over the image, the segment as a white outline."""
-    heat = cv2.applyColorMap((255 * match.mask).astype(np.uint8), cv2.COLORMAP_JET)
+    heat = cv2.applyColorMap((255 * mask).astype(np.uint8), cv2.COLORMAP_JET)
     picture = cv2.addWeighted(image, 0.4, heat, 0.6, 0)
     how = (cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    outlines, _ = cv2.findContours(match.segment.astype(np.uint8), *how)
+    outlines, _ = cv2.findContours(segment.astype(np.uint8), *how)
     return cv2.drawContours(picture, outlines, -1, (255, 255, 255), 1)
+
+
+def picture_of(
+    image: np.ndarray, labels: list, matches: list[Match], network: Network, height: int
+) -> np.ndarray:
+    """A row of the teacher above one of the student."""
+    corners = dict(image=image), {'': np.full_like(image, 255)}
+    rows = []
+    for name, label, columns in zip(NETWORKS, labels, corners, strict=True):
+        columns[name] = overlay(image, label, network.palette)
+        for number, match in enumerate(matches, 1):
+            query = getattr(match, name)
+            own = f'q{query.number} {query.dice:.2f}' if query.number >= 0 else 'none'
+            title = f'{number} {network.classes[match.label]} {own}'
+            columns[title] = paint(image, query.mask, match.segment)
+        rows.append(titled_row(columns, height))
+    return np.vstack(rows)
+
+
+def cells_of(match: Match, classes: list[str]) -> list[str]:
+    """Cells of the table for a segment."""
+    cells = [classes[match.label], f'{100 * match.segment.mean():.1f}']
+    for query in (match.teacher, match.student):
+        own = classes[query.label] if query.number >= 0 else ''
+        cells += [str(query.number), own, f'{query.dice:.3f}']
+    return cells
 
 
 def main(argv=None) -> int:
     args = parse_args(argv)
     (network,) = _one(load_networks(args.networks, args.device))
-    classes, palette = [*network.classes, 'no object'], network.palette
+    classes = [*network.classes, 'no object']
     if args.images is None:
         infos = dataset_infos(evaluation_sets(network.cfg))
     else:
@@ -122,23 +169,19 @@ def main(argv=None) -> int:
     for number, info in enumerate(draw(infos, args.count, args.seed)):
         image, _ = read_image(network, info)
         *labels, matches = find_matches(network, info)
-        names = ('teacher', 'student')
-        columns = dict(image=image) | {
-            name: overlay(image, label, palette)
-            for name, label in zip(names, labels, strict=True)
-        }
         name = f'{number:02d}_{Path(info["img_path"]).stem}.png'
-        for match in matches[: args.most]:
-            title = f'{classes[match.label]} q{match.query} {match.dice:.2f}'
-            columns[title] = paint(image, match)
-        for match in matches:
-            cells = [name, classes[match.label], f'{100 * match.segment.mean():.1f}']
-            own = classes[match.query_label] if match.query >= 0 else ''
-            rows.append([*cells, str(match.query), own, f'{match.dice:.3f}'])
-        row = titled_row(columns, args.height)
-        below = legend(labels, network.classes, palette, row.shape[1])
-        write_picture(args.out / name, np.vstack([row, below]))
-    head = ['picture', 'segment', 'area %', 'query', 'its class', 'Dice']
+        rows += [[name, *cells_of(match, classes)] for match in matches]
+        shown = matches[: args.most]
+        picture = picture_of(image, labels, shown, network, args.height)
+        below = legend(labels, network.classes, network.palette, picture.shape[1])
+        write_picture(args.out / name, np.vstack([picture, below]))
+    own = ['query', 'its class', 'Dice']
+    head = [
+        'picture',
+        'segment',
+        'area %',
+        *(f'{n}: {o}' for n in NETWORKS for o in own),
+    ]
     print(markdown(head, rows))
     print(f'pictures: {args.out}')
     return 0
