@@ -21,6 +21,7 @@ from .group_logsumexp import group_logsumexp
 from .group_select import rank_in_group, select_per_group
 from .kmeans import KMeans, kmeans
 from .mask_losses import dice_terms, focal_terms, union_of_classes
+from .matching_costs import dice_costs, focal_costs
 from .mixing import classmix_masks, cutmix_masks, mix, partners
 from .multi_positive import multi_positive_info_nce
 from .parts import assign_parts, part_sums
@@ -66,6 +67,7 @@ __all__ = [
     'class_shares',
     'classmix_masks',
     'cutmix_masks',
+    'dice_costs',
     'dice_terms',
     'draw_anchors',
     'draw_own_negatives',
@@ -75,6 +77,7 @@ __all__ = [
     'dynamic_soft_label',
     'ema_decay',
     'entropy_loss',
+    'focal_costs',
     'focal_terms',
     'group_logsumexp',
     'info_nce',

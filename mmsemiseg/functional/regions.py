@@ -19,6 +19,7 @@ class Regions:
         mask_logits: Mask logits (N, Q, h, w) of the student's queries.
         segments: Pseudo segments of the same images.
         query: Query (N, S) int64 that each segment is matched with; -1: none.
+            None: not needed.
         valid: Mask (N, h, w) bool of the pixels that count.
         features: Features (N, D, h, w) of the student's pixels; None: not needed.
         target_features: Features (N, D, h, w) of the teacher's pixels; None: not
@@ -28,7 +29,7 @@ class Regions:
     class_logits: Tensor
     mask_logits: Tensor
     segments: Segments
-    query: Tensor
+    query: Tensor | None
     valid: Tensor
     features: Tensor | None = None
     target_features: Tensor | None = None
@@ -41,7 +42,7 @@ class Regions:
     @cached_property
     def inside(self) -> Tensor:
         """Valid pixels (N, 1, P), 1 or 0."""
-        return self.valid.flatten(1)[:, None].to(self.matched_logits.dtype)
+        return self.valid.flatten(1)[:, None].to(self._dtype)
 
     @cached_property
     def matched_logits(self) -> Tensor:
@@ -61,7 +62,11 @@ class Regions:
     def targets(self) -> Tensor:
         """Masks (N, S, P) of the segments, 1 or 0."""
         masks = self.segments.masks & self.valid[:, None]
-        return masks.flatten(2).to(self.matched_logits.dtype)
+        return masks.flatten(2).to(self._dtype)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return torch.promote_types(self.mask_logits.dtype, torch.float32)
 
     def of_query(self, values: Tensor) -> Tensor:
         """Values (N, Q, ...) of the matched queries, (N, S, ...); any if unmatched."""

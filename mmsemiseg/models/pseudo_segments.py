@@ -17,6 +17,7 @@ from ..functional import (
     semantic_scores,
 )
 from ..functional.pseudo_label import IGNORE_INDEX
+from ..utils.profiling import stage
 from ..utils.settings import check_integers, check_numbers
 
 
@@ -67,6 +68,7 @@ class PseudoSegments(ABC):
         self.min_area = min_area
         self.threshold = threshold
 
+    @stage('pseudo labels')
     @torch.no_grad()
     def __call__(
         self, class_logits: Tensor, mask_logits: Tensor, valid: Tensor
@@ -89,6 +91,7 @@ class PseudoSegments(ABC):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Number (N, h, w) of each pixel's segment, classes (M,), confidence."""
 
+    @stage('pseudo labels')
     def cut(self, segment_map: SegmentMap) -> tuple[Segments, Tensor]:
         """Segments of a map, a mixed one perhaps, and the pixels (N, h, w) that count.
 
@@ -102,8 +105,11 @@ class PseudoSegments(ABC):
 
     @property
     def filters(self) -> dict[str, float]:
-        """The threshold if there is one."""
-        return {} if self.threshold is None else dict(threshold=self.threshold)
+        """Settings that keep pixels out of segments, with their values."""
+        found = dict(min_area=self.min_area) if self.min_area > 1 else {}
+        if self.threshold is not None:
+            found['threshold'] = self.threshold
+        return found
 
     def __repr__(self) -> str:
         settings = f'min_area={self.min_area}, threshold={self.threshold}'

@@ -50,6 +50,10 @@ class RegionFeatureContrastLoss(RegionLoss):
         self.target_features = target_features
         self.detach_target = detach_target
 
+    @property
+    def reads_target_features(self) -> bool:
+        return self.target_features == 'teacher'
+
     def total(self, regions: Regions) -> Tensor:
         features = at_least_float(regions.features.flatten(2))
         targets = features

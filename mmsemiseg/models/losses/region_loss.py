@@ -14,10 +14,20 @@ class RegionLoss(nn.Module, ABC):
 
     Subclasses implement :meth:`total`. Nothing loops over segments, images or classes.
     In fp32 under autocast; 0, attached to the logits, where there is no segment.
+    ``weight`` must be a setting of each subclass: the presets of
+    :class:`RegionLosses` set it.
 
     Args:
         weight: Weight of the loss.
+
+    Attributes:
+        reads_match: Whether the loss reads which query a segment has; queries are
+            matched only if some loss does.
+        reads_target_features: Whether the loss reads the features of the teacher.
     """
+
+    reads_match = True
+    reads_target_features = False
 
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()

@@ -17,8 +17,9 @@ class RegionMaskContrastLoss(RegionLoss):
               {\sum_{j \ne i} e^{d(m^s_{\sigma(j)}, m^t_i)/\tau}}
 
     with the Dice overlap d of the student's soft masks (Zhang et al., IJCAI 2022,
-    equation 5). As printed the denominator has no positive: the loss is not bounded
-    below, and weight / temperature is the weight of a Dice loss. An image with fewer
+    equation 5). As printed the denominator lacks the pair of the numerator. The loss is
+    then not bounded below: it is a Dice loss of each matched pair with the weight
+    ``weight / temperature``, plus a term that repels the others. An image with fewer
     than two matched segments adds 0. The gradient reaches the student's masks.
 
     Args:

@@ -28,6 +28,8 @@ class SemanticMaskConsistencyLoss(RegionLoss):
         dice_weight: Weight of the Dice loss in it.
     """
 
+    reads_match = False
+
     def __init__(
         self, weight: float = 1.0, focal_weight: float = 20.0, dice_weight: float = 1.0
     ) -> None:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ...functional import (
     PseudoLabel,
+    nearest_map,
     pseudo_label_stats,
     score_logits,
     semantic_scores,
@@ -33,20 +34,25 @@ class RC2L(SemiSegmentor):
     ``loss = sup + alpha * (rmc + rfc + rcc + smc)``, each with its weight
 
     The student classifies masks (``MaskFormerHead``, ``Mask2FormerHead``). The EMA
-    teacher divides the weak view into pseudo segments, which are mixed as the strong
-    view is; mmdet's Hungarian assigner gives each segment a query of the student. The
-    class of a query (RCC) and the union of the masks of a class (SMC) follow the
-    segments; masks (RMC) and pooled features (RFC) are contrasted between the segments
-    of an image. Needs a :class:`~mmsemiseg.engine.hooks.MeanTeacherHook`, and mmcv with
-    its compiled operators.
+    teacher divides the weak view into pseudo segments; the map of the segments is mixed
+    as the strong view is. Hungarian matching gives each segment one of the student's
+    queries. Then the query learns the class of its segment (RCC), and the union of the
+    masks of each class learns the segments of that class (SMC). A query's mask (RMC),
+    and the features pooled under it (RFC), are to be like those of its own segment and
+    unlike those of the other segments of the image. Needs a
+    :class:`~mmsemiseg.engine.hooks.MeanTeacherHook`, and mmdet and mmcv with its
+    compiled operators, which such a student is built on.
 
     Args:
         segments: Part that makes pseudo segments: ``SemanticSegments`` or
-            ``QuerySegments``.
+            ``QuerySegments``. Its ``min_area`` and ``threshold`` are for the losses on
+            segments.
         region_losses: Settings of the :class:`RegionLosses` on them: matching, losses
             and their weights.
         pixel_consistency: Settings of a :class:`PseudoLabelLoss` on the label map of
-            the segments, the paper's pixel-wise baseline; None: without.
+            the segments, the paper's pixel-wise baseline; None: without. The pixels
+            that it learns are chosen by its own ``threshold``, None by default, and not
+            by the settings of ``segments``.
         alpha: Weight of all losses on unlabeled images.
         ramp_up: Ramp-up of ``alpha``,
             ``dict(kind='exp'|'linear'|'cosine'|'step', length=iterations)``; None: the
@@ -54,6 +60,11 @@ class RC2L(SemiSegmentor):
         mix: Part that mixes the student's images: ``CutMix``, ``ClassMix`` or one of
             your own; None: no mixing.
         views: Names of the teacher's and the student's view in the unlabeled stream.
+        teacher: Settings of the EMA teacher, by default ``dict(mode='eval',
+            buffers='copy')``.
+        predict_with: Network for prediction and testing, ``'student'``, ``'teacher'``
+            or ``'mean'``, the mean of their probabilities. The paper does not say which
+            one it tests.
         segmentor: All other settings are those of :class:`SemiSegmentor`.
     """
 
@@ -70,12 +81,15 @@ class RC2L(SemiSegmentor):
         mix: dict | None = CUTMIX,
         views: tuple[str, str] = ('weak', 'strong'),
         teacher: dict | None = None,
+        predict_with: str = 'student',
         **segmentor,
     ) -> None:
         check_numbers(alpha=alpha)
         check_ramp_up(ramp_up=ramp_up)
         check_views(views)
-        super().__init__(student, teacher=teacher or {}, **segmentor)
+        super().__init__(
+            student, teacher=teacher or {}, predict_with=predict_with, **segmentor
+        )
         if not self.adapter.has_queries:
             raise ValueError(
                 'RC2L needs a student whose decode_head classifies masks, '
@@ -108,18 +122,24 @@ class RC2L(SemiSegmentor):
             teacher.mask_logits[-1],
             weak.valid & strong.valid,
         )
-        images, found, features = self.mixed_map(strong.inputs, found, teacher.features)
-        segments, counts = self.segments.cut(found)
+        reads_features = self.region_losses.reads_target_features
+        features = teacher.features if reads_features else None
+        images, found, features = self.mixed_map(strong.inputs, found, features)
         student = self.adapter.queries(self.student, images)
-        unlabeled = self.region_losses(student, segments, counts, features)
+        unlabeled, learned = {}, torch.zeros_like(found.valid)
+        if self.region_losses.losses:
+            segments, counts = self.segments.cut(found)
+            unlabeled |= self.region_losses(student, segments, counts, features)
+            learned |= segments.masks.any(1)
         pseudo = found.pseudo_label()
         if self.pixel_consistency is not None:
             scores = semantic_scores(student.class_logits[-1], student.mask_logits[-1])
             unlabeled['loss_pixel'] = self.pixel_consistency(
                 score_logits(scores), pseudo, self.iteration
             )
+            learned |= self.pixel_consistency.pixel_weights(pseudo) > 0
         self.step_outputs['pseudo'] = pseudo_label_stats(
-            pseudo, counts.float(), self.num_classes
+            pseudo, learned.float(), self.num_classes
         )
         return losses | {name: factor * loss for name, loss in unlabeled.items()}
 
@@ -130,35 +150,41 @@ class RC2L(SemiSegmentor):
 
     @torch.no_grad()
     def mixed_map(
-        self, images: Tensor, found: SegmentMap, features: Tensor
-    ) -> tuple[Tensor, SegmentMap, Tensor]:
-        """Images, segments and the teacher's features after the part ``mix``."""
+        self, images: Tensor, found: SegmentMap, features: Tensor | None = None
+    ) -> tuple[Tensor, SegmentMap, Tensor | None]:
+        """Images, segments and the teacher's features after the part ``mix``.
+
+        Args:
+            images: Strong images (N, 3, H, W).
+            found: Segments of the images.
+            features: Features (N, D, h, w) of the teacher; None: not needed.
+        """
         if self.mix is None:
             return images, found, features
         large, size = found.resized(images.shape[2:]), found.number.shape[1:]
-        label = large.pseudo_label()
-        origin = torch.arange(len(images), device=images.device).view(-1, 1, 1)
-        images, mixed = self.mixed(
-            images,
-            [
-                label,  # ClassMix chooses classes of the first
-                PseudoLabel(large.number, large.confidence, large.valid),
-                label._replace(label=origin.expand_as(label.label)),
-            ],
-        )
-        _, number, origin = mixed
+        label = large.pseudo_label()  # of which ClassMix chooses classes
+        maps = [label, PseudoLabel(large.number, large.confidence, large.valid)]
+        if features is not None:
+            origin = torch.arange(len(images), device=images.device).view(-1, 1, 1)
+            maps.append(label._replace(label=origin.expand_as(label.label)))
+        images, (_, number, *origins) = self.mixed(images, maps)
         found = SegmentMap(*number[:3], found.classes).resized(size)
-        origin = SegmentMap(*origin[:3], found.classes).resized(size).number
-        return images, found, features.gather(0, origin[:, None].expand_as(features))
+        if features is not None:
+            origin = nearest_map(origins[0].label, size)[:, None]
+            features = features.gather(0, origin.expand_as(features))
+        return images, found, features
 
     @property
     def filters(self) -> dict:
-        """The thresholds that are set, with their values."""
-        parts = dict(segments=self.segments, pixel_consistency=self.pixel_consistency)
+        """Settings that keep pixels from being learned, with their values."""
+        parts = {}
+        if self.region_losses.losses:
+            parts['segments'] = self.segments
+        if self.pixel_consistency is not None:
+            parts['pixel_consistency'] = self.pixel_consistency
         return {
             f'{part}.{name}': value
             for part, one in parts.items()
-            if one is not None
             for name, value in one.filters.items()
         }
 

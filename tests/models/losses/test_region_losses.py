@@ -312,3 +312,19 @@ def test_half_precision(name, settings):
 def test_settings(kind, settings, rule):
     with pytest.raises(ValueError, match=rule):
         kind(**settings)
+
+
+@pytest.mark.parametrize(('name', 'settings'), VARIANTS)
+def test_what_a_loss_says_that_it_does_not_read(name, settings):
+    regions = reference.random_regions(3)
+    loss = LOSSES[name][0](**settings)
+    left_out = {}
+    if not loss.reads_match:
+        left_out['query'] = None
+    if not loss.reads_target_features:
+        left_out['target_features'] = None
+    found = loss(dataclasses.replace(regions, **left_out))
+    assert torch.equal(found, loss(regions))
+    assert loss.reads_match == (name != 'smc')
+    teacher = settings.get('target_features') == 'teacher'
+    assert loss.reads_target_features == teacher

@@ -9,16 +9,24 @@ import rc2l_reference as reference
 import torch
 from helpers import CLASSES, batch, build, frozen_copy, streams, student_cfg, total
 from mmengine.logging import MessageHub
+from mmseg.registry import MODELS
 from op_heads import MASKS, QUERIES, WIDTH, mask_student, needs_ops
 from tiny_run import differing
 from torch.testing import assert_close
 
 from mmsemiseg.functional import Regions
+from mmsemiseg.models.losses import RegionLoss
 from mmsemiseg.models.segmentors.region_losses import BETAS
 
 SIZE = (64, 96)
 UNSUPERVISED = ('loss_rmc', 'loss_rfc', 'loss_rcc', 'loss_smc')
 FINE = dict(min_area=4)
+PARTS = (
+    'mask_contrast',
+    'feature_contrast',
+    'class_consistency',
+    'semantic_consistency',
+)
 pytestmark = needs_ops
 
 
@@ -205,14 +213,7 @@ def test_all_layers(name):
 
 
 def test_losses_that_are_left_out():
-    names = dict.fromkeys(
-        (
-            'mask_contrast',
-            'feature_contrast',
-            'class_consistency',
-            'semantic_consistency',
-        )
-    )
+    names = dict.fromkeys(PARTS)
     losses = make(losses=names | dict(matched_consistency={})).loss(streams(size=SIZE))
     assert {k for k in losses if not k.startswith('sup.')} == {'loss_matched'}
     losses = make(losses=names, pixel_consistency={}).loss(streams(size=SIZE))
@@ -264,7 +265,7 @@ def test_trains_with_mixing(name, segments, mix):
     assert [n for n, p in model.student.named_parameters() if p.grad is None] == []
     stats = model.step_outputs['pseudo']
     assert stats.total.sum() <= 2 * 16 * 18
-    assert torch.equal(stats.total, stats.count)
+    assert (stats.count <= stats.total).all()
 
 
 def test_statistics_count_what_is_learned():
@@ -273,10 +274,119 @@ def test_statistics_count_what_is_learned():
     model.loss(data)
     stats = model.step_outputs['pseudo']
     assert 0 < stats.count.sum() < stats.total.sum() == 2 * 16 * 24
-    assert model.filters == {'segments.threshold': 0.6}
-    assert make().filters == {}
-    pixel = make(pixel_consistency=dict(threshold=0.3))
-    assert pixel.filters == {'pixel_consistency.threshold': 0.3}
+    assert model.filters == {'segments.min_area': 4, 'segments.threshold': 0.6}
+    assert make(segments=dict(min_area=1)).filters == {}
+
+
+def test_statistics_leave_small_segments_out():
+    data, fine = streams(size=SIZE), make(segments=dict(min_area=1))
+    fine.loss(data)
+    areas = fine.step_outputs['pseudo'].total
+    assert torch.equal(fine.step_outputs['pseudo'].count, areas)
+    for min_area in (100, 1000):
+        model = make(segments=dict(min_area=min_area))
+        losses = model.loss(data)
+        count = model.step_outputs['pseudo'].count
+        assert count.sum() < areas.sum()
+        assert (count > 0).any() == (losses['loss_rcc'] > 0)
+    assert count.sum() == 0
+
+
+def test_statistics_of_pixels():
+    data, none = streams(size=SIZE), dict.fromkeys(PARTS)
+
+    def stats(losses, min_area=4, **pixel):
+        segments = dict(min_area=min_area)
+        model = make(losses=losses, segments=segments, pixel_consistency=pixel)
+        model.loss(data)
+        return model.step_outputs['pseudo'], model.filters
+
+    found, filters = stats(none, 10_000)
+    assert torch.equal(found.count, found.total)
+    assert filters == {}
+    found, filters = stats(none, threshold=0.6)
+    assert 0 < found.count.sum() < found.total.sum()
+    assert filters == {'pixel_consistency.threshold': 0.6}
+    both, filters = stats({}, 10_000, threshold=0.6)
+    assert torch.equal(both.count, found.count)
+    assert filters == {
+        'segments.min_area': 10_000,
+        'pixel_consistency.threshold': 0.6,
+    }
+    both, _ = stats({}, 1, threshold=0.6)
+    assert torch.equal(both.count, both.total)
+
+
+def test_the_threshold_of_segments_is_not_that_of_pixels():
+    data = streams(size=SIZE)
+    expected = make(pixel_consistency={}).loss(data)['loss_pixel']
+    model = make(segments=dict(threshold=0.9), pixel_consistency={})
+    assert_close(model.loss(data)['loss_pixel'], expected)
+
+
+def test_only_what_a_loss_reads_is_computed(monkeypatch):
+    data, seen = streams(size=SIZE), []
+
+    def watched(losses, **settings):
+        seen.clear()
+        model = make(losses=losses, mix={}, **settings)
+        part = model.region_losses
+        matcher, forward = part.matcher.assign, part.forward
+
+        def assign(*args):
+            seen.append('match')
+            return matcher(*args)
+
+        def losses_of(student, segments, counts, features):
+            seen.append('losses')
+            if features is not None:
+                seen.append('features')
+            return forward(student, segments, counts, features)
+
+        monkeypatch.setattr(part.matcher, 'assign', assign)
+        monkeypatch.setattr(part, 'forward', losses_of)
+        model.loss(data)
+        return seen
+
+    none = dict.fromkeys(PARTS)
+    assert watched({}) == ['losses', 'match']
+    assert watched(dict(aux_layers=True)) == ['losses', 'match']
+    assert watched(none | dict(semantic_consistency={})) == ['losses']
+    assert watched(none | dict(class_consistency={})) == ['losses', 'match']
+    assert watched(none, pixel_consistency={}) == []
+    teacher = dict(feature_contrast=dict(target_features='teacher'))
+    assert watched(teacher) == ['losses', 'features', 'match']
+
+
+@MODELS.register_module()
+class RegionArea(RegionLoss):
+    """A loss of a user's own."""
+
+    def total(self, regions):
+        return regions.matched_masks.sum()
+
+
+@MODELS.register_module()
+class WithoutWeight(RegionLoss):
+    def __init__(self):
+        super().__init__()
+
+    def total(self, regions):
+        return regions.mask_logits.sum()
+
+
+def test_a_loss_of_ones_own_has_the_weight_of_the_preset():
+    def weight(beta, **settings):
+        losses = dict(feature_contrast=dict(type='RegionArea', **settings), beta=beta)
+        return make(losses=losses).region_losses.feature_contrast.weight
+
+    assert [weight(beta) for beta in BETAS] == [4.0, 20.0, 4.0, 4.0]
+    assert weight('b', weight=3.0) == 3.0
+    losses = dict(matched_consistency=dict(type='RegionArea'))
+    assert make(losses=losses).region_losses.matched_consistency.weight == 1.0
+    rule = "model.region_losses.mask_contrast has no setting 'weight': WithoutWeight"
+    with pytest.raises(ValueError, match=rule):
+        make(losses=dict(mask_contrast=dict(type='WithoutWeight')))
 
 
 def test_the_ramp_up(monkeypatch):
