@@ -7,6 +7,9 @@ import torch
 from torch import Generator, Tensor
 
 NUMBERS_PER_CHUNK = 2**23  # of the rows, in float32
+STARTS = 8  # tried before each run of all iterations
+FIRST_ITERATIONS = 5  # of a start that is tried
+FIRST_ROWS = 2048  # at most, that starts are tried on
 SAME = 1e-6  # share of its squared length by which a row may miss its centre
 
 
@@ -37,15 +40,17 @@ def kmeans(
     """Lloyd's iterations from the start of k-means++, Euclidean and seeded.
 
     Besides the rows themselves, which may be in half precision and stay where they are,
-    it needs memory for a chunk of them and a few numbers for each. Of each start of
-    k-means++ several candidates are drawn and the best one is taken.
+    it needs memory for a chunk of them and a few numbers for each. Several starts are
+    tried for a few iterations, most of them on a random part of many rows, and the best
+    one is taken to its end.
 
     Args:
         rows: Rows (n, D) of any float type; n may be less than k, or 0.
         k: Number of clusters, at least 1.
         iterations: Largest number of iterations.
         seed: Seed of the starts. The random generators of the process are not touched.
-        restarts: Number of starts, of which the result with the least inertia is taken.
+        restarts: Number of times that this is done; the result with the least inertia
+            is taken.
         tolerance: Iterations end when the centres moved, squared and in all, by less
             than this share of the mean variance of a column; also when no row changed
             its cluster.
@@ -108,8 +113,28 @@ class _Rows:
     def __getitem__(self, index: Tensor) -> Tensor:
         return self.rows[index].float() - self.mean
 
+    def inertia(self, centres: Tensor) -> float:
+        nearest = [far.amin(1).double().sum() for _, far in self.distances(centres)]
+        return torch.stack(nearest).sum().item()
+
 
 def _start(data: _Rows, k: int, generator: Generator) -> Tensor:
+    """Centres of the start that has the least inertia after a few iterations."""
+    few = len(data.rows) <= FIRST_ROWS
+    starts = [_spread(data, k, generator) for _ in range(STARTS if few else 1)]
+    found = [_lloyd(data, start, FIRST_ITERATIONS, 0.0, None) for start in starts]
+    if not few:
+        index = torch.randperm(len(data.rows), generator=generator)[:FIRST_ROWS]
+        part = _Rows(data.rows[index.to(data.rows.device)])
+        starts = [_spread(part, k, generator) for _ in range(STARTS)]
+        tried = [_lloyd(part, start, FIRST_ITERATIONS, 0.0, None) for start in starts]
+        centres, _ = min(tried, key=lambda one: one[1])
+        centres = centres + (part.mean - data.mean)
+        found.append((centres, data.inertia(centres)))
+    return min(found, key=lambda one: one[1])[0]
+
+
+def _spread(data: _Rows, k: int, generator: Generator) -> Tensor:
     """Centres (k' <= k, D) of greedy k-means++; fewer where rows coincide."""
     n, trials = len(data.rows), 2 + k.bit_length()
     device = data.rows.device
@@ -118,12 +143,13 @@ def _start(data: _Rows, k: int, generator: Generator) -> Tensor:
     nearest = torch.cat([far[:, 0] for _, far in data.distances(centres)])
     while len(centres) < min(k, n):
         apart = nearest > SAME * data.squares  # else it is rounding
-        total = torch.where(apart, nearest, 0).double().cumsum(0)
+        # On the CPU: a GPU adds floats in no fixed order
+        total = torch.where(apart, nearest, 0).double().cpu().cumsum(0)
         if not total[-1] > 0:
             break
-        draws = torch.rand(trials, generator=generator, dtype=torch.float64).to(device)
+        draws = torch.rand(trials, generator=generator, dtype=torch.float64)
         chosen = torch.searchsorted(total, draws * total[-1], right=True)
-        candidates = data[chosen.clamp(max=n - 1)]
+        candidates = data[chosen.clamp(max=n - 1).to(device)]
         after = torch.cat([far for _, far in data.distances(candidates)])
         after = after.minimum(nearest[:, None])
         best = after.double().sum(0).argmin()
@@ -146,8 +172,7 @@ def _lloyd(data, centres, iterations, tolerance, progress) -> tuple[Tensor, floa
         moved = (centres - old).square().sum().item()
         if moved <= tolerance * data.variance:
             break
-    nearest = torch.cat([far.amin(1) for _, far in data.distances(centres)])
-    return centres, nearest.double().sum().item()
+    return centres, data.inertia(centres)
 
 
 def _assigned(data: _Rows, centres: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

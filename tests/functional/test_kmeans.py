@@ -144,3 +144,19 @@ def test_iterations_end_at_their_number():
 def test_bad_settings_are_named(settings, rule):
     with pytest.raises(ValueError, match=rule):
         kmeans(**{**dict(rows=torch.ones(3, 2), k=2), **settings})
+
+
+@pytest.mark.parametrize('n', [600, 5000])
+@pytest.mark.parametrize('k', [2, 3, 7])
+def test_one_run_comes_close_to_the_best_of_many(n, k):
+    """Blobs that do not fit the clusters have many local optima."""
+    rows, _ = blobs(n, k=5)
+    found = [kmeans(rows, k, seed=seed).inertia for seed in range(12)]
+    assert max(found) <= 1.01 * min(found)
+
+
+def test_a_far_group_of_a_few_rows_among_many_is_found():
+    rows = torch.randn(6000, 3, generator=torch.Generator().manual_seed(0))
+    rows[:4] = torch.tensor([500.0, 0, 0])
+    centres = kmeans(rows, 2).centres
+    assert torch.cdist(rows[:1], centres).min() < 1
