@@ -38,10 +38,12 @@ def assign_parts(
     """
     classes, parts, _ = prototypes.shape
     with torch.autocast(features.device.type, enabled=False):
+        if features.dtype in (torch.float16, torch.bfloat16):
+            features = features.float()
         unit = F.normalize(prototypes, dim=2).flatten(0, 1).to(features.dtype)
-        if unit.dtype in (torch.float16, torch.bfloat16):
-            unit, features = unit.float(), features.float()
-        scores = F.conv2d(features, unit[:, :, None, None])
+        # No convolution, which cuDNN may round to TF32
+        scores = torch.matmul(unit, features.flatten(2))
+        scores = scores.unflatten(2, features.shape[2:])
     counts = (label >= 0) & (label < classes)
     own = label.long().where(counts, 0)
     if known is not None:

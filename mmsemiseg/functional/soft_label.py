@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 TIES = ('all', 'first')
+UNIT = 2**30  # a probability of 1 as an integer
 
 
 @torch.no_grad()
@@ -83,8 +84,7 @@ def _dominant(
     """Rows (n, C) -> the same with their dominant classes alone, which sum to 1."""
     ordered, index = rows.sort(dim=1, descending=True, stable=True)
     if top_k is None:
-        above = ordered.cumsum(1)[:, :-1]  # what the classes above have in all
-        number = (above < top_p).sum(1, keepdim=True) + 1
+        number = _below(ordered[:, :-1], top_p).sum(1, keepdim=True) + 1
     else:
         number = index.new_full((1, 1), top_k).expand(len(rows), 1)
     if ties == 'all':
@@ -95,6 +95,15 @@ def _dominant(
         kept.scatter_(1, index, ranks < number)
     rows = torch.where(kept, rows, 0)
     return rows / rows.sum(1, keepdim=True)
+
+
+def _below(ordered: Tensor, top_p: float) -> Tensor:
+    """Whether each class and those before it, (n, C), have less than top_p in all."""
+    if on_cpu(ordered):
+        return ordered.cumsum(1) < top_p
+    # Integers: PyTorch sums floats there in no fixed order
+    limit = int(torch.tensor(top_p, dtype=ordered.dtype).item() * UNIT)
+    return (ordered * UNIT).int().cumsum(1, dtype=torch.int32) < limit
 
 
 def on_cpu(rows: Tensor) -> bool:

@@ -108,3 +108,11 @@ def test_no_host_sync():
     with NoHostSync():
         group = assign_parts(features, prototypes, label, (1, 5), known)
         part_sums(features, group, 4)
+
+
+def test_scores_are_no_convolution():
+    """Which a GPU may round to TF32."""
+    pixels, prototypes, label = vectors()
+    with NoHostSync() as seen:
+        assign_parts(pixels, prototypes, label, (1, 5))
+    assert not any('conv' in name for name in seen.ops)

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmsemiseg.functional import (
     cutmix_masks,
@@ -196,3 +197,34 @@ def test_softening_and_mixing_commute():
 def test_bad_settings_are_named(call, rule):
     with pytest.raises(ValueError, match=rule):
         call(torch.rand(1, 2, 3))
+
+
+class Sums(TorchDispatchMode):
+    """Types of what is summed up."""
+
+    def __init__(self):
+        super().__init__()
+        self.dtypes = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        if 'cumsum' in func.overloadpacket.__name__:
+            self.dtypes += [args[0].dtype, found.dtype]
+        return found
+
+
+def test_off_the_cpu_no_floats_are_summed_up(monkeypatch):
+    """PyTorch refuses that on a GPU under `use_deterministic_algorithms`."""
+    monkeypatch.setattr(soft_label_module, 'on_cpu', lambda rows: False)
+    with Sums() as seen:
+        dynamic_soft_label(torch.rand(2, 5, 3, 3).softmax(1))
+    assert set(seen.dtypes) == {torch.int32}
+
+
+@pytest.mark.parametrize('classes', [2, 21, 150])
+def test_off_the_cpu_labels_are_the_same(classes, monkeypatch):
+    g = torch.Generator().manual_seed(0)
+    probs = (4 * torch.randn(50, classes, generator=g)).softmax(1)
+    expected = dynamic_soft_label(probs)
+    monkeypatch.setattr(soft_label_module, 'on_cpu', lambda rows: False)
+    assert dynamic_soft_label(probs).equal(expected)
