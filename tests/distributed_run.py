@@ -35,7 +35,7 @@ from mmsemiseg.engine.hooks import (
 )
 from mmsemiseg.engine.runner.processes import init_processes
 from mmsemiseg.models import MeanTeacher
-from mmsemiseg.utils.gather import gather_rows
+from mmsemiseg.utils.gather import copy_from_first, gather_rows, gather_rows_to_first
 from mmsemiseg.utils.model import unwrap
 from mmsemiseg.utils.random_state import random_state
 
@@ -487,6 +487,11 @@ def gathered(folder):
         results[dtype] = gather_rows(rows.to(dtype))
     results['no columns'] = gather_rows(torch.arange(rank + 1))
     results['large'] = gather_rows(torch.full((rank, 3, 2, 2), 0.5))
+    for counts in ((2, 2), (0, 2), (2, 0), (0, 0)):
+        rows = torch.arange(counts[rank] * 2.0).reshape(-1, 2) + 100 * rank
+        results[('first', *counts)] = gather_rows_to_first(rows.half())
+    results['copied'] = torch.full((2,), float(rank)), torch.tensor([rank == 0, True])
+    copy_from_first(*results['copied'])
     return results
 
 

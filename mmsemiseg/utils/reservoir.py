@@ -3,6 +3,8 @@
 import torch
 from torch import Generator, Tensor
 
+from .gather import gather_rows, gather_rows_to_first
+
 
 class Reservoir:
     """At most N rows of each class, each row with the same chance whenever it came.
@@ -17,9 +19,8 @@ class Reservoir:
 
     >>> kept = Reservoir(classes=2, size=3)
     >>> kept.add(torch.arange(8.0)[:, None], torch.tensor([0] * 6 + [1, -1]))
-    >>> rows, label = kept.rows()
-    >>> label.tolist(), rows[3].item()
-    ([0, 0, 0, 1], 6.0)
+    >>> len(kept.rows(0)), kept.rows(1).tolist()
+    (3, [[6.0]])
     """
 
     def __init__(
@@ -65,11 +66,22 @@ class Reservoir:
         kept[free] = numbers[new]
         self._numbers[c] = kept
 
-    def rows(self) -> tuple[Tensor, Tensor]:
-        """All rows (m, D) and their classes (m,), the classes ascend."""
-        counts = [len(one) for one in self._numbers]
-        found = [r[:n] for r, n in zip(self._rows, counts, strict=True) if n]
-        label = torch.arange(self.classes).repeat_interleave(torch.tensor(counts))
-        if not found:
-            return torch.zeros(0, 0, dtype=self.dtype), label
-        return torch.cat(found), label
+    def rows(self, c: int) -> Tensor:
+        """Rows (m, D) of a class; (0, 0) where there was none."""
+        kept = self._rows[c]
+        if kept is None:
+            return torch.zeros(0, 0, dtype=self.dtype)
+        return kept[: len(self._numbers[c])]
+
+    def rows_of_all_processes(self, c: int, width: int) -> Tensor:
+        """Rows (m, D = ``width``) of a class, at most N of those of all processes.
+
+        The rows of each process have the same chance, whichever had more of them. The
+        first process gets them, and the others, which must call it too, none.
+        """
+        own = self._numbers[c]
+        numbers = gather_rows(own)
+        rows = self.rows(c).reshape(-1, width)
+        if len(numbers) > self.size:
+            rows = rows[own >= numbers.topk(self.size).values[-1]]
+        return gather_rows_to_first(rows)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from distributed_run import parts
 
-from mmsemiseg.utils.gather import gather_rows
+from mmsemiseg.utils.gather import copy_from_first, gather_rows, gather_rows_to_first
 
 
 @pytest.fixture(scope='module')
@@ -54,3 +54,34 @@ def test_any_shape_of_a_row(ranks):
     for rank in ranks:
         assert rank['no columns'].tolist() == [0, 0, 1]
         assert rank['large'].equal(torch.full((1, 3, 2, 2), 0.5))
+
+
+@pytest.mark.parametrize(
+    ('counts', 'expected'),
+    [
+        ((2, 2), [[0, 1], [2, 3], [100, 101], [102, 103]]),
+        ((0, 2), [[100, 101], [102, 103]]),
+        ((2, 0), [[0, 1], [2, 3]]),
+        ((0, 0), []),
+    ],
+)
+def test_the_first_process_alone_gets_the_rows(ranks, counts, expected):
+    first, second = (rank[('first', *counts)] for rank in ranks)
+    assert first.tolist() == expected
+    assert second.shape == (0, 2)
+    assert first.dtype == second.dtype == torch.float16
+
+
+def test_values_of_the_first_process(ranks):
+    for rank in ranks:
+        values, truth = rank['copied']
+        assert values.tolist() == [0, 0]
+        assert truth.tolist() == [True, True]
+        assert truth.dtype == torch.bool
+
+
+def test_one_process_keeps_its_own():
+    rows = torch.ones(2, 3)
+    assert gather_rows_to_first(rows) is rows
+    copy_from_first(rows)
+    assert rows.eq(1).all()

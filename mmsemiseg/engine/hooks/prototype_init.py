@@ -5,13 +5,11 @@ from contextlib import closing
 from itertools import islice
 
 import torch
-from mmengine.dist import broadcast, get_rank, get_world_size, is_main_process
+from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.utils import ProgressBar
 from mmseg.registry import HOOKS
-from torch import Tensor
 
-from ...utils.gather import gather_rows
 from ...utils.model import unwrap
 from ...utils.random_state import kept_random_state, seed_generators
 from ...utils.reservoir import Reservoir
@@ -29,13 +27,14 @@ class PrototypeInitHook(Hook):
     uniform sample of all, are kept in memory and clustered. The model then has the
     prototypes in its state, and so have the checkpoints: a resumed run skips this.
 
-    Several processes share the images. The first one clusters and sends the prototypes
+    Several processes share the images. The first one gathers a uniform sample of what
+    all of them kept, one class after the other, clusters it, and sends the prototypes
     to the others. Classes without any labeled pixel begin in training, with the first
     batch that has confident pixels of them.
 
     Args:
-        features_per_class: Largest number of features of a class, of all processes,
-            that are clustered.
+        features_per_class: Largest number of features of a class that are clustered,
+            and that a process keeps.
         keep_as: Type in which they wait: ``'float16'``, or ``'float32'``, which takes
             twice the memory.
         stream: Stream of the labeled images.
@@ -68,11 +67,7 @@ class PrototypeInitHook(Hook):
             return
         if model.prototypes.known.any():
             return
-        features, label = self._collect(runner, model)
-        if is_main_process():
-            self._cluster(runner, model, features, label)
-        for buffer in model.prototypes.buffers():
-            self._send(buffer)
+        self._begin(runner, model, self._collect(runner, model))
         missing = model.prototypes.missing_classes()
         if missing:
             runner.logger.warning(
@@ -81,13 +76,12 @@ class PrototypeInitHook(Hook):
             )
 
     @torch.no_grad()
-    def _collect(self, runner, model) -> tuple[Tensor, Tensor]:
-        """Features (n, D) and classes (n,) of all processes."""
-        classes, world = model.num_classes, get_world_size()
-        size = -(-self.features_per_class // world)
-        kept = Reservoir(classes, size, DTYPES[self.keep_as], seed=get_rank())
+    def _collect(self, runner, model) -> Reservoir:
+        """Features of the images of this process."""
+        size, dtype = self.features_per_class, DTYPES[self.keep_as]
+        kept = Reservoir(model.num_classes, size, dtype, seed=get_rank())
         loader = runner.train_loop.streams[self.stream]
-        count = -(-len(loader.dataset) // world)
+        count = -(-len(loader.dataset) // get_world_size())
         bar = None
         if is_main_process():
             runner.logger.info(
@@ -106,13 +100,7 @@ class PrototypeInitHook(Hook):
         model.train(training)
         if bar is not None:
             bar.file.write('\n')
-        features, label = kept.rows()
-        if world > 1:
-            width = model.prototypes.vectors.shape[-1]
-            device = model.prototypes.vectors.device
-            features = features.reshape(len(label), width).to(device)
-            features, label = gather_rows(features), gather_rows(label.to(device))
-        return features, label
+        return kept
 
     def _data(self, runner, count: int) -> Iterator:
         """Batches of the labeled stream with the ``count`` images of this process."""
@@ -129,19 +117,17 @@ class PrototypeInitHook(Hook):
         finally:
             vars(loader.sampler).update(training)
 
-    def _cluster(self, runner, model, features: Tensor, label: Tensor) -> None:
+    def _begin(self, runner, model, kept: Reservoir) -> None:
+        """K-means of one class after the other, so that one is gathered at a time."""
+
         def tell(c: int, number: int, inertia: float) -> None:
             runner.logger.info(
                 f'prototypes of class {c}: K-means of {number} features, mean squared '
                 f'distance {inertia:.4g}'
             )
 
-        model.prototypes.begin(features, label, tell)
-
-    @staticmethod
-    def _send(buffer: Tensor) -> None:
-        """The first process's values for all."""
-        if get_world_size() > 1:
-            values = buffer.to(torch.float32)  # some backends send no bool
-            broadcast(values)
-            buffer.copy_(values)
+        vectors = model.prototypes.vectors
+        for c in range(model.num_classes):
+            rows = kept.rows_of_all_processes(c, vectors.shape[-1]).to(vectors.device)
+            label = torch.full((len(rows),), c, device=vectors.device)
+            model.prototypes.begin(rows, label, tell)

@@ -1,10 +1,12 @@
 """Prototypes of the parts of each class, which follow the features."""
 
 import torch
+from mmengine.dist import is_main_process
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...functional import kmeans
+from ...utils.gather import copy_from_first
 from ...utils.settings import check_integers, check_numbers
 
 
@@ -23,7 +25,7 @@ class PartPrototypes(nn.Module):
         dim: Width D of a feature.
         decay: Weight theta of the old prototype, in [0, 1].
         iterations: Largest number of iterations of K-means.
-        restarts: Number of starts of K-means, of which the best is taken.
+        restarts: Number of runs of K-means, of which the best is taken.
         seed: Seed of K-means.
 
     Attributes:
@@ -57,21 +59,34 @@ class PartPrototypes(nn.Module):
         self.kmeans = dict(iterations=iterations, restarts=restarts, seed=seed)
         self.register_buffer('vectors', torch.zeros(classes, parts, dim))
         self.register_buffer('known', torch.zeros(classes, parts, dtype=torch.bool))
-        self._complete = False
+        self._begun: tuple[bool, ...] | None = None
+
+    @property
+    def begun(self) -> tuple[bool, ...]:
+        """Whether each class has prototypes.
+
+        Read from the device when they have changed, and else kept: a step that asks
+        does not wait for the device.
+        """
+        if self._begun is None:
+            self._begun = tuple(self.known.any(1).tolist())
+        return self._begun
 
     @property
     def complete(self) -> bool:
-        """Whether every class has prototypes; then they stay complete."""
-        self._complete = self._complete or bool(self.known.any(1).all())
-        return self._complete
+        """Whether every class has prototypes."""
+        return all(self.begun)
 
     def missing_classes(self) -> list[int]:
         """Classes without prototypes."""
-        return (~self.known.any(1)).nonzero()[:, 0].tolist()
+        return [c for c, begun in enumerate(self.begun) if not begun]
 
     @torch.no_grad()
     def begin(self, features: Tensor, label: Tensor, progress=None) -> None:
         """K-means of the features of each class that has no prototypes yet.
+
+        All processes must call it. The first one clusters its features and sends the
+        prototypes to the others, whose features are not read.
 
         Args:
             features: Features (n, D), of any float type and on any device.
@@ -80,6 +95,12 @@ class PartPrototypes(nn.Module):
                 number of its features and the mean of their squared distances to the
                 prototypes.
         """
+        if is_main_process():
+            self._cluster(features, label, progress)
+        copy_from_first(self.vectors, self.known)
+        self._begun = None
+
+    def _cluster(self, features: Tensor, label: Tensor, progress) -> None:
         for c in self.missing_classes():
             rows = features[label == c]
             if len(rows):
@@ -106,7 +127,7 @@ class PartPrototypes(nn.Module):
 
     def _load_from_state_dict(self, *args) -> None:
         super()._load_from_state_dict(*args)
-        self._complete = False
+        self._begun = None
 
     def extra_repr(self) -> str:
         classes, parts, dim = self.vectors.shape

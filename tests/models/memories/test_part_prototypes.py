@@ -2,6 +2,7 @@ import io
 
 import pytest
 import torch
+from no_sync import NoHostSync
 from torch.testing import assert_close
 
 from mmsemiseg.models import PartPrototypes
@@ -99,3 +100,31 @@ def test_a_saved_copy_continues():
 def test_bad_settings_are_named(settings, rule):
     with pytest.raises(ValueError, match=rule):
         make(**settings)
+
+
+def test_which_classes_have_begun_is_read_once():
+    prototypes = make()
+    features, label = rows()
+    prototypes.begin(features[label == 1], label[label == 1])
+    assert prototypes.begun == (False, True, False)
+    with NoHostSync() as seen:
+        assert prototypes.missing_classes() == [0, 2]
+        assert not prototypes.complete
+    assert seen.ops == []
+
+
+def test_the_first_process_alone_clusters(monkeypatch):
+    module = 'mmsemiseg.models.memories.part_prototypes'
+    first = make()
+    first.begin(*rows())
+
+    def receive(vectors, known):
+        vectors.copy_(first.vectors)
+        known.copy_(first.known)
+
+    monkeypatch.setattr(f'{module}.is_main_process', lambda: False)
+    monkeypatch.setattr(f'{module}.copy_from_first', receive)
+    second = make()
+    second.begin(*rows(seed=1))
+    assert second.vectors.equal(first.vectors)
+    assert second.complete
