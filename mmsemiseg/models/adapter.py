@@ -85,6 +85,23 @@ class SegmentorAdapter:
             output = self.rule.decode(segmentor, maps, self.pre_cls, dropout)
         return self._output(maps, *output)
 
+    def features(
+        self, segmentor: nn.Module, inputs: Tensor, only: int | None = None
+    ) -> Tensor | tuple[Tensor, ...]:
+        """(N, 3, H, W) -> the features of a call, without what logits alone need.
+
+        Args:
+            only: Place, among several layers, of the one whose features are taken;
+                None: all of them.
+        """
+        taps = self.taps if only is None else [self.taps[only]]
+        maps, pre_cls = self.encode(segmentor, inputs), None
+        if 'pre_cls' in taps:
+            with stage(_pass_name()):
+                pre_cls = self.rule.features(segmentor, maps)
+        found = [pre_cls if t == 'pre_cls' else _stage(maps, t) for t in taps]
+        return tuple(found) if self.several and only is None else found[0]
+
     @property
     def has_queries(self) -> bool:
         """Whether the head classifies masks, so that :meth:`queries` is there."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from .recording import (
+    ended_before,
     heads_of,
     recorded_inputs,
     recorded_results,
@@ -18,9 +19,9 @@ class HeadKind:
     """How a kind of decode head gives logits and features of pixels.
 
     ``check`` refuses a segmentor that does not fit, ``decode`` turns the maps of
-    ``extract_feat`` into (logits, features), ``loss`` gives both beside the segmentor's
-    own losses, ``width`` is the number of channels of the features. Features are None
-    where ``feature`` is False.
+    ``extract_feat`` into (logits, features), ``features`` gives the latter alone,
+    ``loss`` gives both beside the segmentor's own losses, ``width`` is the number of
+    channels of the features. Features are None where ``feature`` is False.
     """
 
     def loss(
@@ -35,6 +36,10 @@ class HeadKind:
             losses = segmentor.loss(inputs, samples)
         (maps,), (output,) = maps, outputs
         return losses, maps, *self._read(head, output, calls)
+
+    def features(self, segmentor: nn.Module, maps) -> Tensor:
+        """The features of ``decode`` alone."""
+        return self.decode(segmentor, maps, True)[1]
 
     def logits_of_prediction(self, prediction: Tensor) -> Tensor:
         """What the segmentor's ``inference`` gives, as logits."""
@@ -59,6 +64,15 @@ class HeadRule(HeadKind):
 
     def decode(self, segmentor: nn.Module, maps, feature: bool, dropout: bool = True):
         return self.run(heads_of(segmentor), maps, feature, dropout)
+
+    def features(self, segmentor: nn.Module, maps) -> Tensor:
+        """The features of ``decode`` alone; most heads end before their classifier."""
+        if self != HeadRule():  # some of the others call a classifier several times
+            return super().features(segmentor, maps)
+        heads = heads_of(segmentor)
+        with ended_before(heads[-1], self.classifier) as inputs:
+            self.run(heads, maps, False, True)
+        return inputs[0] if inputs else super().features(segmentor, maps)
 
     def run(self, heads: list, maps, feature: bool, dropout: bool):
         """(logits, features) of the last head, each of which reads the one before."""

@@ -1,7 +1,7 @@
 """What runs inside a segmentor, recorded for the time of one call."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from torch import Tensor, nn
 
@@ -73,6 +73,39 @@ def recorded_inputs(
         handles.append(dropout.register_forward_hook(see_dropout))
     try:
         yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class Reached(Exception):
+    """A layer was reached before which a forward pass ends."""
+
+
+@contextmanager
+def ended_before(head: nn.Module, path: str) -> Iterator[list[Tensor]]:
+    """End a forward pass of the head before the layer at ``path``.
+
+    Collects the input of the layer, that before dropout. The pass raises
+    :class:`Reached`, which ends with this context.
+    """
+    inputs, dropped = [], []
+
+    def see_dropout(module, args, output):
+        dropped[:] = [(args[0], output)]
+
+    def see_classifier(module, args):
+        before = [x for x, y in dropped if y is args[0]]
+        inputs.append(before[0] if before else args[0])
+        raise Reached
+
+    handles = [head.get_submodule(path).register_forward_pre_hook(see_classifier)]
+    dropout = dropout_before(head, path)
+    if dropout is not None:
+        handles.append(dropout.register_forward_hook(see_dropout))
+    try:
+        with suppress(Reached):
+            yield inputs
     finally:
         for handle in handles:
             handle.remove()

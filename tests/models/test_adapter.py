@@ -600,6 +600,31 @@ def test_encode_and_decode(name):
     assert sum(grad.abs().sum() for grad in backbone) > 0
 
 
+@pytest.mark.parametrize('name', ZOO)
+def test_features_alone_are_those_of_a_call(name):
+    segmentor = without_randomness(build(ZOO[name]))
+    for feature in ('pre_cls', ('pre_cls', -1)):
+        adapter = SegmentorAdapter(segmentor, feature)
+        expected = adapter(segmentor, images()).features
+        assert_close(adapter.features(segmentor, images()), expected)
+    assert adapter.features(segmentor, images(), only=1).equal(expected[1])
+
+
+def test_features_alone_come_from_before_the_dropout_and_no_classifier_runs():
+    segmentor = build(ZOO['fcn']).train()
+    calls = []
+    for layer in (segmentor.decode_head.conv_seg, segmentor.decode_head):
+        layer.register_forward_hook(lambda module, *_: calls.append(module))
+    adapter = SegmentorAdapter(segmentor, ('pre_cls', -1))
+    torch.manual_seed(0)
+    expected = adapter(segmentor, images()).features
+    assert len(calls) == 2
+    torch.manual_seed(0)
+    assert_close(adapter.features(segmentor, images()), expected)
+    adapter.features(segmentor, images(), only=1)
+    assert len(calls) == 2
+
+
 @pytest.mark.parametrize('feature', ['stage0', 'stage', 'neck', 1.0, True])
 def test_bad_feature(feature):
     with pytest.raises(ValueError, match=f'feature must be .* got {feature!r}'):
