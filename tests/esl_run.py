@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from unittest import mock
 
 import mmengine.runner.runner
 import tiny_run
@@ -16,6 +17,9 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 
 from mmsemiseg.engine.runner.processes import init_processes
+from mmsemiseg.functional import kmeans
+from mmsemiseg.models import PartContrast
+from mmsemiseg.models.memories import part_prototypes
 from mmsemiseg.utils.model import unwrap
 
 ITERS, STOP = 4, 3
@@ -113,18 +117,41 @@ def run(folder, name, stop_after=None, **settings):
     return trained(distributed(cfg), stop_after)
 
 
+def clustered_by(run, *args, **settings):
+    """What a run left, and the number of rows of each K-means of this process."""
+    counts = []
+
+    def watched(rows, k, **more):
+        counts.append(len(rows))
+        return kmeans(rows, k, **more)
+
+    with mock.patch.object(part_prototypes, 'kmeans', watched):
+        return dict(run(*args, **settings), counts=counts)
+
+
+def uneven(self, model, batch, features=PartContrast.prototype_features):
+    """The second process has few features."""
+    rows, label = features(self, model, batch)
+    return rows[: 9 if get_rank() else None], label[: 9 if get_rank() else None]
+
+
 def main(folder):
     # These take longer than a tiny run
     Config.dump = lambda cfg, path: None
     mmengine.runner.runner.collect_env = dict
     init_processes('pytorch', dict(timeout=120))  # seconds; then a hang is an error
     faulthandler.dump_traceback_later(SECONDS - 50, exit=True)  # and shows its place
+    no_init = dict(type='MemoryHook')
     results = dict(
         whole=run(folder, 'whole'),
         stopped=run(folder, 'stopped', stop_after=STOP),
         resumed=run(folder, 'stopped', resume='auto'),
         accumulated=run(folder, 'two', max_iters=2, train_cfg=dict(accumulation=2)),
+        late=clustered_by(run, folder, 'late', max_iters=2, hook=no_init),
+        before=run(folder, 'before', max_iters=2, contrast=dict(enqueue='before')),
     )
+    with mock.patch.object(PartContrast, 'prototype_features', uneven):
+        results['uneven'] = clustered_by(run, folder, 'uneven', max_iters=1)
     torch.save(results, folder / f'results.{get_rank()}.pt')
 
 

@@ -3,7 +3,8 @@ from .bank_contrast import BankContrast
 from .base import Contrast, FeaturePart, Pass
 from .cells import Cells
 from .overlap_contrast import OverlapContrast
-from .part_contrast import PartContrast, Parts, PartView
+from .part_contrast import PartContrast
+from .part_view import Parts, PartView
 from .peer_contrast import PeerContrast
 
 __all__ = [

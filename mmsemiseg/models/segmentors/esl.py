@@ -28,13 +28,15 @@ class ESL(SemiSegmentor):
     ``loss = sup + pseudo_loss(student(mix(strong)), mix(pseudo_label(teacher(weak))))
     + contrast``
 
-    The student learns the classes that dominate a pixel of its EMA teacher's view, in
-    place of the pixels above a threshold. As this blurs boundaries, features are
-    contrasted with the means of object parts. Needs a
+    No pixel is dropped by a threshold. Where the teacher is not sure, its pseudo label
+    is soft: the few most probable classes keep their probabilities. Soft labels blur
+    boundaries, so a contrast pulls features to the means of their object part and
+    pushes them from those of other parts. Needs a
     :class:`~mmsemiseg.engine.hooks.MeanTeacherHook` and, with the contrast, a
     :class:`~mmsemiseg.engine.hooks.PrototypeInitHook`.
 
     Args:
+        student: Config of the segmentor that is trained, any of mmseg.
         pseudo_label: Part that makes pseudo labels of the teacher's logits:
             ``DynamicSoftLabel``, ``HardLabel``, ``SoftLabel`` or one of your own.
         mix: Part that mixes the student's images; None: no mixing.
@@ -42,6 +44,10 @@ class ESL(SemiSegmentor):
             default.
         contrast: Settings of the :class:`PartContrast`; None: no contrast.
         views: Names of the teacher's and the student's view in the unlabeled stream.
+        teacher: Settings of the EMA teacher, those of the :class:`Pair`. By default it
+            is in eval mode, and its buffers are copies of the student's.
+        predict_with: Network for prediction and testing: ``'teacher'``, which the
+            default is here, ``'student'`` or ``'mean'``.
         segmentor: All other settings are those of :class:`SemiSegmentor`.
     """
 
@@ -80,9 +86,8 @@ class ESL(SemiSegmentor):
         weak, strong = streams.unlabeled(self.views)
         losses, labeled = self.supervised(streams.labeled)
         pseudo, parts = self.teach(streams.labeled, weak, weak.valid & strong.valid)
-        source = torch.arange(len(weak.inputs), device=weak.inputs.device)
-        source = source[:, None, None].expand(pseudo.label.shape)
-        images, (pseudo, source) = self.mixed(strong.inputs, [pseudo, source])
+        maps = [pseudo] if parts is None else [pseudo, image_numbers(pseudo.label)]
+        images, (pseudo, *source) = self.mixed(strong.inputs, maps)
         unlabeled = self.adapter(self.student, images)
         losses['loss_sce'] = self.pseudo_loss(
             self.upsampled(unlabeled.logits, images), pseudo, self.iteration
@@ -92,7 +97,7 @@ class ESL(SemiSegmentor):
         )
         if parts is not None:
             passes = [Pass(labeled, unlabeled)]
-            parts = parts.mixed(source)
+            parts = parts.mixed(*source)
             losses |= self.contrast(self, streams.labeled, passes, [pseudo], parts)
         return losses
 
@@ -111,11 +116,11 @@ class ESL(SemiSegmentor):
         pseudo = self.pseudo_label(self.upsampled(output.logits, weak.inputs), valid)
         if self.contrast is None:
             return pseudo, None
-        given = self.adapter(self.teacher, labeled.inputs)
+        given = self.adapter.features(self.teacher, labeled.inputs)
         parts = self.contrast.read(
             self,
             PartView.of_labels(self, given, labeled),
-            PartView.of_pseudo(self, output, pseudo),
+            PartView.of_pseudo(self, output.features, pseudo),
         )
         return pseudo, parts
 
@@ -129,3 +134,9 @@ class ESL(SemiSegmentor):
     def prototype_features(self, labeled: Batch) -> tuple[Tensor, Tensor]:
         """Features (n, D) of labeled images that are grouped, and their class (n,)."""
         return self.contrast.prototype_features(self, labeled)
+
+
+def image_numbers(label: Tensor) -> Tensor:
+    """Number of its image at each place of maps (N, H, W)."""
+    numbers = torch.arange(len(label), device=label.device)
+    return numbers[:, None, None].expand(label.shape)

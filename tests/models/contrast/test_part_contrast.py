@@ -270,9 +270,7 @@ def views(part, method, seed=0):
         deep = torch.randn(n, 2, 3, 4, generator=g)
         label = torch.randint(-1, CLASSES, (n, 12, 16), generator=g)
         confidence = torch.rand(n, 12, 16, generator=g) if n == 3 else None
-        found.append(
-            PartView(SegmentorOutput(None, (features, deep)), label, confidence)
-        )
+        found.append(PartView((features, deep), label, confidence))
     begin = torch.randn(60, 2, generator=g), torch.arange(60) % CLASSES
     part.prototypes.begin(*begin)
     return found
@@ -286,7 +284,7 @@ def test_means_and_sums_equal_loops(threshold, grid):
     found = part.read(method, *given)
     means, sums, counts = {}, torch.zeros(6, 2), torch.zeros(6)
     for v, view in enumerate(given):
-        feature, deep = view.output.features
+        feature, deep = view.features
         large = method.upsampled(deep, view.label)
         for n in range(len(feature)):
             cells = {}
@@ -303,8 +301,7 @@ def test_means_and_sums_equal_loops(threshold, grid):
                 if k >= 0 and sure:
                     cells.setdefault(k, []).append(feature[n, :, y, x])
                     if grid == 'embedding':
-                        small = method.upsampled(deep, found.maps[v])
-                        sums[k] += small[n, :, y, x]
+                        sums[k] += large[n, :, 2 * y, 2 * x]
                         counts[k] += 1
                     elif y % 2 == x % 2 == 0:
                         sums[k] += deep[n, :, y // 2, x // 2]
@@ -339,11 +336,22 @@ def test_rows_enter_queues_and_prototypes():
     assert part.unready_classes() == []
 
 
-def test_a_class_without_prototypes_begins_with_the_first_confident_pixels():
+def forget(prototypes, c):
+    """As if no image had the class yet."""
+    state = prototypes.state_dict()
+    state['known'] = state['known'].clone()
+    state['known'][c] = False
+    prototypes.load_state_dict(state)
+
+
+@pytest.mark.parametrize('devices', [('cpu',), ()])
+def test_a_class_without_prototypes_begins_with_the_first_confident_pixels(
+    devices, monkeypatch
+):
+    monkeypatch.setattr(compact, 'DEVICES', devices)
     part, method = contrast(threshold=0.5)
     given = views(part, method)
-    part.prototypes.known[1] = False
-    part.prototypes._complete = False
+    forget(part.prototypes, 1)
     maps = part.read(method, *given).maps
     assert not any(((one == 2) | (one == 3)).any() for one in maps)
     label = method.left['first_label']
@@ -360,6 +368,33 @@ def test_a_class_without_prototypes_begins_with_the_first_confident_pixels():
     assert part.prototypes.complete
     part.read(method, *given)
     assert 'first' not in method.left
+
+
+def test_a_step_waits_for_the_device_only_to_begin_a_class():
+    part, method = contrast()
+    given = views(part, method)
+    part.read(method, *given)
+    with NoHostSync():
+        part.update_memory(**method.left)
+        part.read(method, *given)
+    forget(part.prototypes, 1)
+    absent = [v._replace(label=v.label.where(v.label != 1, 0)) for v in given]
+    part.read(method, *absent)
+    assert method.left['first'].shape == (0, 2)
+    with NoHostSync():
+        part.update_memory(**method.left)
+
+
+def test_enqueue_before_the_loss_has_the_means_of_all_processes(monkeypatch):
+    part, method = contrast(enqueue='before', anchor_share=1.0, threshold=0.0)
+    passes, pseudo, parts = random_case(0, part)
+    theirs = torch.nn.functional.normalize(torch.randn(6, 4), dim=1), torch.arange(6)
+    monkeypatch.setattr(
+        'mmsemiseg.models.contrast.part_contrast.gather_rows',
+        lambda rows: torch.cat([rows, theirs[rows.dim() == 1]]),
+    )
+    assert part(method, None, passes, [pseudo], parts)['loss_ctr'].item() > 0
+    assert part.bank.count.eq(0).all()
 
 
 def test_enqueue_before_the_loss_lets_anchors_meet_their_own_image():

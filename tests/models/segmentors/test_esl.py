@@ -161,6 +161,39 @@ def test_without_contrast_the_teacher_reads_no_labeled_image(monkeypatch):
     assert len(seen) == 1
 
 
+def calls_of(*layers):
+    """The list that names each call of a layer by its place."""
+    calls = []
+    for number, layer in enumerate(layers):
+        layer.register_forward_hook(lambda *_, n=number: calls.append(n))
+    return calls
+
+
+def test_the_teacher_classifies_the_unlabeled_images_alone():
+    model = begun()
+    calls = calls_of(model.teacher.backbone, model.teacher.decode_head.conv_seg)
+    model.loss(streams())
+    assert sorted(calls) == [0, 0, 1]
+
+
+def test_features_for_the_prototypes_need_no_head():
+    model = make()
+    calls = calls_of(model.teacher.backbone, model.teacher.decode_head)
+    rows, label = model.prototype_features(streams()['labeled'])
+    assert calls == [0]
+    assert len(rows) == len(label) > 0
+
+
+def test_without_contrast_labels_alone_are_mixed():
+    model, seen = make(contrast=None), []
+    mix = model.mix
+    model.mix = lambda images, maps, *more: (
+        seen.append(len(maps)) or mix(images, maps, *more)
+    )
+    model.loss(streams())
+    assert seen == [1]
+
+
 @pytest.mark.parametrize('taps', [('pre_cls', -1), ('pre_cls', 'pre_cls'), (2, 3)])
 def test_features_of_other_layers(taps):
     model = make({**SMALL, 'feature': taps, 'projector': None})

@@ -144,7 +144,9 @@ def ranks(tmp_path_factory):
     return two_processes(tmp_path_factory.mktemp('two'))
 
 
-@pytest.mark.parametrize('name', ['whole', 'resumed', 'accumulated'])
+@pytest.mark.parametrize(
+    'name', ['whole', 'resumed', 'accumulated', 'late', 'before', 'uneven']
+)
 def test_equal_on_both_ranks(name, ranks):
     first, second = (result['state'] for result in ranks[name])
     assert differing(first, second) == []
@@ -171,3 +173,22 @@ def test_resumed_equals_the_uninterrupted_run(ranks):
         assert len(stopped['rows']) == STOP
         assert whole['losses'][:STOP] == stopped['losses']
         assert whole['losses'][2:] == resumed['losses']
+
+
+def test_the_first_process_alone_clusters(ranks):
+    """Also classes that begin in training, with the rows of both."""
+    first, second = ranks['late']
+    assert len(first['counts']) == 3 and second['counts'] == []
+    rows = [one['rows'][0][0]['contrast.first_label'] for one in (first, second)]
+    assert sum(first['counts']) == sum(map(len, rows))
+    assert min(map(len, rows)) > 0
+    assert not rows[0].equal(rows[1])
+
+
+def test_a_process_with_few_features_leaves_room_to_the_other(ranks):
+    first, second = ranks['uneven']
+    assert first['counts'] == [FEATURES] * 3 and second['counts'] == []
+
+
+def test_queues_filled_before_the_loss(ranks):
+    assert all(result['losses'][0] > 0 for result in ranks['before'])
