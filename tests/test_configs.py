@@ -245,6 +245,23 @@ def test_defaults_of_esl_are_those_of_the_paper():
     assert model.align_corners
 
 
+@pytest.mark.parametrize('stem', ['esl', 'sup-only-esl'])
+def test_the_network_sees_the_centre_crop_of_esl_as_it_is(stem):
+    cfg = Config.fromfile(ROOT / f'esl/{stem}_deeplabv3plus-r101_voc-classic-full.py')
+    init_default_scope(cfg.default_scope)
+    (crop,) = [
+        step.crop_size
+        for step in cfg.test_dataloader.dataset.pipeline
+        if step.type == 'CenterCropEval'
+    ]
+    preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    item = dict(
+        inputs=[torch.zeros(3, *crop, dtype=torch.uint8)],
+        data_samples=[SegDataSample(metainfo=dict(img_shape=crop))],
+    )
+    assert preprocessor(item, False)['inputs'].shape[2:] == crop == (513, 513)
+
+
 def schedulers(cfg, max_iters):
     """As the runner builds them, for a run of this length."""
     wrapper = OptimWrapper(SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0))

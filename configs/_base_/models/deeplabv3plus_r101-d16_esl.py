@@ -8,7 +8,6 @@ model = dict(
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
-        test_cfg=dict(size_divisor=8),
     ),
     student=dict(
         type='EncoderDecoder',
