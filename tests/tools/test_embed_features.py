@@ -19,6 +19,15 @@ CTT = dict(
 )
 BANK = dict(type='BankContrast', bank=dict(size=4), proj_hidden=6, proj_channels=7)
 CMB = dict(type='CMB', student=tiny_student(), contrast=BANK)
+ESL = dict(
+    type='ESL',
+    student=tiny_student(),
+    contrast=dict(
+        num_parts=2,
+        projector=dict(channels=6, hidden_channels=4),
+        bank=dict(size=3),
+    ),
+)
 CAC = dict(
     type='CAC',
     student=tiny_student(),
@@ -37,7 +46,9 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp('runs')
     data = write_data(folder / 'data', size=(32, 48))
     found = {}
-    for number, (name, settings) in enumerate(dict(CTT=CTT, CMB=CMB, CAC=CAC).items()):
+    for number, (name, settings) in enumerate(
+        dict(CTT=CTT, CMB=CMB, CAC=CAC, ESL=ESL).items()
+    ):
         cfg = config(data, folder / name, settings)
         model = build(cfg).model.cpu()
         for place, network in enumerate(model.networks.values()):
@@ -63,7 +74,8 @@ def fill(model):
     for number, bank in enumerate(banks):
         rows = torch.randn(12, bank.dim, generator=torch.Generator().manual_seed(9))
         labels = torch.arange(12) % 4  # the last is no class
-        bank.enqueue(rows + number, labels)
+        parts = getattr(model.contrast, 'num_parts', 1)
+        bank.enqueue(rows + number, labels * parts + torch.arange(12) // 4 % parts)
 
 
 def prepared(tool, texts, *more):
@@ -197,6 +209,7 @@ def test_streams(tool, runs):
         ('CTT:teacher1', 5),
         ('CMB:teacher', 7),
         ('CAC:student', 128),
+        ('ESL:teacher', 6),
     ],
 )
 def test_bank(tool, runs, name, dim):
@@ -242,6 +255,7 @@ def test_the_bank_s_space_is_the_method_s(tool, runs):
         'CTT:student1': lambda model: model.contrast.head_pairs[1].student,
         'CTT:teacher0': lambda model: model.contrast.head_pairs[0].teacher,
         'CMB:teacher': lambda model: model.contrast.head_pairs[0].teacher.projection,
+        'ESL:teacher': lambda model: model.contrast.head_pairs[0].teacher,
         'CAC:student': lambda model: model.contrast.projector,
     }.items():
         method, network = name.split(':')

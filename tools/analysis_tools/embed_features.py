@@ -163,9 +163,11 @@ def space_of(args: argparse.Namespace, network: Network):
     segmentor = network.segmentor
 
     def look(images: Tensor) -> tuple[Tensor, Tensor]:
-        output = adapter(segmentor, images)
-        features = output.features.float()
-        return output.logits.float(), unit_length((project or unit_length)(features))
+        logits, features = adapter(segmentor, images)
+        if isinstance(features, tuple):  # of embeddings, and of object parts
+            features = features[0]
+        features = (project or unit_length)(features.float())
+        return logits.float(), unit_length(features)
 
     return look
 
@@ -234,6 +236,9 @@ def bank_of(network: Network) -> Points:
             'without a bank'
         )
     rows, group = banks[network.pair[1] if len(banks) > 1 else 0].keys()
+    contrast = getattr(network.model, 'contrast', None)
+    parts = getattr(contrast, 'num_parts', 1)  # queues of a class
+    group = torch.div(group, parts, rounding_mode='floor')
     kept = (group >= 0) & (group < len(network.classes))
     if not kept.any():
         raise ValueError(f'--show bank: the bank of {network.name} is empty')
