@@ -315,7 +315,7 @@ class Reference:
                 seen = vectors[rows]
                 if (
                     self.candidates.rank_by == 'projection'
-                    and self.s.contrast.selector_input == 'unit_keys'
+                    and self.s.contrast.attention_input == 'unit'
                 ):
                     seen = F.normalize(seen, dim=1)
                 weights = heads.weigh(self.candidates.rank_by, c, seen)
@@ -335,7 +335,7 @@ class Reference:
             key_weights[c] = torch.ones(len(keys[c]))
             if s.attention and s.memory_attention:
                 seen = keys[c]
-                if s.selector_input == 'unit_keys':
+                if s.attention_input == 'unit':
                     seen = F.normalize(seen, dim=1)
                 key_weights[c] = heads.weigh('projection', c, seen)
         parts = [gathered(*part) for part in maps]

@@ -138,7 +138,7 @@ PAPER = merged(
 )
 OFFICIAL = merged(
     dict(unlabeled_first=True),
-    contrast(memory_attention=False, selector_input='unit_keys'),
+    contrast(memory_attention=False, attention_input='unit'),
     candidates(rank='lowest', rank_by='prediction'),
 )
 RANDOM = candidates(rank='random')
@@ -155,7 +155,7 @@ SETTINGS = {
     'no attention': NO_ATTENTION,
     'no memory attention': NO_MEMORY_ATTENTION,
     'no memory attention, random': merged(NO_MEMORY_ATTENTION, RANDOM),
-    'unit keys': contrast(selector_input='unit_keys'),
+    'unit keys': contrast(attention_input='unit'),
     'joint': contrast(joint=True),
     'from the student': candidates(network='student'),
     'no filter': candidates(threshold=None),

@@ -17,11 +17,11 @@ def scale_crop(
     scale: Tensor,
     place: Tensor,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Enlarge each image by its scale and keep the size (H, W).
+    """Enlarge or shrink each image by its scale, and crop or pad it to its size (H, W).
 
-    One geometry for images (bilinear) and maps (the nearest pixel, exactly). A scale
-    above 1 shows a part, below 1 the whole image and padding. The offset of the window
-    is ``place * (scale - 1)`` of the size: 0 is the image's top or left end.
+    Images are resized bilinearly, and maps with the same geometry by the nearest pixel.
+    A scale above 1 shows a crop of the image, one below 1 the whole image and padding.
+    The crop begins at ``place * (scale - 1)`` of the size: 0 is the top or left edge.
 
     Args:
         images: Images (N, C, H, W) float; padding becomes 0.

@@ -1,4 +1,4 @@
-"""Cells: the places of a feature map, one row each, with the class of their pixel."""
+"""Cells, the positions of a feature map: as rows, and with the label of their pixel."""
 
 import torch
 import torch.nn.functional as F

@@ -27,8 +27,9 @@ def class_attention(
 
     .. math:: s = v_c \cdot \mathrm{LeakyReLU}(\mathrm{BN}_c(W_c x))
 
-    BatchNorm over the rows of the class, so a bias of the first layer would have no
-    effect. No gradient goes to the rows. In the precision of W, also under autocast.
+    BN_c is BatchNorm over the rows of class c, so a bias of the first layer would have
+    no effect. No gradient goes to the rows. All is computed in the precision of W, also
+    under autocast.
 
     Args:
         rows: Rows (L, T, D) in tiles of one class each, the classes ascend.
@@ -44,9 +45,10 @@ def class_attention(
         overwrite: Whether ``rows`` may be overwritten.
 
     Returns:
-        (L, T) s, of no meaning where there is no row; then what running statistics
-        need, without gradient: (C,) number of rows, (C, H) mean and biased variance
-        of the rows after the first layer (zeros with given ``statistics``).
+        The numbers s (L, T), without meaning where there is no row. Then what running
+        statistics need, without gradient: the number of rows (C,), and the mean and the
+        biased variance (C, H) of the rows after the first layer; zeros where
+        ``statistics`` are given.
     """
     with torch.autocast(rows.device.type, enabled=False):
         rows = rows.detach().to(weight.dtype)

@@ -30,16 +30,15 @@ def class_counts(label: Tensor, num_classes: int, ignore_index: int = 255) -> Te
 def balance_weights(frequency: Tensor, median: str = 'seen') -> Tensor:
     r"""Median frequency balancing with a root, :math:`\sqrt{\mathrm{median} f / f_c}`.
 
-    The median is the mean of the middle two where the classes are even in number. A
-    class that does not occur gets the largest weight of the others. Nothing waits for
-    the device.
+    Of an even number of classes the median is the mean of the middle two. A class that
+    does not occur gets the largest weight of the others. Nothing waits for the device.
 
     Args:
         frequency: Frequency f >= 0 of each class, (C,), on any scale: counts or shares.
         median: Classes over which the median is taken. ``'seen'``: those that occur.
-            ``'all'``: all C, with a 0 for each that does not occur; these get a weight
-            of 1 at least. If the median of all is 0, so that no weight would be left,
-            it is as ``'seen'``.
+            ``'all'``: all C, with a 0 for each that does not occur; then the weight of
+            these is at least 1. If the median of all is 0, which would leave no
+            weights, that of the classes that occur is taken.
 
     Returns:
         (C,) float32; ones if no class occurs.

@@ -15,7 +15,7 @@ def entropy_loss(
     norm: str = 'classes',
     over: str = 'valid',
 ) -> Tensor:
-    r"""Mean entropy of the predictions, with a gradient through both factors.
+    r"""Mean entropy of the predictions; the gradient flows through p and log p.
 
     .. math:: -\frac{1}{Z M} \sum_{i \in V} \sum_c p_{ic} \log p_{ic}
 
@@ -25,9 +25,10 @@ def entropy_loss(
     Args:
         logits: Logits (N, C, H, W), finite, C >= 2.
         valid: Mask V (N, H, W) bool of the valid pixels; None means all pixels.
-        norm: Divisor Z: ``'classes'``, log C, so that the loss is in [0, 1];
-            ``'nats'``, 1.
-        over: Divisor M: ``'valid'``, the number of valid pixels; ``'all'``, N * H * W.
+        norm: Scale Z of a pixel's entropy: ``'classes'`` is log C, so that the loss is
+            in [0, 1]; ``'nats'`` is 1.
+        over: Number M of pixels that the sum is divided by: ``'valid'`` counts the
+            valid ones, ``'all'`` all N * H * W.
 
     Returns:
         A scalar; a 0 attached to ``logits`` if no pixel is valid.

@@ -8,7 +8,7 @@ ALPHA, GAMMA = 0.25, 2  # of MaskFormer
 
 
 def focal_terms(logits: Tensor, targets: Tensor, inside: Tensor) -> Tensor:
-    r"""Focal loss of masks, a mean over the pixels that count.
+    r"""Focal loss of masks, a mean over the pixels that are not ignored.
 
     :math:`-a_t (1 - p_t)^2 \log p_t` with a = 0.25 for pixels of the mask and 0.75 for
     others, as MaskFormer has it.

@@ -48,8 +48,8 @@ def cutmix_masks(
 
     The share of the area is uniform in ``area``, the ratio of height to width
     (in pixels) log-uniform in ``aspect``, the place uniform among those
-    inside the image. Where no box of that share and ratio fits, the ratio
-    gives way. The share is exact up to half a row or column of the box.
+    inside the image. Where no box of that share and ratio fits into the image,
+    the ratio is changed. The share is exact up to half a row or column.
 
     Returns:
         (n, 1, height, width) bool.
@@ -86,7 +86,7 @@ def classmix_masks(
     extra: int = 0,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Choose floor(k / 2) + extra of the k classes of each donor image.
+    """Choose floor(k / 2) + extra of the k classes of each image that is pasted.
 
     Args:
         label: Labels (N, H, W) of the donors, ``label[partner]``.

@@ -46,10 +46,12 @@ def pseudo_label(
     temperature: float = 1.0,
     keep_probs: bool = False,
 ) -> PseudoLabel:
-    """Read the labels out of logits: p = softmax(logits), confidence = max p.
+    """Read pseudo labels from logits.
 
-    The soft label is softmax(logits / temperature): below 1 it is sharper
-    than p. Label and confidence do not depend on the temperature.
+    The label of a pixel is its most probable class, and the confidence the probability
+    of that, by p = softmax(logits). The soft label is softmax(logits / temperature),
+    which is sharper where the temperature is below 1. Label and confidence do not
+    depend on the temperature.
 
     Args:
         logits: Logits (N, C, H, W) of any float type with C >= 2.
@@ -88,7 +90,7 @@ def pseudo_label(
 
 
 def keep_mask(pseudo: PseudoLabel, threshold: float) -> Tensor:
-    """Say which pixels are kept: valid and confidence >= threshold.
+    """Pixels that are kept: they are valid and their confidence >= threshold.
 
     Returns:
         (N, H, W) bool. The threshold itself is kept, so 1 keeps the pixels
@@ -102,7 +104,7 @@ def keep_mask(pseudo: PseudoLabel, threshold: float) -> Tensor:
 def pixel_weights(
     pseudo: PseudoLabel, threshold: float | None = None, power: float | None = None
 ) -> Tensor:
-    """Weigh pixels: w = valid * [confidence >= threshold] * confidence^power.
+    """Weight of each pixel: valid * [confidence >= threshold] * confidence^power.
 
     Without a threshold every valid pixel is kept; without a power each kept
     pixel weighs 1.

@@ -40,10 +40,10 @@ def draw_shared_negatives(
     queues_left_out: int = 1,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Draw keys for each group from the queues of others, shared by its anchors.
+    """Draw keys for each group from the queues of other groups, for all its anchors.
 
-    For one group it is a plain draw without replacement. Where there are fewer keys
-    than drawn they are repeated in turn, so that each is drawn as often, up to one.
+    Keys are drawn without replacement. If there are fewer than ``number``, all are
+    taken, and repeated in turn: each is drawn equally often, or once more than others.
 
     Args:
         filled: Mask (G, q) bool, True where there is a key; each queue is filled from
@@ -88,7 +88,8 @@ def draw_own_negatives(
 ) -> Tensor:
     """Draw keys for each anchor alone from the queues of other groups.
 
-    With replacement: of a bank far larger than the draw few keys come twice.
+    Keys are drawn with replacement; if the bank is far larger than ``number``, few keys
+    come twice.
 
     Args:
         filled, number, queues_left_out, generator: See :func:`draw_shared_negatives`.

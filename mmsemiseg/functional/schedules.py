@@ -12,7 +12,7 @@ WARMUPS = {'1/(t+1)': 1, '1/(10t+1)': 10}
 
 
 def ramp_up(step: int, length: int, kind: str | None = 'exp') -> float:
-    """Give the factor of a loss weight, rising to 1 at ``step = length``.
+    """Factor of a loss weight in iteration ``step``, which rises to 1 at ``length``.
 
     With x = step / length below 1: 'exp' is exp(-5 (1 - x)^2), 'linear' x,
     'cosine' (1 - cos(pi x)) / 2, 'step' 0. From ``length`` on it is 1, and
@@ -67,11 +67,12 @@ def ema_decay(
     warmup: str | None = None,
     anneal: str | None = None,
 ) -> float:
-    """Give d of step t: teacher = d * teacher + (1 - d) * student.
+    """Decay d in step t of teacher = d * teacher + (1 - d) * student.
 
     ``anneal='cosine'`` raises d from ``decay`` to 1 over T = ``max_steps``:
     1 - (1 - decay) (cos(pi t / T) + 1) / 2. A warm-up bounds d from above by
-    1 - 1/(t+1) or 1 - 1/(10t+1): 0, a copy of the student, at t = 0.
+    1 - 1/(t+1) or 1 - 1/(10t+1): at t = 0 it is 0, so the teacher is a copy of the
+    student.
 
     >>> round(ema_decay(10, None, 0.995, warmup='1/(10t+1)'), 6)
     0.990099

@@ -55,7 +55,8 @@ def query_claims(
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Give each pixel to the query :math:`\arg\max_i p_i(c_i)\, \sigma(m_i(x))`.
 
-    Only queries whose most probable class c_i is not "no object" take part.
+    m_i is the mask of query i and c_i its most probable class. Queries whose c_i is "no
+    object" get no pixel.
 
     Args:
         class_logits: Class logits (N, Q, C + 1) of the queries; the last one is "no

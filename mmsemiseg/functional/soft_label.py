@@ -9,23 +9,24 @@ UNIT = 2**30  # a probability of 1 as an integer
 
 @torch.no_grad()
 def dynamic_soft_label(probs: Tensor, top_p: float = 0.95, ties: str = 'all') -> Tensor:
-    r"""Dynamic soft label of ESL: the fewest classes with probability >= top_p in all.
+    r"""Dynamic soft label of ESL: a pixel keeps its most probable classes.
 
-    The classes are sorted by probability. With :math:`C^*` the least number of classes
-    whose probabilities sum to at least :math:`\eta` and :math:`\delta` the smallest of
-    these probabilities,
+    These are the dominant classes: as few as reach the threshold :math:`\eta` when
+    their probabilities are added. With :math:`C^*` their number, and :math:`\delta` the
+    smallest of their probabilities,
 
     .. math:: y_c = h_c \Big/ \sum_{c'} h_{c'}, \qquad h_c = p_c [p_c \ge \delta]
 
-    A pixel whose greatest probability is at least :math:`\eta` so has a hard label. For
+    where the bracket is 1 if its condition holds, and 0 otherwise. So a pixel whose
+    greatest probability is at least :math:`\eta` has a hard label. For
     :math:`\eta \ge 1` all classes are kept, whatever the sum was rounded to.
 
     Args:
         probs: Probabilities (N, C, ...) that sum to 1 over the C classes.
-        top_p: Threshold eta >= 0 of the cumulative probability.
-        ties: Classes that are kept of those whose probability is delta: ``'all'``, as
-            the paper's equation has it, or the ``'first'`` ones, so that C* classes are
-            kept.
+        top_p: Threshold eta >= 0 that the added probabilities reach.
+        ties: Which classes are kept if several have the probability delta: ``'all'`` of
+            them, as the paper's equation has it, or the ``'first'`` ones, so that C*
+            classes are kept.
 
     Returns:
         (N, C, ...), at least float32, without gradient.
@@ -63,8 +64,8 @@ def top_k_soft_label(probs: Tensor, top_k: int = 5, ties: str = 'all') -> Tensor
         probs: Probabilities (N, C, ...) over the C classes.
         top_k: Number k >= 1 of classes that are kept; 1 makes a hard label where there
             is no tie.
-        ties: Classes that are kept of those as probable as the k-th: ``'all'``, or the
-            ``'first'`` ones, so that k classes are kept.
+        ties: Which classes are kept if several are as probable as the k-th: ``'all'``
+            of them, or the ``'first'`` ones, so that k classes are kept.
 
     >>> top_k_soft_label(torch.tensor([[0.5, 0.25, 0.125, 0.125]]), 2)[0, 1:].tolist()
     [0.333..., 0.0, 0.0]

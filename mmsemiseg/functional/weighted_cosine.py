@@ -18,14 +18,16 @@ def weighted_cosine(
     .. math:: \frac1C \sum_c \frac{1}{MN} \sum_{i,j} w_i u_j (1 - \cos(p_i, z_j)),
               \quad w_i = \frac{M S_i}{\sum S}, \quad u_j = \frac{N S'_j}{\sum S'}
 
-    As the weights have mean 1, it is
+    Equations (8) to (11) of Alonso et al., ICCV 2021: for each of C classes the M
+    features p_i and the N keys z_j of the class, weighted by w and u. As the weights
+    have mean 1, the sum of a class is
     :math:`1 - \langle \mathrm{mean}_i\, w_i \hat p_i, \mathrm{mean}_j\, u_j \hat z_j
-    \rangle` for each class: there is no M x N matrix. Alonso et al., ICCV 2021,
-    (8)-(11). In fp32 at least, also under autocast.
+    \rangle` with vectors of unit length: there is no M x N matrix. All is computed in
+    fp32 at least, also under autocast.
 
     Args:
         features: Features p (n, D).
-        group: Class (n,) int64 of each feature; rows outside of 0 to C - 1 are left
+        group: Class (n,) int64 of each feature; those outside of 0 to C - 1 are left
             out.
         keys: Keys z (C, N, D) of each class, detached by the caller if they shall not
             learn.

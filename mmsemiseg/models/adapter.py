@@ -1,7 +1,8 @@
 """Logits and features of any MMSegmentation segmentor.
 
-The head's own code is not asked: hooks inside of it live for one call only, so that
-nothing stays on the segmentor and a deep copy works as well.
+The code of the head is neither changed nor called in parts: forward hooks inside of it
+record what is wanted. They live for one call only, so that nothing stays on the
+segmentor and a deep copy works as well.
 """
 
 from typing import NamedTuple
@@ -20,10 +21,12 @@ Feature = str | int | None
 
 
 class SegmentorOutput(NamedTuple):
-    """``logits`` (N, C, h, w) and ``features``.
+    """Logits of the pixels, and the features that were asked for.
 
-    The features are (N, D, h', w'), a tuple of such where several were asked for, or
-    None where none were.
+    Attributes:
+        logits: Logits (N, C, h, w) of the decode head, at its resolution.
+        features: Features (N, D, h', w') of the layer ``feature``; a tuple where
+            ``feature`` names several; None where it is None.
     """
 
     logits: Tensor
@@ -33,13 +36,14 @@ class SegmentorOutput(NamedTuple):
 class SegmentorAdapter:
     """Runs segmentors that are built like ``segmentor``: itself and its copies.
 
-    Holds settings only; the segmentor to run is an argument of each call.
+    It holds settings only; the segmentor to run is an argument of each call.
 
     Args:
         segmentor: An ``EncoderDecoder``, ``CascadeEncoderDecoder`` or subclass.
-        feature: Where features are taken. ``'pre_cls'`` is what enters the classifier,
-            before dropout; ``'stage4'`` or the index 3 the fourth map of
-            ``extract_feat``; None takes none; a list or tuple of these takes several.
+        feature: Layer whose output is returned as features. ``'pre_cls'``: what enters
+            the classifier of the decode head, before dropout. ``'stage4'``, or the
+            index 3: the fourth map of ``extract_feat``, and so on. A list or tuple of
+            these: several features. None: no features.
 
     Raises:
         TypeError: ``segmentor`` has no backbone-and-head structure.
@@ -54,7 +58,9 @@ class SegmentorAdapter:
     ):
         self.several = isinstance(feature, (list, tuple))
         if self.several and not feature:
-            raise ValueError('feature must name at least one place, or be None')
+            raise ValueError(
+                f'feature must name at least one layer, or be None, but got {feature!r}'
+            )
         self.taps = [_tap(one) for one in (feature if self.several else [feature])]
         if self.several and None in self.taps:
             raise ValueError(f'feature must not have None among others: {feature!r}')
@@ -65,22 +71,23 @@ class SegmentorAdapter:
     def __call__(
         self, segmentor: nn.Module, inputs: Tensor, dropout: bool = True
     ) -> SegmentorOutput:
-        """(N, 3, H, W) -> logits at the head's resolution, in the segmentor's mode.
+        """Images (N, 3, H, W) -> logits at the head's resolution, and features.
 
-        ``dropout=False`` switches off the dropout in front of the classifier, and no
-        other: the logits are those of the features.
+        The segmentor runs in the mode that it is in. ``dropout=False`` switches off the
+        dropout in front of the classifier, and no other, so that the logits follow from
+        the features.
         """
         return self.decode(segmentor, self.encode(segmentor, inputs), dropout)
 
     def encode(self, segmentor: nn.Module, inputs: Tensor):
-        """(N, 3, H, W) -> the maps of backbone and neck, as ``extract_feat`` gives."""
+        """Images (N, 3, H, W) -> maps of backbone and neck, as of ``extract_feat``."""
         with stage(_pass_name()):
             return segmentor.extract_feat(inputs)
 
     def decode(
         self, segmentor: nn.Module, maps, dropout: bool = True
     ) -> SegmentorOutput:
-        """Maps, perhaps perturbed ones, of :meth:`encode` -> what a call gives."""
+        """Maps of :meth:`encode`, perhaps perturbed -> logits and features."""
         with stage(_pass_name()):
             output = self.rule.decode(segmentor, maps, self.pre_cls, dropout)
         return self._output(maps, *output)
@@ -108,7 +115,7 @@ class SegmentorAdapter:
         return isinstance(self.rule, MaskRule)
 
     def queries(self, segmentor: nn.Module, inputs: Tensor) -> QueryOutput:
-        """(N, 3, H, W) -> classes and masks of the queries of a mask head."""
+        """Images (N, 3, H, W) -> classes and masks of the queries of a mask head."""
         maps = self.encode(segmentor, inputs)
         with stage(_pass_name()):
             return self.rule.query_output(segmentor, maps)
@@ -122,9 +129,10 @@ class SegmentorAdapter:
     def classify(
         self, segmentor: nn.Module, features: Tensor, dropout: bool = True
     ) -> Tensor:
-        """Features (N, D, h, w), perhaps pooled, -> logits (N, C, h, w).
+        """Features (N, D, h, w), perhaps pooled -> logits (N, C, h, w).
 
-        By the dropout in front of the classifier, unless that is off, and by this.
+        The features go through the dropout in front of the classifier, unless
+        ``dropout=False``, and through the classifier.
         """
         head = heads_of(segmentor)[-1]
         layer = dropout_before(head, self.rule.classifier)
@@ -149,7 +157,7 @@ class SegmentorAdapter:
 
     @torch.no_grad()
     def inference(self, segmentor: nn.Module, inputs: Tensor) -> Tensor:
-        """(N, 3, H, W) -> eval-mode logits (N, C, H, W), without gradient."""
+        """Images (N, 3, H, W) -> logits (N, C, H, W) in eval mode, without gradient."""
         training = [m for m in segmentor.modules() if m.training]
         try:
             for module in training:
@@ -163,7 +171,7 @@ class SegmentorAdapter:
 
     @torch.no_grad()
     def feature_channels(self, segmentor: nn.Module) -> int | tuple[int, ...]:
-        """D of the features; of several a tuple."""
+        """Number of channels D of the features; a tuple where there are several."""
         maps = None
         if self.taps != ['pre_cls']:
             training = [m for m in segmentor.modules() if m.training]

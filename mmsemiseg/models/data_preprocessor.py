@@ -39,16 +39,19 @@ class SemiDataPreProcessor(SegDataPreProcessor):
     """``SegDataPreProcessor`` for nested batches of streams and views.
 
     ``{'labeled': {inputs, data_samples}, 'unlabeled': {'weak': {...}, ...}}`` becomes
-    the same nesting with a :class:`Batch` at each leaf. Every leaf is padded to a size
-    of its own: its largest image, at least ``size``, rounded up to ``size_divisor``.
-    A stream whose images all have one shape below ``size`` is warned of once: its crop
-    is smaller than ``size``.
-    Padding is 255 in labels, -1 in ``coords`` and False in ``valid_map``. A plain
-    ``{inputs, data_samples}`` (validation, prediction) is handled as mmseg does.
+    the same nesting with a :class:`Batch` for each stream or view. Each batch is padded
+    to a size of its own: that of its largest image, at least ``size``, rounded up to
+    ``size_divisor``. Padding is 255 in labels, -1 in ``coords`` and False in
+    ``valid_map``. If all images of a stream are equally large and smaller than
+    ``size``, there is one warning, since the crops of the pipeline are too small. A
+    plain ``{inputs, data_samples}`` (validation, prediction) is handled as by
+    MMSegmentation.
+
+    The settings are those of ``SegDataPreProcessor``.
 
     Attributes:
-        channels_last: Whether batches of images have this memory layout. A setting of
-            :class:`~mmsemiseg.engine.runner.SemiRunner`, for weights too.
+        channels_last: Whether batches of images are stored with the channels last;
+            :class:`~mmsemiseg.engine.runner.SemiRunner` sets it by its own setting.
     """
 
     channels_last = False

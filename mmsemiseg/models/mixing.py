@@ -1,4 +1,4 @@
-"""Mixing of unlabeled images and their pseudo labels: registered parts."""
+"""Mixing of unlabeled images and their pseudo labels: components of a config."""
 
 import warnings
 from abc import ABC, abstractmethod
@@ -14,10 +14,10 @@ Labels = PseudoLabel | list[PseudoLabel]
 
 
 class Mixing(ABC):
-    """Pastes a part of another image of the batch into each image.
+    """Pastes a region of another image of the batch into each image.
 
-    Pseudo label, confidence and validity map are mixed by the same mask as the images.
-    A subclass implements :meth:`masks`.
+    Pseudo label, confidence and validity map are pasted by the same mask as the images.
+    A subclass implements :meth:`masks`, which chooses the region.
 
     Attributes:
         reads_pseudo: Whether the masks depend on the pseudo labels.
@@ -32,7 +32,7 @@ class Mixing(ABC):
     def __call__(
         self, images: Tensor, pseudo: Labels, num_classes: int
     ) -> tuple[Tensor, Labels]:
-        """Mixed images (N, 3, H, W) and pseudo labels, of which there may be a list.
+        """Mix images (N, 3, H, W) and their pseudo labels, or each of a list of these.
 
         A batch of one image stays as it is, with a warning.
         """
@@ -52,7 +52,7 @@ class Mixing(ABC):
 
         Args:
             images: Images (N, 3, H, W).
-            pseudo: Pseudo labels of the images; of several ones the first.
+            pseudo: Pseudo labels of the images, the first where there are several.
             partner: Index (N,) of the image that is pasted into each image.
             num_classes: Number of classes C.
         """
@@ -72,7 +72,7 @@ class Mixing(ABC):
 
 @MODELS.register_module()
 class CutMix(Mixing):
-    """Pastes a box (CutMix-Seg: French et al., BMVC 2020).
+    """Pastes a random box (CutMix-Seg: French et al., BMVC 2020).
 
     Args:
         area: Least and greatest area of the box, as a share of the image.
@@ -102,7 +102,10 @@ class CutMix(Mixing):
 
 @MODELS.register_module()
 class ClassMix(Mixing):
-    """Pastes the pixels of half of the other image's classes (Olsson et al., 2021)."""
+    """Pastes the pixels of half of the other image's classes (Olsson et al., 2021).
+
+    Which classes are in the other image, and where, its pseudo label says.
+    """
 
     def masks(self, images, pseudo, partner, num_classes) -> Tensor:
         return classmix_masks(pseudo.label[partner], num_classes)

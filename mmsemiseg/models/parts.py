@@ -1,4 +1,4 @@
-"""Parts of a method, built from the settings that are nested under their name."""
+"""Components of a method, which are built from settings nested under their name."""
 
 import inspect
 import re
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from mmseg.registry import MODELS
 
 from ..utils.settings import did_you_mean
+from .moved_settings import moved_to
 
 
 def build_part(
@@ -18,20 +19,21 @@ def build_part(
     default: Mapping | None = None,
     **given,
 ):
-    """Build a registered part; the errors of its settings begin with ``name``.
+    """Build a component from its config; errors of its settings begin with ``name``.
 
     Args:
         cfg: Settings ``dict(type=..., ...)``, where ``type`` is the name of a class in
-            the registry ``MODELS`` of mmseg, or the class; None: there is no such part.
+            the registry ``MODELS`` of mmseg, or the class; None: build nothing.
         name: Setting that holds ``cfg``, such as ``'contrast'`` or ``'model.mix'``.
         args: Positional arguments of the class, in front of its settings.
-        base: Class that the part must be a subclass of.
-        default: Settings that ``cfg`` completes: if it has the same ``type`` or none.
-        given: Arguments that the code and not the user chooses.
+        base: Class that the component must be an instance of.
+        default: Settings for what ``cfg`` leaves out, used if ``cfg`` has the same
+            ``type`` or none.
+        given: Keyword arguments that the code chooses, not the user.
 
     Raises:
-        ValueError: ``cfg`` is no mapping, its class is not registered or not such a
-            part, or a setting is unknown, missing or wrong.
+        ValueError: ``cfg`` is no mapping, its class is not registered or no subclass of
+            ``base``, or a setting is unknown, missing or wrong.
 
     >>> build_part(dict(type='CutMix', area=5), 'model.mix')
     Traceback (most recent call last):
@@ -79,10 +81,11 @@ def merged(default: Mapping, cfg: Mapping | None) -> dict | None:
 
 
 def check_settings(method: type, settings: Mapping) -> None:
-    """Refuse settings that a method does not have, and name the part that has them.
+    """Refuse settings that a method does not have, and say where they belong.
 
     Raises:
-        ValueError: A setting is none of the method's and its bases'.
+        ValueError: A setting is none of the method's and its bases'. The message names
+            the component that has it, its place if it has moved, or a similar name.
     """
     known: dict[str, object] = {}
     for base in method.__mro__:
@@ -94,13 +97,16 @@ def check_settings(method: type, settings: Mapping) -> None:
     for name in settings:
         if name not in known:
             raise ValueError(
-                f'model has no setting {name!r}{_part_with(name, known)}: '
+                f'model has no setting {name!r}{_moved(method, name, known)}: '
                 f'{method.__name__} has {sorted(known)}'
             )
 
 
-def _part_with(name: str, known: Mapping) -> str:
-    """Where a part of the default settings has the setting, as a question."""
+def _moved(method: type, name: str, known: Mapping) -> str:
+    """Where the setting is, or a similar name, as a question to end an error with."""
+    place = moved_to(method, name)
+    if place is not None:
+        return f', which is now {place}'
     found = []
     for part, default in known.items():
         if isinstance(default, Mapping) and 'type' in default:

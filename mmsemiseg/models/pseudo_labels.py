@@ -1,4 +1,4 @@
-"""Pseudo labels from logits: registered parts."""
+"""Pseudo labels from logits: components that a config chooses from."""
 
 from mmseg.registry import MODELS
 from torch import Tensor
@@ -51,19 +51,20 @@ class SoftLabel:
 
 @MODELS.register_module()
 class DynamicSoftLabel:
-    """The dominant classes alone, the others are 0 (ESL: Ma et al., ICCV 2023).
+    """Soft label that keeps a pixel's dominant classes (ESL: Ma et al., ICCV 2023).
 
-    A pixel's dominant classes are the fewest that have a probability of ``top_p`` in
-    all; see :func:`~mmsemiseg.functional.dynamic_soft_label`. So a pixel that the
-    teacher is sure of has a hard label.
+    The dominant classes are the most probable ones, as few as reach ``top_p`` when
+    their probabilities are added. They keep their share of the probability, and all
+    other classes get 0; see :func:`~mmsemiseg.functional.dynamic_soft_label`. Where the
+    teacher is sure of a pixel one class is enough, which makes a hard label.
 
     Args:
-        top_p: Threshold eta of the cumulative probability, in [0, 1]; 0 makes hard
+        top_p: Threshold eta in [0, 1] that the added probabilities reach; 0 makes hard
             labels.
-        top_k: Number of dominant classes of every pixel, in place of ``top_p``; None:
-            their number follows from ``top_p``.
-        ties: Dominant classes of equal probability at the threshold: ``'all'``, or the
-            ``'first'`` ones.
+        top_k: Number of dominant classes of each pixel; None: as few as reach
+            ``top_p``.
+        ties: Which classes are kept if several of equal probability compete for the
+            last place: ``'all'`` of them, or the ``'first'`` in the order of classes.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Batches of a step, by stream and view."""
+"""Batches of a step, by the names of streams and views."""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,8 +8,11 @@ from .data_preprocessor import Batch
 class Streams(Mapping):
     """Batches of one training step: ``{stream: Batch or {view: Batch}}``.
 
+    A stream is a named source of training batches, a view one of several augmented
+    versions of its images.
+
     Args:
-        batches: What :class:`~mmsemiseg.models.SemiDataPreProcessor` gives.
+        batches: What :class:`~mmsemiseg.models.SemiDataPreProcessor` returns.
     """
 
     def __init__(self, batches: Mapping) -> None:
@@ -43,7 +46,7 @@ class Streams(Mapping):
         return [stream] if isinstance(stream, Batch) else list(stream.values())
 
     def views(self, names: tuple[str, ...], stream: str = 'unlabeled') -> list[Batch]:
-        """Named views of a stream, which may show different places.
+        """Views of a stream by their names; they may show different crops.
 
         Raises:
             ValueError: The stream has no such view.
@@ -59,7 +62,9 @@ class Streams(Mapping):
         return [views[name] for name in names]
 
     def unlabeled(self, names: tuple[str, ...]) -> list[Batch]:
-        """Views of one geometry; a stream with a single view gives it for each name.
+        """Views of the unlabeled stream that match pixel by pixel.
+
+        A stream with a single view gives this one for each name.
 
         Raises:
             ValueError: The stream has no such view, or they differ in size.
@@ -77,7 +82,7 @@ class Streams(Mapping):
         return found
 
     def single(self, name: str = 'unlabeled') -> Batch:
-        """A stream that has one view: plain crops, which a method augments itself.
+        """The batch of a stream without named views, which a method augments itself.
 
         Raises:
             ValueError: The stream has named views.

@@ -18,13 +18,14 @@ from .data_preprocessor import Batch
 class TagClassifier(BaseModel):
     """A multi-label classifier whose class activation maps become pseudo masks.
 
-    Backbone, 1x1 convolution without bias, mean over the image; binary cross entropy.
-    A data sample has ``tags``, the class indices of its image; that of the background
-    is left out. The masks are those of :func:`~mmsemiseg.functional.cam_masks`, at the
-    image's original size, from the maps of the tagged classes alone.
+    ``tools/cam_masks.py`` trains it. The network is a backbone, a 1x1 convolution
+    without bias and the mean over the image; the loss is the binary cross entropy of
+    each class. A data sample has ``tags``, the classes in its image; the background is
+    no tag. The masks are made by :func:`~mmsemiseg.functional.cam_masks` at the image's
+    original size, of the maps of the tagged classes alone.
 
     Args:
-        backbone: Config of any mmseg backbone; its last map is taken.
+        backbone: Config of any backbone of MMSegmentation; its last map is taken.
         num_classes: Number of values of a mask, with the background.
         foreground: Activation above which a pixel gets the class of its strongest map.
         background: Activation below which a pixel gets the background.

@@ -20,18 +20,17 @@ class WeakClassifier(BaseModule):
 
     ``loss_weak = weight * ramp(t) * mean over batches of CE(C_w(f), mask)``
 
-    The coarse masks, made of image-level labels, so never reach the student's own
-    classifier, while its features learn from them. C_w is not used in testing. The
-    cross entropy is taken at the size of the images, as the mean over the pixels that
-    are not 255; it is 0 if there are none.
+    Coarse masks, which are made of image-level labels, have many errors. With a
+    classifier of their own they teach the student's features f, but not its classifier.
+    C_w is not used in testing. CE is the cross entropy at the size of the images, the
+    mean over the pixels that are not ignored; it is 0 if there are none.
 
     Args:
-        model: Method that this is a part of, whose features C_w reads.
-        stream: Stream whose images have masks. Any other than ``'unlabeled'`` is a
-            stream of its own (images with masks, or views of them), with a forward pass
-            of its own. ``'unlabeled'``: the two crops that are compared bring their
-            masks, as in the paper; see
-            :class:`~mmsemiseg.datasets.transforms.LabeledOverlapCrops`.
+        model: Method that has this component, and whose features C_w reads.
+        stream: Stream whose images have coarse masks. ``'unlabeled'``: the two crops
+            that the contrast compares come with masks, as in the paper; see
+            :class:`~mmsemiseg.datasets.transforms.LabeledOverlapCrops`. Another name is
+            that of a further stream, which takes a forward pass of its own.
         weight: Weight lambda_w of the loss.
         ramp_up: Ramp-up of the weight,
             ``dict(kind='exp'|'linear'|'cosine'|'step', length=iterations)``; None: the

@@ -25,13 +25,14 @@ from ..memories import ClassQueueBank
 
 NETWORKS = ('teacher', 'student')
 RANKS = ('highest', 'lowest', 'random')
+BY_SIZE = 'size/labeled'
 
 
 class Candidates(NamedTuple):
-    """Rows for a bank: of each class the best last.
+    """Features that may enter a bank, the best of each class last.
 
-    ``features`` (n, D), their ``label`` (n,), -1 for none, and their ``rank`` (n,): how
-    many of their class are better.
+    ``features`` (n, D); ``label`` (n,), the class of each, -1 for none; ``rank`` (n,),
+    the number of features of the same class that are better.
     """
 
     features: Tensor
@@ -44,22 +45,24 @@ class LabeledCandidates(nn.Module):
     """Chooses features of labeled images for a bank: well predicted, best ranked.
 
     Args:
-        network: Network whose features they are: ``'teacher'`` or ``'student'``.
-        threshold: Confidence phi in [0, 1] of the quality filter: features of correctly
-            predicted pixels whose confidence is above it may enter; None: those of all
-            labeled pixels.
-        read_at: Place where the prediction of a feature is read for the quality filter:
-            ``'pixel'``, in the enlarged logits at the pixel whose label the feature
-            has, or ``'cell'``, at the feature itself.
+        network: Network that gives the features: ``'teacher'`` or ``'student'``.
+        threshold: Confidence phi in [0, 1] of the quality filter: a feature may enter
+            if its pixel is predicted correctly with a confidence above phi; None: there
+            is no filter, and features of all labeled pixels may enter.
+        read_at: Where the quality filter reads the prediction of a feature. A feature
+            covers several pixels and has the label of the nearest one. ``'pixel'``
+            reads the logits, enlarged to the image, at that same pixel; ``'cell'``
+            reads them at the position of the feature.
         rank: Candidates that enter: those with the ``'highest'`` or ``'lowest'`` score
             of the attention, or ``'random'`` ones.
-        rank_by: Attention module whose score ranks the candidates: that of the
-            ``'projection'`` or of the ``'prediction'``.
-        number: Number K of features of a class that enter in a step, for each image;
-            ``'ratio'``: the size of the bank / the number of labeled images, rounded,
-            times ``ratio_factor``, at least 1.
-        ratio_factor: Factor of the number ``'ratio'``.
-        per: Scope of ``number``: the K best of each ``'image'``, or from the whole
+        rank_by: Attention module whose score ranks the candidates, which is built for
+            the output of the projector (``'projection'``) or of the predictor
+            (``'prediction'``).
+        number: Number K of features of each class that enter from one image in a step.
+            ``'size/labeled'``: the size of the bank / the number of labeled images,
+            rounded and then times ``ratio_factor``, at least 1.
+        ratio_factor: Factor of K where it follows from ``'size/labeled'``.
+        per: Whether the K best are taken from each ``'image'``, or from the whole
             ``'batch'`` the best K times its number of images.
         start: First iteration whose features enter the bank.
     """
@@ -71,7 +74,7 @@ class LabeledCandidates(nn.Module):
         read_at: str = 'pixel',
         rank: str = 'highest',
         rank_by: str = 'projection',
-        number: 'int | str' = 'ratio',
+        number: 'int | str' = BY_SIZE,
         ratio_factor: int = 1,
         per: str = 'batch',
         start: int = 1000,
@@ -86,9 +89,9 @@ class LabeledCandidates(nn.Module):
         )
         check_numbers(1, threshold=0 if threshold is None else threshold)
         whole = isinstance(number, int) and not isinstance(number, bool)
-        if number != 'ratio' and not (whole and number >= 1):
+        if number != BY_SIZE and not (whole and number >= 1):
             raise ValueError(
-                f"number must be an integer >= 1 or 'ratio', but got {number!r}"
+                f'number must be an integer >= 1 or {BY_SIZE!r}, but got {number!r}'
             )
         check_integers(1, ratio_factor=ratio_factor)
         check_integers(0, start=start)
@@ -112,14 +115,14 @@ class LabeledCandidates(nn.Module):
         labeled: Batch,
         bank: ClassQueueBank,
     ) -> Candidates:
-        """Projected features of labeled images that enter a bank, ranked.
+        """Projected features of labeled images that are to enter a bank, ranked.
 
         Args:
-            model: Method whose network is run.
-            index: Number of the pair whose network is run.
+            model: Method that has the networks.
+            index: Number of the pair whose student or teacher gives the features.
             heads: Pair of the :class:`BankContrastHead` and its EMA copy.
             labeled: Labeled images.
-            bank: Bank of that pair, which stays as it is.
+            bank: Bank of that pair; it is read, not changed.
         """
         head = getattr(heads, self.network)
         if model.iteration < self.start:
@@ -158,13 +161,13 @@ class LabeledCandidates(nn.Module):
 
     def number_for(self, model, size: int) -> int:
         """Number K of features of a class that enter in a step, for each image."""
-        if self.number != 'ratio':
+        if self.number != BY_SIZE:
             return self.number
         if model.num_labeled is None:
             raise RuntimeError(
-                "candidates.number='ratio' needs the number of labeled images, which "
-                'SemiTrainLoop tells by set_stream_sizes() before training: train with '
-                'it, or set an integer'
+                f'contrast.candidates.number={self.number!r} needs the number of '
+                'labeled images, which SemiTrainLoop tells by set_stream_sizes() '
+                'before training: train with it, or set an integer'
             )
         return max(1, self.ratio_factor * round(size / model.num_labeled))
 
@@ -178,10 +181,11 @@ class LabeledCandidates(nn.Module):
         number: int,
         bank: ClassQueueBank,
     ) -> Candidates:
-        """The best ones of each class, the best last; all if there are few.
+        """The best candidates of each class, the best last; all if there are few.
 
-        A full bank forgets the worst ones of its oldest step first. With their rank,
-        for steps of several batches or processes.
+        As the best is last, a full bank replaces the worst ones of its oldest step
+        first. The rank lets the candidates of several batches or processes be sorted
+        together.
         """
         if self.rank == 'random':
             score = torch.rand(len(rows)).to(rows.device, non_blocking=True)
@@ -205,9 +209,9 @@ class LabeledCandidates(nn.Module):
 
 
 def labeled_cells(model, features: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows (N * h * w, D) of features, and the label of each row, -1 for none.
+    """Features as rows (N * h * w, D), and the label of each row, -1 for none.
 
-    The label of a cell is that of its nearest pixel in (N, H, W).
+    A feature has the label of its nearest pixel in ``label`` (N, H, W).
     """
     label = valid_labels(label, model.num_classes, model.ignore_index)
     return to_rows(features), at_cells(label, features.shape[2:]).flatten()

@@ -25,26 +25,31 @@ class BankContrast(Contrast):
 
     ``loss_contrast = weight * (contrast(labeled) + contrast(unlabeled))``
 
-    The bank has projected features of well predicted labeled pixels. Features of the
-    student are projected and predicted, and their cosine distance to the bank's is
-    weighted by attention on both sides. There are no negatives. Each pair of a method
-    has heads and a bank of its own, and ``loss_contrast<i>``.
+    The bank holds projected features of well predicted labeled pixels. The student's
+    features go through a projector and a predictor; the loss is the cosine distance of
+    the result to the bank's rows of the same class, weighted by attention on both
+    sides. There are no negatives. In a method with several pairs of student and teacher
+    each pair i has heads, a bank and a ``loss_contrast<i>`` of its own.
 
     Args:
+        model: Method that has this component, and that gives the features.
         weight: Weight of each contrastive term.
         start: First iteration with the contrast.
-        joint: Whether labeled and unlabeled features share one contrastive term.
-        attention: Whether attention modules weigh the features in the contrast; False
-            weighs all alike.
-        memory_attention: Whether attention modules weigh the bank's rows too; False
-            weighs those alike.
-        selector_input: Input of the bank's attention: ``'raw'`` rows, or
-            ``'unit_keys'`` of unit length.
+        joint: Whether labeled and unlabeled features share one contrastive term, a mean
+            over all of them; False makes one term of each.
+        attention: Whether attention modules weigh the student's features; False weighs
+            all alike, and the bank's rows too.
+        memory_attention: Whether attention modules weigh the bank's rows; False weighs
+            all rows alike.
+        attention_input: What the attention on the bank's rows sees: the rows as they
+            are stored, ``'raw'``, or scaled to length 1, ``'unit'``.
         proj_hidden: Width of the hidden layers of projector and predictor.
-        proj_channels: Width of the rows that are compared.
+        proj_channels: Width of the vectors that are compared, which the bank stores.
         bank: Settings of the :class:`ClassQueueBank`: its ``size``, the number of rows
             of each class, at least 2.
-        candidates: Settings of the :class:`LabeledCandidates` for the bank.
+        candidates: Settings of the :class:`LabeledCandidates`, which chooses what
+            enters the bank.
+        init_cfg: Initialisation in MMEngine's form.
     """
 
     def __init__(
@@ -55,7 +60,7 @@ class BankContrast(Contrast):
         joint: bool = False,
         attention: bool = True,
         memory_attention: bool = True,
-        selector_input: str = 'raw',
+        attention_input: str = 'raw',
         proj_hidden: int = 256,
         proj_channels: int = 256,
         bank: dict = BANK,
@@ -66,7 +71,7 @@ class BankContrast(Contrast):
         check_numbers(weight=weight)
         check_integers(0, start=start)
         check_integers(1, proj_hidden=proj_hidden, proj_channels=proj_channels)
-        check_choices(selector_input=(selector_input, ('raw', 'unit_keys')))
+        check_choices(attention_input=(attention_input, ('raw', 'unit')))
         self.candidates = build_part(
             candidates, 'candidates', default=CANDIDATES, base=LabeledCandidates
         )
@@ -89,7 +94,7 @@ class BankContrast(Contrast):
                 proj_hidden,
                 proj_channels,
                 self._selectors(),
-                unit_keys=selector_input == 'unit_keys',
+                unit_keys=attention_input == 'unit',
             )
             if not self.memory_attention and 'projection' in head.attention:
                 head.attention['projection'].requires_grad_(False)  # only ranks
@@ -143,9 +148,10 @@ class BankContrast(Contrast):
         new: Candidates,
         started: bool = True,
     ) -> Tensor:
-        """Contrast of rows (n, D) and their labels (n,) against the bank of a pair.
+        """Contrast of features with the bank of a pair, as it will be after this step.
 
-        The ``new`` rows of this step are already in the bank that is compared with.
+        The ``new`` candidates of this step are entered into a copy of the bank, which
+        the features are compared with.
         """
         head = self.head_pairs[index].student
         if not started:
@@ -178,7 +184,7 @@ class BankContrast(Contrast):
         return few.nonzero().flatten().tolist()
 
     def update_memory(self, **rows: Tensor) -> None:
-        """Enter the candidates of all batches of a step, the best of each last."""
+        """Enter the candidates of all batches of a step, the best of a class last."""
         for i, bank in enumerate(self.banks):
             new = Candidates(*(rows[f'{name}{i}'] for name in Candidates._fields))
             order = new.rank.sort(stable=True, descending=True).indices

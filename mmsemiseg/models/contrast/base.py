@@ -1,4 +1,4 @@
-"""Base of the parts that compare features."""
+"""Base of the components of a method that compare features."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
@@ -20,17 +20,20 @@ class Pass(NamedTuple):
 
 
 class FeaturePart(BaseModule):
-    """Part of a method that compares features, perhaps with those of a bank.
+    """Component of a method that compares features, perhaps with those of a bank.
 
-    A subclass is built with the method as its first argument, whose number of classes
-    and feature channels it reads; it must not keep the method. Its ``forward`` gives
-    losses and changes no saved state: rows for a bank are left by
-    ``model.remember(self, name=rows)``, and come back to :meth:`update_memory` after
-    the optimizer step, those of all batches and processes.
+    A subclass is built with the method as its first argument. It reads the method's
+    number of classes and feature channels there, and must not keep the method. Its
+    ``forward`` returns losses and changes no saved state. Features for a bank, one a
+    row, are collected by ``model.remember(self, name=rows)``; after the optimizer step
+    the rows of all batches and processes come back to :meth:`update_memory`.
+
+    Args:
+        init_cfg: Initialisation in MMEngine's form.
 
     Attributes:
-        head_pairs: Projectors and such, each a :class:`Pair` with an EMA copy that is
-            updated with the teachers:
+        head_pairs: Networks behind the features, such as projectors, each a
+            :class:`Pair` whose EMA copy is updated with the teachers. Fill it by
             ``self.head_pairs.append(model.make_pair(head))``.
     """
 
@@ -48,7 +51,7 @@ class FeaturePart(BaseModule):
         return False
 
     def update_memory(self, **rows: Tensor) -> None:
-        """Keep what the batches of a step left."""
+        """Store the rows that the batches of a step have collected."""
 
     def unready_classes(self) -> list[int]:
         """Classes whose contrast waits for rows in the bank."""
@@ -70,17 +73,18 @@ class Contrast(FeaturePart, ABC):
         """Weighted losses by name, each name with ``loss`` in it.
 
         Args:
-            model: Method that this is a part of, with its ``pairs``, ``adapter`` and
+            model: Method that has this component, with its ``pairs``, ``adapter`` and
                 ``iteration``.
             labeled: Labeled images, as the students have seen them.
             passes: Outputs of each student, with gradient.
-            pseudo: Pseudo labels of the unlabeled images that the students have seen,
-                those that each student learns first.
-            target: Labeled images of the domain of the unlabeled ones, where
-                ``labeled`` are of another domain; None: ``labeled``.
+            pseudo: For each student one pseudo label of the unlabeled images as the
+                student has seen them. A student that learns several, one from each
+                labeler, gives the first.
+            target: Labeled images from the domain of the unlabeled ones, where
+                ``labeled`` are from another domain; None: ``labeled``.
         """
 
     @property
     def reads_pseudo(self) -> bool:
-        """Whether pseudo labels are read, and not only where they are valid."""
+        """Whether the classes of the pseudo labels are read; else only ``valid`` is."""
         return True

@@ -1,4 +1,4 @@
-"""Cells of feature maps, with what is known of each."""
+"""Cells, the positions of a feature map, with what is known of each."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Cells(NamedTuple):
-    """The M = h * w cells of a feature map of each of N images."""
+    """The M = h * w cells, or positions, of the feature map of each of N images."""
 
     embedding: Tensor  # (N, M, D) of unit length
     confidence: Tensor  # (N, M)
@@ -17,11 +17,11 @@ class Cells(NamedTuple):
 
 
 class Keys(NamedTuple):
-    """K cells of two crops, and the index among them of each cell of the crops."""
+    """K cells drawn from two crops, and where each cell of the crops is among them."""
 
     features: Tensor  # (K, D)
     label: Tensor  # (K,) int64, -1: never a negative
-    places: list[Tensor]  # two (N * M,) int64, -1 where a cell is not among the keys
+    places: list[Tensor]  # of each crop (N * M,) int64: index of the key, -1 for none
 
 
 def whole_cells(valid: Tensor, size: tuple[int, int]) -> Tensor:

@@ -21,7 +21,7 @@ def match_crops(
 
     Raises:
         ValueError: The samples have no geometry, the preprocessor has padded them, or
-            the offsets of two crops differ by parts of a cell.
+            the offsets of two crops differ by a fraction of a cell.
     """
     offsets, flips = zip(*map(_geometry, (first, second)), strict=True)
     shape = tuple(first.inputs.shape[2:])

@@ -26,39 +26,44 @@ BANK = dict(type='StepQueue')
 
 @MODELS.register_module()
 class OverlapContrast(FeaturePart):
-    """Contrast of two crops of an image, in the cells of their overlap.
+    """Contrast of two crops of an image, where they overlap.
 
     ``loss_dc = weight * (l(1 -> 2) + l(2 -> 1))``
 
-    The embedding of the less confident crop is pulled to that of the more confident
-    one, and pushed from cells with other pseudo labels, by
-    :class:`~mmsemiseg.models.losses.DirectionalContrastLoss`. Pseudo label and
-    confidence are those of the cell: the classifier reads the pooled features.
+    A cell is one position of a feature map. Where both crops show the same cell, the
+    less confident of the two embeddings is pulled to the other one, and pushed away
+    from cells with other pseudo labels: ``l(i -> j)`` is the
+    :class:`~mmsemiseg.models.losses.DirectionalContrastLoss` of the embeddings of crop
+    i that learn from crop j. The classifier runs on the pooled features, so each cell
+    has a pseudo label and a confidence of its own.
 
     Args:
-        model: Method that this is a part of. Its layer ``feature`` gives the features.
-        pool: Kernel size of an average pooling of the features, which are then
-            projected and classified.
+        model: Method that has this component, and that gives the features.
+        pool: Side of the average pooling of the features in front of projector and
+            classifier; 1: no pooling.
         projector: Settings of the :class:`ProjectionHead` that makes the embeddings;
             None: the features themselves are compared.
-        loss: Loss between the two embeddings of a cell: ``'contrast'``, or ``'l2'``
-            (ablation I of the paper), which knows no negatives.
+        loss: Loss between the two embeddings of a cell: ``'contrast'``, or ``'l2'``,
+            their squared distance without any negatives (row I of the paper's
+            ablation).
         temperature: Temperature tau of the contrast, above 0.
         threshold: Confidence gamma in [0, 1] that a positive must exceed; None: no
             filter of positives.
-        direction: Whether only the less confident crop learns; False lets both learn.
+        direction: Whether of two embeddings only the less confident one learns; False
+            lets both learn.
         negative_filter: Whether keys with the pseudo label of the anchor are left out
             of the negatives; False takes keys of every pseudo label.
         norm: Divisor of the loss: the number of ``'selected'`` cells or of all cells in
             the ``'overlap'``.
         exclude_same_location: Whether cells at the anchor's own location are left out
             of the negatives.
-        num_negatives: Negatives drawn from each crop's batch in a process; None: all
-            cells.
+        num_negatives: Number of negatives that each process draws from the batch of
+            first crops, and again from that of second crops; None: all cells.
         bank: Settings of the :class:`StepQueue` that keeps the negatives of earlier
             steps (with gradient accumulation each batch counts as one); needs
             ``num_negatives``. None: no bank.
-        pseudo_dropout: Whether pseudo labels come from the classifier with dropout.
+        pseudo_dropout: Whether the dropout in front of the classifier is on when it
+            makes pseudo labels.
         weight: Weight lambda of the loss.
         start: First iteration with this loss.
     """
@@ -128,7 +133,7 @@ class OverlapContrast(FeaturePart):
         """Embeddings, confidences and pseudo labels of the cells of one crop.
 
         Args:
-            model: Method that this is a part of.
+            model: Method that has this component.
             crop: Images of the crop.
             output: Output of the student for them.
         """
@@ -169,7 +174,7 @@ class OverlapContrast(FeaturePart):
         """The loss, and as ``dc_selected`` the share of the overlap that learns.
 
         Args:
-            model: Method that this is a part of.
+            model: Method that has this component.
             crops: Both crops of the images.
             cells: What :meth:`cells` gives for each of them.
         """
@@ -195,7 +200,7 @@ class OverlapContrast(FeaturePart):
 
     @torch.no_grad()
     def draw(self, cells: list[Cells]) -> Keys:
-        """Keys from both crops of this process."""
+        """Draw the negatives of this process from the cells of both crops."""
         features, labels, places = zip(*map(self._draw, cells), strict=True)
         return Keys(
             torch.cat(features),
@@ -204,7 +209,7 @@ class OverlapContrast(FeaturePart):
         )
 
     def _draw(self, cells: Cells) -> tuple[Tensor, Tensor, Tensor]:
-        """Drawn features and labels, and each cell's index among the drawn, or -1."""
+        """Drawn features and labels, and where each cell is among them, -1 for none."""
         features = cells.embedding.flatten(0, 1)
         label = torch.where(cells.valid, cells.label, -1).flatten()
         total, device = len(features), features.device
@@ -240,7 +245,20 @@ class OverlapContrast(FeaturePart):
         negatives: Keys,
         side: int,
     ) -> tuple[Tensor, Tensor]:
-        """Loss of the crops ``side`` against the others, and its share of the cells."""
+        """Loss of crop ``side`` (0 or 1) that learns from the other one.
+
+        Args:
+            anchor: Cells of the crop that learns.
+            other: Cells of the crop that it learns from.
+            index: For each cell of the first the index (N, M) of the same cell in the
+                second.
+            found: Whether there is such a cell, (N, M) bool.
+            negatives: Keys that are candidates for negatives.
+            side: Number of the crop that learns.
+
+        Returns:
+            The loss, and the share of the overlap that learns.
+        """
         overlap = found & anchor.valid & other.valid.gather(1, index)
         images = torch.arange(len(index), device=index.device)
         cells = (index + index.shape[1] * images[:, None]).flatten()
@@ -260,7 +278,7 @@ class OverlapContrast(FeaturePart):
 
     @property
     def filters(self) -> dict[str, float]:
-        """The confidence threshold gamma of the positives."""
+        """The threshold gamma of the positives, for hooks that name what filters."""
         gamma = self.directional.threshold
         return {} if gamma is None else dict(threshold=gamma)
 

@@ -12,7 +12,7 @@ SELECTORS = ('projection', 'prediction')
 
 
 class BankContrastHead(BaseModule):
-    """Projector z = g(v) and predictor p = q(z), with attention that weighs both.
+    """Projector z = g(v) and predictor p = q(z), with attention that weighs z and p.
 
     Args:
         in_channels: Width of the features v.
@@ -20,8 +20,9 @@ class BankContrastHead(BaseModule):
         hidden_channels: Width of the hidden layers of projector and predictor.
         channels: Width D of projections and predictions.
         selectors: Attention modules that are built: ``'prediction'`` weighs p,
-            ``'projection'`` weighs z.
-        unit_keys: Whether the attention sees projections scaled to unit length.
+            ``'projection'`` weighs z, of which the bank's rows are made.
+        unit_keys: Whether the attention on projections sees them scaled to length 1.
+        init_cfg: Initialisation in MMEngine's form.
     """
 
     def __init__(
@@ -43,15 +44,18 @@ class BankContrastHead(BaseModule):
         self.unit_keys = unit_keys
 
     def forward(self, rows: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Predictions (n, D) of features (n, in_channels) with mask (n,) of valid."""
+        """Predictions (n, D) of features (n, in_channels).
+
+        Only rows where ``mask`` (n,) is True enter the BatchNorm statistics.
+        """
         return self.prediction(self.projection(rows, mask), mask)
 
     def key_weights(self, keys: Tensor, filled: Tensor) -> Tensor:
-        """Weights (C, N) of the keys (C, N, D) of each class, where (C, N) filled."""
+        """Weights (C, N) of keys (C, N, D) of a bank; 0 where not ``filled`` (C, N)."""
         return self.attention['projection'].of_keys(self._seen(keys), filled)
 
     def scores(self, rows: Tensor, group: Tensor, selector: str) -> Tensor:
-        """Scores (n,), by which a bank ranks, of projections (n, D) of classes (n,)."""
+        """Scores (n,) that rank projections (n, D) of the classes ``group`` (n,)."""
         rows = self._seen(rows) if selector == 'projection' else rows
         return self.attention[selector](rows, group)
 

@@ -24,6 +24,7 @@ class ClassAttention(BaseModule):
         num_classes: Number of classes C.
         in_channels: Width D of the vectors.
         hidden_channels: Width H of the first layer; None: D.
+        init_cfg: Initialisation in MMEngine's form.
     """
 
     eps = 1e-5

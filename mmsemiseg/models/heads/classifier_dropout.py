@@ -12,9 +12,9 @@ def set_classifier_dropout(head: nn.Module, per: str) -> None:
     """Let ``head.dropout`` drop whole channels or single elements.
 
     A head of MMSegmentation drops whole channels of an image (``nn.Dropout2d``), so all
-    pixels lose the same features. Element by element (``nn.Dropout``) each pixel loses
-    others, and the noise averages out over neighbours and over the image: it
-    regularises less. A single pixel sees the same noise either way.
+    pixels lose the same features. With dropout of single elements (``nn.Dropout``) each
+    pixel loses other features, and the noise averages out over neighbours and over the
+    image, which regularises less.
 
     Args:
         head: Decode head to change. Where its ``dropout_ratio`` is 0 nothing is
@@ -30,9 +30,9 @@ def set_classifier_dropout(head: nn.Module, per: str) -> None:
         return
     if not (hasattr(head, 'conv_seg') and hasattr(head, 'dropout')):
         raise ValueError(
-            f'{type(head).__name__} has no dropout in front of a classifier conv_seg '
-            "that could be of elements: leave the head's own type (K-Net has such a "
-            'classifier in its kernel_generate_head)'
+            f'{type(head).__name__} has no dropout in front of a classifier conv_seg, '
+            'which ElementDropoutHead and dropout_per change: use the type of the head '
+            'itself (of a K-Net wrap its kernel_generate_head)'
         )
     if head.dropout is not None:
         head.dropout = nn.Dropout(head.dropout.p)

@@ -11,10 +11,10 @@ from ...utils.settings import check_integers
 
 @MODELS.register_module()
 class ConvBlocks(BaseModule):
-    """3x3 convolution, BatchNorm, ReLU, dropout, several times; then a 1x1 convolution.
+    """Blocks of 3x3 convolution, BatchNorm, ReLU and dropout; then a 1x1 convolution.
 
-    With two blocks the head of U2PL, with three what the text of ESL calls "three
-    Conv-BN-ReLU blocks", whose last layer must be linear too.
+    With two blocks it is the head of U2PL, with three it is what ESL's text calls
+    "three Conv-BN-ReLU blocks", with a linear layer at the end.
 
     Args:
         in_channels: Number of channels of the features.
@@ -72,8 +72,8 @@ class ConvBlocks(BaseModule):
 def block_classifier_head(head: str, blocks: dict | None = None, **settings):
     """Any head of MMSegmentation with blocks of convolutions as its classifier.
 
-    What a contrast reads as ``'pre_cls'`` are then the features in front of the blocks,
-    so that a projector beside them sees what the classifier sees. In a config
+    ``feature='pre_cls'`` of a contrast then gives the features in front of the blocks,
+    so that a projector gets the same input as the classifier. In a config
     ``type='DeepLabV3PlusHead'`` becomes ``type='BlockClassifierHead',
     head='DeepLabV3PlusHead'``; what is built is the head itself.
 

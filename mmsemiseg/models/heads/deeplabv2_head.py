@@ -36,15 +36,15 @@ class DilatedSum(BaseModule):
 class DeepLabV2Head(BaseDecodeHead):
     """The atrous spatial pyramid of DeepLabV2, its sum in ``conv_seg``.
 
-    The feature is the map of the backbone itself: there is no layer before the
-    classifier. ``channels`` is not set, it is ``in_channels``.
+    There is no layer in front of the classifier, so ``feature='pre_cls'`` gives the map
+    of the backbone itself, and ``channels`` cannot be set: it is ``in_channels``.
 
     Args:
         in_channels: Number of channels D of the map of the backbone.
         dilations: Dilations of the branches, one for each.
-        num_used: Number of branches that are used, counted from the first; None: all. 2
-            is the head that published semi-supervised codes have in common: it leaves
-            its loop over the branches after the second.
+        num_used: Number of branches that are used, counted from the first; None: all.
+            With 2 it is the head of many published semi-supervised codes, whose loop
+            over the branches ends after the second one.
         dropout_ratio: Probability of the dropout in front of the branches.
         dropout_per: Whether the dropout in front of the branches drops whole channels
             of an image, ``'channel'``, or single elements, ``'element'``.

@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 
 class MaskedBatchNorm(nn.Module):
-    """``BatchNorm1d`` over the rows that a mask selects, without gathering them.
+    """``BatchNorm1d`` over the rows that a mask selects, without copying them.
 
-    The host need not know how many rows are selected. Without a mask PyTorch's own
-    BatchNorm is used, which is faster. In training fewer than two rows do not change
-    the running statistics, and their output is finite. Statistics are not shared
-    between processes.
+    So the CPU need not wait to learn how many rows are selected on a GPU. Without a
+    mask PyTorch's own BatchNorm is used, which is faster. In training fewer than two
+    rows do not change the running statistics, and their output is finite. Statistics
+    are not shared between processes.
 
     Args:
         num_features: Width D of a row.
@@ -34,7 +34,7 @@ class MaskedBatchNorm(nn.Module):
         self.register_buffer('running_var', torch.ones(num_features))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Normalise the rows (n, D) where mask (n,); other outputs are undefined."""
+        """Normalise the rows (n, D) where ``mask`` (n,); other outputs mean nothing."""
         if mask is None and (len(x) > 1 or not self.training):
             statistics = self.running_mean, self.running_var
             affine = self.weight, self.bias

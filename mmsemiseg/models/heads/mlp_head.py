@@ -16,6 +16,7 @@ class MLPHead(BaseModule):
         in_channels: Width D of the input.
         hidden_channels: Width of the first layer.
         channels: Width D' of the output.
+        init_cfg: Initialisation in MMEngine's form.
     """
 
     def __init__(
@@ -40,5 +41,8 @@ class MLPHead(BaseModule):
 
     @stage('projection')
     def forward(self, rows: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Output (n, D') of rows (n, D); only masked-in rows enter the statistics."""
+        """Output (n, D') of vectors (n, D).
+
+        Only those where ``mask`` (n,) is True enter the BatchNorm statistics.
+        """
         return self.second(self.activation(self.norm(self.first(rows), mask)))

@@ -17,6 +17,7 @@ class ProjectionHead(BaseModule):
         in_channels: Number of channels D of the features.
         channels: Number of channels D' of the embeddings.
         hidden_channels: Number of channels of the first layer; None: D.
+        init_cfg: Initialisation in MMEngine's form.
     """
 
     def __init__(

@@ -19,8 +19,9 @@ class BalancedCrossEntropy(nn.Module):
 
     .. math:: L = \frac{1}{Z} \sum_{i \in V} w_{y_i} (-\log p_i)
 
-    V are the pixels that have a label, p_i the probability of the label of pixel i. If
-    there are none the loss is 0. The weights w are given by :func:`balanced`.
+    V are the pixels that have a label, y_i the label of pixel i and p_i the probability
+    that the student gives it. If V is empty the loss is 0. The class weights w come
+    from the method, which sets them by :func:`balanced` for the time of a step.
 
     Args:
         norm: Divisor Z: ``'weights'``, the sum of w over V; ``'valid'``, the number of

@@ -26,21 +26,24 @@ class DirectionalContrastLoss(nn.Module):
               \mathrm{softplus}\Big(\log\!\!\sum_{n: \hat y_n \ne \hat y_i}\!\!
               e^{\phi_i \cdot \phi_n / \tau} - \phi_i \cdot \phi_i^+ / \tau\Big)
 
-    The two embeddings are of one pixel in two crops (Lai et al., CVPR 2021, equation
-    6). The gradient reaches the anchors alone.
+    Equation 6 of Lai et al., CVPR 2021. phi_i is an embedding that learns, the anchor;
+    c_i its confidence and y_i its pseudo label. The + marks its positive, which is the
+    embedding of the same place in the other crop. The keys phi_n are the candidates for
+    negatives. A bracket is 1 where its condition holds and 0 elsewhere. The gradient
+    reaches the anchors alone.
 
     Args:
         num_classes: Number of classes C.
         temperature: Temperature tau > 0.
         threshold: Confidence gamma in [0, 1] that a positive must exceed to be learned
-            from; None: no filter.
-        direction: Whether only the less confident embedding learns; False drops the
-            first bracket.
+            from; None: no filter, the second bracket is 1.
+        direction: Whether only the less confident embedding learns; False: both learn,
+            the first bracket is 1.
         negative_filter: Whether keys with the pseudo label of the anchor are left out
             of the negatives; False takes keys of every label.
-        norm: Divisor Z: ``'selected'``, the number of terms; ``'overlap'``, the number
-            of cells in the overlap of an image, so that the loss is the mean over the
-            images.
+        norm: Divisor Z: ``'selected'``, the number of anchors whose brackets are 1;
+            ``'overlap'``, the number of cells in the overlap of an image, so that the
+            loss is a mean over each image and then over the images.
     """
 
     def __init__(
@@ -88,12 +91,14 @@ class DirectionalContrastLoss(nn.Module):
             keys: Embeddings (K, D) of unit length, the candidates for negatives.
             key_label: Pseudo labels (K,) int64 of the keys; a key outside of 0 to C - 1
                 is never a negative.
-            places: Indices among the keys, no negatives: (A,) int64 of the anchor
-                itself, a key with the anchor's label, and (A,) of its positive; -1: it
-                is not among the keys.
+            places: Keys that are no negatives of an anchor, because they show the same
+                place: the index (A,) int64 of the anchor itself among the keys, and the
+                index (A,) of its positive; -1 where it is not among them. None: no key
+                is left out for its place.
 
         Returns:
-            The loss, 0 if nothing is selected, and the share of the overlap that is.
+            The loss, 0 if no anchor is selected; and the share of the overlap that is
+            selected.
         """
         mine, theirs = confidence
         selected = overlap.flatten()

@@ -1,4 +1,4 @@
-"""Entropy of the predictions, as a part of a method."""
+"""Entropy of the predictions, as a loss."""
 
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -13,12 +13,14 @@ from ...utils.settings import check_choices, check_numbers
 class EntropyLoss(nn.Module):
     """Weighted mean entropy of the predicted classes (see :func:`entropy_loss`).
 
+    It is small where the student is sure of each pixel. Padding adds nothing to it.
+
     Args:
         weight: Weight of the loss.
-        norm: Unit of the entropy: ``'classes'`` divides it by log C, so that it is in
-            [0, 1]; ``'nats'`` does not.
-        over: Divisor of the entropy: the number of ``'valid'`` pixels, or of ``'all'``
-            pixels with padding.
+        norm: Scale of a pixel's entropy: ``'classes'`` divides it by log C, its largest
+            value for C classes, so that it is in [0, 1]; ``'nats'`` leaves it in nats.
+        over: Pixels by whose number the sum is divided: the ``'valid'`` ones, or
+            ``'all'``, padding included.
     """
 
     def __init__(

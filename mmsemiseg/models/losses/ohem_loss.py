@@ -15,15 +15,15 @@ from ...utils.settings import check_integers
 class OHEMLoss(nn.Module):
     r"""Online hard example mining as U2PL has it, as ``loss_decode`` of a head.
 
-    With p_i the probability of the label of pixel i, V the pixels that have a label,
-    p_(k) the k-th smallest p of V (infinite if V has fewer than k), k = ``min_kept``:
+    Only the hard pixels K are learned: those with a low probability p_i of their label
+    y_i, and at least k = ``min_kept`` of them. V are the pixels that have a label, and
+    p_(k) is the k-th smallest p in V (infinite if V has fewer than k):
 
     .. math::
         K = \{ i \in V : p_i \le \max(\text{threshold}, p_{(k)}) \}, \qquad
         L = \frac{1}{Z} \sum_{i \in K} w_{y_i} (-\log p_i)
 
-    So at least ``min_kept`` pixels are kept, where there are as many. Pixels that are
-    not kept get no gradient; without any kept pixel the loss is 0.
+    Pixels that are not kept get no gradient; if none is kept the loss is 0.
 
     Args:
         threshold: Largest probability p of a hard pixel, in (0, 1].
@@ -67,7 +67,7 @@ class OHEMLoss(nn.Module):
         check_integers(0, min_kept=min_kept)
         if ohem_norm not in ('kept', 'all'):
             raise ValueError(
-                f"ohem_norm must be 'kept' or 'all', but got {ohem_norm!r}"
+                f"ohem_norm must be in ('kept', 'all'), but got {ohem_norm!r}"
             )
         if loss_weight < 0:
             raise ValueError(f'loss_weight must be >= 0, but got {loss_weight}')

@@ -26,7 +26,10 @@ class PseudoLabelLoss(nn.Module):
     .. math:: L = \lambda \, r(t) \, s \, \frac1Z \sum_i w_i \, H(y_i, p_i), \qquad
               w_i = [q_i \ge \text{threshold}] \, q_i^{\text{power}}
 
-    with the confidence q of the pseudo label y, the ramp-up r and the share s.
+    The sum is over the pixels i. H is the cross entropy of the student's probabilities
+    p_i with the pseudo label y_i, q_i the confidence of that label, lambda the weight,
+    r(t) the ramp-up in iteration t, and s the share of ``share_threshold``. A bracket
+    is 1 where its condition holds and 0 elsewhere; padding has w = 0.
 
     Args:
         weight: Weight lambda of the loss.
@@ -40,8 +43,8 @@ class PseudoLabelLoss(nn.Module):
             The ClassMix paper has 0.968 with ``threshold=None``.
         confidence_power: Exponent of the weight of each kept pixel, confidence **
             power; None: all weights are 1.
-        norm: Divisor Z: the number of ``'valid'`` pixels, the sum of the ``'weights'``,
-            or the number of ``'all'`` pixels.
+        norm: Divisor Z: the number of ``'valid'`` pixels, which are no padding; the sum
+            of the ``'weights'``; or the number of ``'all'`` pixels.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Class weights from how often the classes occurred in the last batches."""
+"""Class weights from how often the classes occurred in recent batches."""
 
 import torch
 from mmseg.registry import MODELS
@@ -13,21 +13,22 @@ from .frequency_window import FrequencyWindow
 class ClassBalance(nn.Module):
     """Class weights sqrt(median frequency / frequency) from recent batches.
 
-    One window counts the classes in labels, another in pseudo labels. All weights are 1
-    before iteration ``start``, and until both windows are full. Only
+    A class is as frequent as its pixels in the labels of the last batches, and in their
+    pseudo labels, which are counted in one window each: a :class:`FrequencyWindow`. All
+    weights are 1 before iteration ``start``, and until both windows are full. Only
     :meth:`update_memory` changes the windows.
 
     Args:
         num_classes: Number of classes C.
-        labels: Number of batches in the window of the labels; ``'labeled'``: as many as
+        labels: Number of batches whose labels are counted. ``'labeled'``: as many as
             hold all labeled images once, images // batch size of a process, at least 1.
-        pseudo: Number of batches in the window of the pseudo labels; ``'unlabeled'``:
-            as many as hold all unlabeled images once.
+        pseudo: Number of batches whose pseudo labels are counted. ``'unlabeled'``: as
+            many as hold all unlabeled images once.
         start: First iteration with weights other than 1.
         median: Classes over whose frequencies the median is taken: those that were
             ``'seen'``, or ``'all'`` (see :func:`balance_weights`).
-        keep_labels: Batches that the window of the labels keeps: the ``'last'`` ones,
-            or the ``'first'`` ones for good.
+        keep_labels: Batches whose labels are counted: the ``'last'`` ones, or the
+            ``'first'`` ones of the run, which are then kept for good.
 
     Raises:
         ValueError: A setting is wrong.
@@ -67,7 +68,7 @@ class ClassBalance(nn.Module):
     def set_stream_sizes(
         self, images: dict[str, int], batch_sizes: dict[str, int]
     ) -> None:
-        """Lengths of the windows by rule, from images and batch size of each stream."""
+        """Set the lengths that are rules, from the sizes of the streams."""
         windows = dict(labeled=self.label_window, unlabeled=self.pseudo_window)
         for name in self._by_rule:
             windows[name].set_length(max(1, images[name] // batch_sizes[name]))
@@ -86,10 +87,10 @@ class ClassBalance(nn.Module):
         """Class weights (C,) of an iteration, with the counts of its own batch."""
         if None in (self.label_window.length, self.pseudo_window.length):
             raise RuntimeError(
-                f'the windows of class_balance by the rules {sorted(self._by_rule)} '
-                'need the sizes of the streams, which SemiTrainLoop tells by '
-                'set_stream_sizes() before training: train with it, or set labels and '
-                'pseudo to numbers of batches'
+                f'class_balance with the rules {sorted(self._by_rule)} needs the sizes '
+                'of the streams, which SemiTrainLoop tells by set_stream_sizes() '
+                'before training: train with it, or set labels and pseudo to numbers '
+                'of batches'
             )
         labels = self.label_window.preview(counts['label_counts'])
         pseudo = self.pseudo_window.preview(counts['pseudo_counts'])

@@ -10,14 +10,15 @@ from ...utils.settings import check_integers
 
 @MODELS.register_module()
 class ClassQueueBank(nn.Module):
-    """Memory bank: a queue of N rows for each of G groups, such as classes.
+    """Memory bank: a queue of N rows (feature vectors) for each of G groups.
 
-    A new row replaces the oldest of its own queue. The same rows in the same order give
-    the same bank on every process and device. The checkpoint has all of its state.
+    A group is a class, or one of several object parts of a class. A new row replaces
+    the oldest of its own queue. The same rows in the same order give the same bank on
+    every process and device. All of its state is in the checkpoint.
 
     Args:
-        groups: Number of queues G; for K parts of C classes C * K, with group c * K +
-            k.
+        groups: Number of queues G: C for C classes; C * K for K parts of each, where
+            part k of class c is group c * K + k.
         size: Number of rows N of a queue.
         dim: Width D of a row.
 

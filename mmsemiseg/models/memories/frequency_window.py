@@ -9,17 +9,16 @@ KEEP = ('last', 'first')
 
 
 class FrequencyWindow(nn.Module):
-    """Class counts of the last ``length`` batches, or of the first ones.
+    """Pixels of each class in the last ``length`` batches, or in the first ones.
 
-    The checkpoint has all of its state. No method waits for the device.
+    All of its state is in the checkpoint. No method waits for the device.
 
     Args:
-        length: Number of batches that are kept. If the rows of several processes are
-            entered, the batches of all of them count. None: not known yet, until
-            :meth:`set_length` or a checkpoint tells it.
+        length: Number of batches whose counts are kept, those of all processes
+            together. None: not known yet; :meth:`set_length` or a checkpoint tells it.
         num_classes: Number of classes C.
-        keep: Batches that are kept: the ``'last'`` ones, where a new one replaces the
-            oldest, or the ``'first'`` ones, after which nothing enters any more.
+        keep: Batches whose counts are kept: the ``'last'`` ones, where a new one
+            replaces the oldest, or the ``'first'`` ones, after which none enters.
 
     Attributes:
         counts: Pixels of each class, (length, C) int64, 0 where there is no batch yet.
@@ -72,7 +71,8 @@ class FrequencyWindow(nn.Module):
     def enqueue(self, rows: Tensor) -> None:
         """Enter integer counts (n, C), a row for each batch, in their order.
 
-        n may be 0; of more than ``length`` rows the last remain, or the first.
+        n may be 0. Of more than ``length`` rows the last are kept, with
+        ``keep='first'`` the first.
         """
         if rows.dim() != 2 or rows.shape[1] != self.num_classes:
             raise ValueError(

@@ -9,11 +9,11 @@ from ...utils.settings import check_integers
 
 @MODELS.register_module()
 class StepQueue(nn.Module):
-    """Queue of the rows of the last steps with their labels, all classes in one.
+    """Memory bank: one queue of the rows of the last steps, of all classes.
 
-    A row whose label is no class takes a place like any other, so a step can always
-    enter the same number of rows. The checkpoint has all of its state; from a
-    checkpoint of a queue of another size the newest rows are taken.
+    A row is a feature vector with a label. One whose label is no class takes a place
+    like any other, so each step can enter the same number of rows. All of its state is
+    in the checkpoint; a queue of another size takes the newest rows of a checkpoint.
 
     Args:
         steps: Number of steps whose rows are kept.

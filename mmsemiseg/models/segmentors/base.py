@@ -21,31 +21,39 @@ from .paired_segmentor import PairedSegmentor
 class SemiSegmentor(PairedSegmentor):
     """Base of all methods: one training step on labeled and unlabeled images.
 
-    Holds a student, any segmentor of MMSegmentation, and perhaps its EMA teacher. A
-    method implements :meth:`step`, and is made of parts that :meth:`build_part` builds
-    from nested settings. A step changes no saved state: teachers, banks and windows are
-    updated after the optimizer step, each by one method that a hook calls.
+    Holds a student, any segmentor of MMSegmentation, and in most methods an EMA teacher
+    of it. A subclass implements :meth:`step`, which gets one batch of each stream (a
+    stream is a named source of batches, such as ``labeled`` and ``unlabeled``) and
+    returns losses. What the step needs, such as a loss or a memory bank, is a component
+    with settings of its own, nested in the config, which :meth:`build_part` builds.
+
+    A step changes no saved state. Teachers and banks are updated after the optimizer
+    step, each by one method that a hook calls.
 
     Args:
-        student: Config of the segmentor that is trained, any of mmseg.
-        teacher: Settings of the EMA teacher, ``dict(mode=..., buffers=...)`` of the
-            :class:`Pair`; None for a method without teacher.
+        student: Config of the segmentor that is trained, any one of MMSegmentation.
+        teacher: Settings of the EMA teacher, ``dict(mode='eval'|'train',
+            buffers='copy'|'average'|'own')``, which :class:`Pair` explains; None for a
+            method without teacher.
         feature: Layer whose features the method reads (see :class:`SegmentorAdapter`);
-            None if it needs none. A contrast names its own.
+            None if it reads none. A contrast has a setting ``feature`` of its own.
         sup_weight: Weight of the students' supervised losses.
-        predict_with: Network for prediction and testing: a name of ``networks``, or
-            ``'mean'``, ``'mean_students'`` or ``'mean_teachers'`` for the mean of their
-            probabilities.
+        predict_with: Network for prediction and testing: ``'student'`` or
+            ``'teacher'``, numbered where there are several (``'student0'``); or
+            ``'mean'``, ``'mean_students'`` or ``'mean_teachers'`` for the mean of the
+            probabilities of several networks.
         num_pairs: Number of pairs of student and teacher, all from one config. Each is
             initialised by itself, so weights that are not pretrained differ.
-        load_heads: Whether a checkpoint of a plain segmentor also fills the heads, with
+        load_heads: Whether a checkpoint of a plain segmentor fills the heads too, with
             several pairs those of the first one. Backbones and necks are always filled.
-        data_preprocessor: Config of a :class:`SemiDataPreProcessor`. By default, and in
-            place of a plain ``SegDataPreProcessor``, it has the settings of the
-            student's.
+        data_preprocessor: Config of a :class:`SemiDataPreProcessor`. Left out, or where
+            it is a plain ``SegDataPreProcessor``, the one of the student's config is
+            converted.
+        init_cfg: Initialisation in MMEngine's form, on top of that of the student's
+            config; seldom needed.
 
     Attributes:
-        pairs: All :class:`Pair` s of student and teacher.
+        pairs: The pairs of student and teacher, each a :class:`Pair`.
         step_outputs: Detached tensors that a step leaves for hooks; not saved.
         num_labeled: Number of labeled images, told before training; None: not known.
         find_unused_parameters: Whether some iterations give no gradient to some
@@ -84,7 +92,7 @@ class SemiSegmentor(PairedSegmentor):
         self.step_outputs: dict = {}
         self.num_labeled: int | None = None
 
-    # Parts
+    # Components
 
     def build_part(
         self,
@@ -93,10 +101,11 @@ class SemiSegmentor(PairedSegmentor):
         default: Mapping | None = None,
         base: type = object,
     ):
-        """Build the part ``model.<name>`` of nested settings (see :func:`build_part`).
+        """Build the component ``model.<name>`` of settings (see :func:`build_part`).
 
-        A :class:`FeaturePart` gets this method as its first argument, and its setting
-        ``feature`` is the layer that :attr:`adapter` reads; ``'pre_cls'`` by default.
+        A :class:`FeaturePart`, such as a contrast, gets this model as its first
+        argument. Its setting ``feature``, ``'pre_cls'`` by default, is the layer whose
+        features :attr:`adapter` then gives.
         """
         path = f'model.{name}'
         if not isinstance(cfg, Mapping) or not issubclass(base, FeaturePart):
@@ -111,17 +120,22 @@ class SemiSegmentor(PairedSegmentor):
 
     @property
     def feature_channels(self) -> 'int | tuple[int, ...]':
-        """Channels of the features that :attr:`adapter` reads; of several a tuple."""
+        """Channels of the features that :attr:`adapter` gives; of several a tuple."""
         return self.adapter.feature_channels(self.student)
 
     def remember(self, part: nn.Module, **rows: Tensor) -> None:
-        """Leave rows for the memory of a part, which a :class:`MemoryHook` fills."""
+        """Collect rows for the memory of a component, to enter after this step.
+
+        A row is what the memory keeps one of, such as the feature of a pixel;
+        :class:`MemoryHook` hands the rows of all batches and processes to
+        ``part.update_memory(**rows)`` once the optimizer has stepped.
+        """
         name = next(name for name, one in self.named_children() if one is part)
         memory = self.step_outputs.setdefault('memory', {})
         memory.update({f'{name}.{key}': value for key, value in rows.items()})
 
     def update_memory(self, **rows: Tensor) -> None:
-        """Hand to each part the rows of a step; :class:`MemoryHook` calls it."""
+        """Let each component store its rows of a step; :class:`MemoryHook` calls it."""
         for name, part in self._memories().items():
             own = {
                 key.removeprefix(f'{name}.'): value
@@ -137,14 +151,15 @@ class SemiSegmentor(PairedSegmentor):
 
     @property
     def has_memory(self) -> bool:
-        """Whether a part has a memory, which ``MemoryHook`` fills.
+        """Whether a component has a memory, such as a bank or class counts.
 
-        :class:`~mmsemiseg.engine.runner.SemiRunner` adds that hook.
+        ``MemoryHook`` fills it; :class:`~mmsemiseg.engine.runner.SemiRunner` adds that
+        hook.
         """
         return bool(self._memories())
 
     def unready_classes(self) -> list[int]:
-        """Classes that some memory has too few rows of, so that a loss waits."""
+        """Classes of which a memory still has too few rows, so that a loss waits."""
         parts = self._memories().values()
         found = [p.unready_classes() for p in parts if hasattr(p, 'unready_classes')]
         return sorted({label for one in found for label in one})
@@ -166,10 +181,11 @@ class SemiSegmentor(PairedSegmentor):
     def set_stream_sizes(
         self, images: dict[str, int], batch_sizes: dict[str, int]
     ) -> None:
-        """Called before training with the images and the batch size of each stream.
+        """Note the number of images and the batch size of each stream.
 
-        Images of a data set that is repeated count once; the batch sizes are those of a
-        process. Parts that have a method of this name are told, too.
+        ``SemiTrainLoop`` calls it before training. Images of a data set that is
+        repeated count once; a batch size is that of one process. Components that have a
+        method of this name are told, too.
         """
         self.num_labeled = images['labeled']
         for part in self.children():
@@ -188,9 +204,9 @@ class SemiSegmentor(PairedSegmentor):
         return 1.0 if settings is None else ramp_up(self.iteration, **settings)
 
     def loss(self, inputs: 'dict | Tensor', data_samples: list | None = None) -> dict:
-        """Losses of a step; of a plain batch the supervised ones.
+        """Losses of a step by name; supervised ones for a plain batch of images.
 
-        A method does not override this but :meth:`step`.
+        A method overrides :meth:`step`, not this.
         """
         self.step_outputs = {}
         if isinstance(inputs, Tensor):
@@ -234,7 +250,7 @@ class SemiSegmentor(PairedSegmentor):
     def mixed(
         self, images: Tensor, pseudo: 'PseudoLabel | list[PseudoLabel]'
     ) -> tuple[Tensor, 'PseudoLabel | list[PseudoLabel]']:
-        """Images and pseudo labels after the part ``mix``, if there is one."""
+        """Images and pseudo labels after the component ``mix``, if there is one."""
         mix = getattr(self, 'mix', None)
         if mix is None:
             return images, pseudo

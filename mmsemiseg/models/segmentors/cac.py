@@ -16,21 +16,25 @@ CONTRAST = dict(type='OverlapContrast')
 class CAC(SemiSegmentor):
     """Directional context-aware consistency (Lai et al., CVPR 2021).
 
-    Two overlapping crops of an unlabeled image are two contexts of the same pixels. In
+    Two overlapping crops of an unlabeled image show the same pixels in two contexts. In
     the overlap the embedding of the less confident crop is pulled to that of the more
-    confident one, and pushed from cells with other pseudo labels:
+    confident one, and pushed away from embeddings with other pseudo labels:
 
     ``loss = sup + contrast.weight * (l(1 -> 2) + l(2 -> 1))``
 
-    There is no teacher. The unlabeled stream comes from
-    :class:`~mmsemiseg.datasets.transforms.OverlapCrops`.
+    where ``l(i -> j)`` is the loss of the embeddings of crop i that learn from crop j.
+    There is no teacher, and no hook is needed. The pipeline of the unlabeled stream
+    ends with :class:`~mmsemiseg.datasets.transforms.OverlapCrops`, which makes the two
+    crops.
 
     Args:
+        student: Config of the segmentor that is trained, any one of MMSegmentation.
         contrast: Settings of the :class:`OverlapContrast` of the two crops, and its
             ``feature``, the layer that is compared (see :class:`SegmentorAdapter`).
         views: Names of the two crops in the unlabeled stream.
         sup_weight: Weight of the supervised losses.
-        data_preprocessor: Config of a :class:`SemiDataPreProcessor`.
+        data_preprocessor: Config of a :class:`SemiDataPreProcessor`. Left out, the one
+            of the student's config is converted.
     """
 
     reads_streams = (('labeled', 'unlabeled'), ())
@@ -66,8 +70,8 @@ class CAC(SemiSegmentor):
     def consistency(self, crops: list[Batch]) -> tuple[dict, list[Tensor]]:
         """Losses of the contrast of two crops, and the features of each crop.
 
-        Before the first iteration of the contrast there is no forward pass: the loss is
-        0, and there are no features.
+        Before iteration ``contrast.start`` there is no forward pass: the loss is 0, and
+        the list of features is empty.
         """
         if self.iteration < self.contrast.start:
             return self.contrast.zero(crops[0].inputs), []

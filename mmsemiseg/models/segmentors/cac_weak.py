@@ -14,16 +14,19 @@ WEAK = dict(type='WeakClassifier')
 
 @MODELS.register_module()
 class CACWeak(CAC):
-    """CAC that also learns from pseudo masks made of image-level labels (section 3.5).
+    """CAC that also learns from coarse masks made of image-level labels (section 3.5).
 
-    ``loss = sup + dc + weak.weight * ramp(t) * mean over crops of CE(C_w(f), mask)``
+    ``loss = CAC + weak.weight * ramp(t) * mean over crops of CE(C_w(f), mask)``
 
-    C_w is a second classifier, which reads the same features as the main one and is not
-    used in testing. Its loss has no warm-up: ``contrast.start`` delays the contrast
-    alone.
+    ``CAC`` is the whole loss of that method, f the features of a crop, and CE the cross
+    entropy. C_w is a second classifier, which reads the same features as the student's
+    own and is not used in testing. ``contrast.start`` delays the contrast alone;
+    ``weak.ramp_up`` is the ramp(t) of this loss.
 
     Args:
-        weak: Settings of the :class:`WeakClassifier` C_w and of its stream.
+        student: Config of the segmentor that is trained, any one of MMSegmentation.
+        weak: Settings of the :class:`WeakClassifier` C_w, among them the stream whose
+            images have coarse masks.
         cac: All other settings are those of :class:`CAC`.
     """
 

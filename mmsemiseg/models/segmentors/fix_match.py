@@ -10,11 +10,12 @@ from .mean_teacher import MeanTeacher
 
 @MODELS.register_module()
 class FixMatch(MeanTeacher):
-    """:class:`MeanTeacher` without EMA (Sohn et al., 2020): the student is the labeler.
+    """:class:`MeanTeacher` without EMA (Sohn et al., 2020): the student labels itself.
 
     The student predicts the pseudo labels of the weak view in eval mode (no dropout,
-    running BatchNorm statistics) and learns them on the strong view. All settings but
-    ``teacher`` are those of :class:`MeanTeacher`.
+    running BatchNorm statistics) and learns them on the strong view. The settings are
+    those of :class:`MeanTeacher`, but there is no ``teacher``, and ``predict_with`` is
+    ``'student'``.
     """
 
     with_teacher = False

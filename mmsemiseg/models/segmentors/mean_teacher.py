@@ -24,20 +24,28 @@ class MeanTeacher(SemiSegmentor):
     ``loss = sup + pseudo_loss(student(mix(strong)), mix(pseudo_label(teacher(weak))))``
 
     The teacher labels the weak view of an unlabeled image, and the student learns that
-    pseudo label on the strong view. CutMix with a threshold is CutMix-Seg (French et
-    al., 2020), ClassMix that of Olsson et al. (2021). Needs a
-    :class:`~mmsemiseg.engine.hooks.MeanTeacherHook`.
+    pseudo label on the strong view. With CutMix and a threshold this is CutMix-Seg
+    (French et al., 2020), with ClassMix it is the method of Olsson et al. (2021).
+    ``custom_hooks`` of the config must have a
+    :class:`~mmsemiseg.engine.hooks.MeanTeacherHook`, which updates the teacher.
 
     Args:
-        pseudo_label: Part that makes pseudo labels of the teacher's logits:
-            ``HardLabel``, ``SoftLabel`` or one of your own.
-        mix: Part that mixes the student's images: ``CutMix``, ``ClassMix`` or one of
-            your own; None: no mixing.
+        student: Config of the segmentor that is trained, any one of MMSegmentation.
+        pseudo_label: Component that makes pseudo labels of the teacher's logits:
+            ``HardLabel``, ``SoftLabel``, ``DynamicSoftLabel`` or one of your own.
+        mix: Component that mixes the student's images: ``CutMix``, ``ClassMix`` or one
+            of your own; None: no mixing.
         pseudo_loss: Settings of the :class:`PseudoLabelLoss` on the pseudo labels.
-        contrast: Part that compares features, such as the contrast of another method;
-            None: no contrast.
+        contrast: Component that compares features, such as the contrast of another
+            method; None: no contrast.
         views: Names of the teacher's and the student's view in the unlabeled stream.
-        segmentor: All other settings are those of :class:`SemiSegmentor`.
+        teacher: Settings of the EMA teacher, ``dict(mode='eval'|'train',
+            buffers='copy'|'average'|'own')``, which :class:`Pair` explains; None: eval
+            mode, buffers copied.
+        predict_with: Network for prediction and testing: ``'teacher'``, ``'student'``
+            or ``'mean'``; None: the teacher, of a method without teacher the student.
+        segmentor: All other settings, such as ``sup_weight`` and
+            ``data_preprocessor``, are those of :class:`SemiSegmentor`.
     """
 
     with_teacher = True

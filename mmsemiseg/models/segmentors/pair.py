@@ -6,54 +6,55 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from ...utils.copying import copy_network
+from ...utils.settings import check_choices
 
 BUFFERS = ('copy', 'average', 'own')
 MODES = ('eval', 'train')
 
 
 class Pair(BaseModule):
-    """A student and its EMA teacher = d * teacher + (1 - d) * student.
+    """A student and its teacher, an exponential moving average (EMA) of the student.
+
+    An update sets teacher = d * teacher + (1 - d) * student, with the decay d.
 
     Args:
-        student: Config of any mmseg segmentor, or the segmentor itself.
+        student: Config of any segmentor of MMSegmentation, or a module itself.
         with_teacher: Whether there is a teacher; False makes a lone student.
-        teacher_mode: Mode in which the teacher runs while the student trains,
-            ``'eval'`` or ``'train'``. It stays so whatever ``train()`` asks for.
-        buffers: Update of the teacher's float buffers (BatchNorm statistics):
-            ``'copy'`` takes the student's, ``'average'`` averages them like parameters,
-            ``'own'`` keeps those of the teacher's own forward passes (needs
-            ``teacher_mode='train'``). Integer buffers are copied in the first two.
+        mode: Mode in which the teacher runs while the student trains: ``'eval'`` (no
+            dropout, running BatchNorm statistics) or ``'train'``.
+        buffers: What an update does with the BatchNorm statistics of the teacher:
+            ``'copy'`` takes the student's, ``'average'`` averages them as parameters
+            are, ``'own'`` leaves those of the teacher's own forward passes, which needs
+            ``mode='train'``. Counters (integer buffers) are copied by the first two.
 
-    ``steps`` counts the updates and is part of the checkpoint. It is a number of the
-    host, so that reading it never waits for a device.
+    Attributes:
+        student: Module that is trained.
+        teacher: Module that follows it; None: there is none.
+        steps: Number of updates, in the checkpoint. It is a Python number, so that
+            reading it never waits for a device.
     """
 
     def __init__(
         self,
         student: dict | nn.Module,
         with_teacher: bool = True,
-        teacher_mode: str = 'eval',
+        mode: str = 'eval',
         buffers: str = 'copy',
     ) -> None:
         super().__init__()
-        if teacher_mode not in MODES:
+        check_choices(mode=(mode, MODES), buffers=(buffers, BUFFERS))
+        if with_teacher and buffers == 'own' and mode == 'eval':
             raise ValueError(
-                f'teacher_mode must be in {MODES}, but got {teacher_mode!r}'
-            )
-        if buffers not in BUFFERS:
-            raise ValueError(f'buffers must be in {BUFFERS}, but got {buffers!r}')
-        if with_teacher and buffers == 'own' and teacher_mode == 'eval':
-            raise ValueError(
-                "buffers='own' needs teacher_mode='train': in eval mode the teacher's "
-                'statistics would stay at their first values'
+                "mode must be 'train' with buffers='own', as in eval mode the "
+                "teacher's BatchNorm statistics would never change, but got 'eval'"
             )
         self.student = MODELS.build(student) if isinstance(student, dict) else student
-        self.teacher_mode = teacher_mode
+        self.mode = mode
         self.buffers_policy = buffers
         self.teacher = None
         if with_teacher:
             self.teacher = copy_network(self.student).requires_grad_(False)
-            self.teacher.train(teacher_mode == 'train')
+            self.teacher.train(mode == 'train')
         self.steps = 0
 
     def init_weights(self) -> None:
@@ -74,7 +75,7 @@ class Pair(BaseModule):
 
     @torch.no_grad()
     def update_teacher(self, decay: float) -> None:
-        """One EMA update; ``decay`` in [0, 1] is the weight of the old teacher."""
+        """One EMA update; ``decay`` d in [0, 1] is the weight of the old teacher."""
         _lerp(self.teacher.parameters(), self.student.parameters(), 1 - decay)
         if self.buffers_policy != 'own':
             self._update_buffers(decay)
@@ -108,7 +109,7 @@ class Pair(BaseModule):
     def train(self, mode: bool = True) -> 'Pair':
         super().train(mode)
         if self.teacher is not None:
-            self.teacher.train(mode and self.teacher_mode == 'train')
+            self.teacher.train(mode and self.mode == 'train')
         return self
 
 

@@ -6,9 +6,12 @@ import torch
 from mmengine.model import ModuleList
 from torch import Tensor, nn
 
+from ...utils.settings import did_you_mean
+from ..parts import errors_in
 from .pair import Pair
 
 HEADS = ('decode_head.', 'auxiliary_head.')
+SETTINGS = ('mode', 'buffers')
 
 
 class PairList(ModuleList):
@@ -106,13 +109,11 @@ def make_pair(student: nn.Module, teacher: dict | None) -> Pair:
     """
     if teacher is None:
         return Pair(student, with_teacher=False)
-    unknown = set(teacher) - {'mode', 'buffers'}
+    unknown = sorted(set(teacher) - set(SETTINGS))
     if unknown:
         raise ValueError(
-            f"teacher has the settings 'mode' and 'buffers', but got {sorted(unknown)}"
+            f'model.teacher has no setting {unknown[0]!r}'
+            f'{did_you_mean(unknown[0], SETTINGS)}: it has {list(SETTINGS)}'
         )
-    return Pair(
-        student,
-        teacher_mode=teacher.get('mode', 'eval'),
-        buffers=teacher.get('buffers', 'copy'),
-    )
+    with errors_in('model.teacher', SETTINGS):
+        return Pair(student, **teacher)

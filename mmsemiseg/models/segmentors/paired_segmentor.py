@@ -20,9 +20,11 @@ from .pair_list import PairList, make_pair
 
 
 class _Buildable(ABCMeta):
-    """Drops the empty settings that mmseg's ``init_model`` writes into any model.
+    """Checks the settings of a method before it is built.
 
-    Settings that a method does not have are errors that say where they belong.
+    A setting that the method does not have is an error that says where it belongs.
+    ``pretrained=None`` and ``train_cfg=None``, which mmseg's ``init_model`` writes into
+    the config of any model, are dropped.
     """
 
     def __call__(cls, *args, **settings):
@@ -117,7 +119,7 @@ class PairedSegmentor(BaseSegmentor, metaclass=_Buildable):
         return head[-1] if isinstance(head, nn.ModuleList) else head
 
     def parameters(self, recurse: bool = True):
-        """The parameters that an optimizer may see: all but the teachers'."""
+        """All parameters but the teachers', which no optimizer may change."""
         frozen = self._frozen()
         return (p for p in super().parameters(recurse) if id(p) not in frozen)
 
@@ -154,7 +156,7 @@ class PairedSegmentor(BaseSegmentor, metaclass=_Buildable):
         return max(pair.steps for pair in self.pairs)
 
     def copy_to_teacher(self, restart: bool = True) -> None:
-        """Each teacher becomes a full copy of its student.
+        """Make each teacher a full copy of its student, BatchNorm statistics included.
 
         With ``restart`` the updates of the teachers count from 0 again.
         """

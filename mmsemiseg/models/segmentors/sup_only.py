@@ -12,14 +12,17 @@ class SupOnly(SemiSegmentor):
     """Supervised baseline: trains the student on the labeled stream alone.
 
     The baseline that a method has to beat: same loop, labeled batches and optimizer
-    steps. An unlabeled stream in the config is drawn but not used; leave it out.
+    steps. An unlabeled stream in the config would be loaded but not used; leave it out.
 
     Args:
-        streams: Labeled streams to learn from; their losses are summed. The second
-            stage of self-training adds ``'pseudo'``.
+        student: Config of the segmentor that is trained, any one of MMSegmentation.
+        streams: Names of the labeled streams to learn from; their losses are summed.
+            The second stage of self-training adds ``'pseudo'``.
         teacher: Settings of an EMA copy of the student, ``dict(mode=...,
-            buffers=...)``, which a ``MeanTeacherHook`` updates; None: no copy.
-        segmentor: All other settings are those of :class:`SemiSegmentor`.
+            buffers=...)``, which :class:`Pair` explains and a ``MeanTeacherHook`` in
+            ``custom_hooks`` updates; None: no copy.
+        segmentor: All other settings, such as ``predict_with`` and
+            ``data_preprocessor``, are those of :class:`SemiSegmentor`.
     """
 
     def __init__(
@@ -36,7 +39,7 @@ class SupOnly(SemiSegmentor):
 
     @property
     def learns_unlabeled(self) -> bool:
-        """Whether there are masks of images without labels, in self-training."""
+        """Whether a stream has pseudo masks, as in the second self-training stage."""
         return bool(self.extra_streams)
 
     @property

@@ -258,7 +258,7 @@ def test_shares_of_methods_without_pseudo_labels():
     ).replace('. To see', ';')
 
 
-@pytest.mark.parametrize('settings', [dict(gap=0), dict(period=0)])
+@pytest.mark.parametrize('settings', [dict(max_lag=0), dict(period=0)])
 def test_settings(settings):
     with pytest.raises(ValueError, match=f'{next(iter(settings))} must be .*got 0'):
         HOOKS.build(dict(type='AdviceHook', **settings))

@@ -629,7 +629,7 @@ def test_checkpoint_of_the_stock_runner(data, all_images, tmp_path):
         cfg,
         CheckpointError,
         f'{path} was not saved by SemiRunner',
-        'Go on without by exact_resume=False',
+        'With exact_resume=False the run goes on',
     )
     cfg.exact_resume = False
     found, runner = images(cfg)

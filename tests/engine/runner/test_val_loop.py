@@ -117,5 +117,5 @@ def test_a_lone_student(data, tmp_path):
 def test_a_plain_segmentor_is_refused(data, tmp_path):
     cfg = config(data, tmp_path / 'run')
     cfg.model = cfg.model.student
-    with pytest.raises(ValueError, match=r'networks must be among \[\] of EncoderDec'):
+    with pytest.raises(ValueError, match=r'networks must be in \[\] of EncoderDec'):
         build(cfg).val_loop  # noqa: B018

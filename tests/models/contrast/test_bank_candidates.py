@@ -125,11 +125,11 @@ def test_number_that_follows_from_the_labels(size, labels, factor, number):
 
 
 def test_the_number_of_labels_must_be_told(at):
-    model = make(**candidates(number='ratio'))
+    model = make(**candidates(number='size/labeled'))
     at(0)
     model.loss(streams())  # before the first iteration of the bank
     at(1)
-    with pytest.raises(RuntimeError, match="number='ratio' needs the number"):
+    with pytest.raises(RuntimeError, match="number='size/labeled' needs the number"):
         model.loss(streams())
     model.set_stream_sizes(dict(labeled=4), dict(labeled=2))
     model.loss(streams())
@@ -143,10 +143,10 @@ def test_the_number_of_labels_must_be_told(at):
         (dict(read_at='both'), "read_at must be in .* 'both'"),
         (dict(rank='top'), "rank must be in .* 'top'"),
         (dict(rank_by='bank'), "rank_by must be in .* 'bank'"),
-        (dict(number=0), "number must be an integer >= 1 or 'ratio', but got 0"),
-        (dict(number=2.5), "number must be an integer >= 1 or 'ratio', but got 2.5"),
-        (dict(number=True), "number must be an integer >= 1 or 'ratio', but got True"),
-        (dict(number='half'), "number must be .* or 'ratio', but got 'half'"),
+        (dict(number=0), "number must be an integer >= 1 or 'size/labeled', but got 0"),
+        (dict(number=2.5), 'number must be an integer >= 1 or .*, but got 2.5'),
+        (dict(number=True), 'number must be an integer >= 1 or .*, but got True'),
+        (dict(number='half'), "number must be .* or 'size/labeled', but got 'half'"),
         (dict(ratio_factor=0), 'ratio_factor must be an integer >= 1, but got 0'),
         (dict(per='class'), "per must be in .* 'class'"),
         (dict(start=-1), 'start must be an integer >= 0, but got -1'),

@@ -234,7 +234,7 @@ def broken(**settings):
     [
         (dict(weight=-0.1), 'contrast.weight must be a number >= 0, .* -0.1'),
         (dict(start=-1), 'contrast.start must be an integer >= 0, but got -1'),
-        (dict(selector_input='unit'), "selector_input must be in .* 'unit'"),
+        (dict(attention_input='key'), "attention_input must be in .* 'key'"),
         (dict(proj_hidden=0), 'proj_hidden must be an integer >= 1, but got 0'),
         (dict(proj_channels=0), 'proj_channels must be an integer >= 1, but got 0'),
         (dict(feature=None), 'model.contrast.feature must not be None'),

@@ -70,7 +70,7 @@ def test_sizes_that_follow_from_the_data(data, tmp_path):
     """5 labeled images in batches of 2, 7 unlabeled ones in batches of 3."""
     cfg = config(data, tmp_path / 'run', max_iters=1)
     cfg.model.class_balance = dict(start=2)
-    cfg.model.contrast.candidates.number = 'ratio'
+    cfg.model.contrast.candidates.number = 'size/labeled'
     model = train(cfg).model
     assert model.num_labeled == 5
     assert model.contrast.candidates.number_for(model, SIZE) == 4

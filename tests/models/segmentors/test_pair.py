@@ -45,7 +45,7 @@ def values(net):
     [('copy', 'eval', 8, 8), ('average', 'eval', 5, 8), ('own', 'train', 4, 4)],
 )
 def test_one_update_by_hand(buffers, mode, statistics, counter):
-    pair = net_pair(8, 4, buffers=buffers, teacher_mode=mode)
+    pair = net_pair(8, 4, buffers=buffers, mode=mode)
     pair.update_teacher(0.75)  # 0.75 * 4 + 0.25 * 8
     assert values(pair.teacher) == ([5], [statistics], counter)
     assert values(pair.student) == ([8], [8], 8)
@@ -205,9 +205,9 @@ def test_a_teacher_is_frozen_and_a_lone_student_has_none():
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        (dict(teacher_mode='test'), r"teacher_mode must be in .*'eval'.* got 'test'"),
+        (dict(mode='test'), r"mode must be in .*'eval'.* got 'test'"),
         (dict(buffers='mean'), r"buffers must be in .*'average'.* got 'mean'"),
-        (dict(buffers='own'), r"buffers='own' needs teacher_mode='train'"),
+        (dict(buffers='own'), r"mode must be 'train' with buffers='own', .* 'eval'"),
     ],
 )
 def test_bad_settings(settings, message):
