@@ -11,9 +11,10 @@ from mmseg.registry import OPTIM_WRAPPERS
 class Bf16OptimWrapper(OptimWrapper):
     """Forward passes under bfloat16 autocast; weights and optimizer stay fp32.
 
-    Works on CPUs too, where mmengine's ``AmpOptimWrapper`` refuses to start; worth it
-    on those with AMX or AVX512-BF16 instructions. bfloat16 has the range of fp32, so
-    there is no loss scale and no skipped step.
+    It works on CPUs too, where MMEngine's ``AmpOptimWrapper`` refuses to start, and
+    makes those with AMX or AVX512-BF16 instructions faster. bfloat16 has the range of
+    fp32, so there is no loss scale and no skipped step. ``tools/train.py --amp``
+    chooses it on a CPU.
     """
 
     @contextmanager

@@ -15,10 +15,10 @@ from ..utils.quiet import LAYER_PRINTS, without_prints
 class StudentConstructor(DefaultOptimWrapperConstructor):
     """Applies an optimizer constructor for plain segmentors to each student.
 
-    The students' parameters are in the groups, and have the rates, that a plain
-    segmentor's would have. All others, as those of projection heads, have the base
-    rate. ``SemiRunner`` puts it around MMSegmentation's layer-wise decay by itself; for
-    another constructor that reads ``model.backbone`` name it in ``paramwise_cfg``::
+    So the layers of a student have the learning rates that those of a plain segmentor
+    would have. All other parameters, such as those of a projector, have the base rate.
+    ``SemiRunner`` uses it by itself for MMSegmentation's layer-wise decay; for another
+    constructor that reads ``model.backbone`` name it in ``paramwise_cfg``::
 
         constructor='StudentConstructor',
         paramwise_cfg=dict(constructor='MyConstructor', decay_rate=0.9)
@@ -82,7 +82,7 @@ def _others(groups: list[dict], model: nn.Module) -> dict:
 
 
 def by_student(optim_wrapper: Any, model: nn.Module) -> Any:
-    """The config of an optimizer wrapper for a method, where layers have own rates.
+    """The config of an optimizer wrapper, changed for layer-wise rates of students.
 
     Args:
         optim_wrapper: Config of the optimizer wrapper, or whatever a runner is given.

@@ -26,36 +26,40 @@ STATE = 'advice'  # of the message hub, which checkpoints hold
 class AdviceHook(Hook):
     """Warn when pseudo labels or a teacher do not help, and say what to change.
 
-    - A line at the start when the CPU has instructions for bfloat16 that the run does
-      not use.
-    - A warning when fewer than 1 % of the unlabeled pixels have a pseudo label that is
-      used; it comes once until there are more again, and not in the first eighth of the
-      run. It names the setting that filters them (``model.filters``) and its value.
-    - A warning when a validation finds a teacher ``gap`` behind its student; it comes
-      once until the teacher has caught up. It says whether the decay is too slow for
-      the length of the run.
-    - A last line in the log: the share of pixels with a used pseudo label, the last
-      scores, and the command of the supervised baseline to compare with.
+    :class:`~mmsemiseg.engine.runner.SemiRunner` adds this hook;
+    ``default_hooks=dict(advice=None)`` leaves it out. It writes to the log:
 
-    A method leaves :class:`~mmsemiseg.functional.PseudoLabelStats` as
-    ``step_outputs['pseudo']``, or the share of the pixels as
-    ``step_outputs['coverage']``. :class:`~mmsemiseg.engine.runner.SemiRunner` adds
-    this hook; ``default_hooks=dict(advice=None)`` leaves it out.
+    - at the start a note, if the CPU has instructions for bfloat16 that the run does
+      not use;
+    - a warning when fewer than 1 % of the unlabeled pixels have a pseudo label that is
+      learned. It names the setting that keeps the others out, with its value. It is
+      repeated only if the share has risen in between, and does not come in the first
+      eighth of the run;
+    - a warning when a validation finds a teacher far behind its student. It says
+      whether the decay is too slow for the length of the run, and is repeated only if
+      the teacher has caught up in between;
+    - at the end the share of the unlabeled pixels that were learned, the last scores,
+      and the command that trains the supervised baseline to compare with.
+
+    The shares come from the method, which leaves
+    :class:`~mmsemiseg.functional.PseudoLabelStats` as ``step_outputs['pseudo']``, or
+    one number as ``step_outputs['coverage']``.
 
     Args:
-        gap: mIoU, in percent, by which a teacher may be behind its student.
-        period: Iterations between two checks of the share of used pixels; at most a
+        max_lag: Largest mIoU, in percent, by which a teacher may be behind its student
+            without a warning.
+        period: Iterations between two checks of the share of learned pixels; at most a
             quarter of the run.
     """
 
     priority = 'LOW'  # after the log, before a checkpoint is saved
 
-    def __init__(self, gap: float = 5.0, period: int = 500) -> None:
-        if not gap > 0:
-            raise ValueError(f'gap must be above 0, but got {gap}')
+    def __init__(self, max_lag: float = 5.0, period: int = 500) -> None:
+        if not max_lag > 0:
+            raise ValueError(f'max_lag must be above 0, but got {max_lag}')
         if period < 1:
             raise ValueError(f'period must be at least 1, but got {period}')
-        self.gap = gap
+        self.max_lag = max_lag
         self.period = period
         self._state: dict | None = None  # None outside of training
 
@@ -111,7 +115,7 @@ class AdviceHook(Hook):
                 self._compare(runner, (name, student), (score, scores[student]))
 
     def _compare(self, runner, names: tuple[str, str], scores: tuple) -> None:
-        if scores[1] - scores[0] < self.gap:
+        if scores[1] - scores[0] < self.max_lag:
             self._behind.discard(names[0])
             return
         text = lagging(_lag(runner, names, scores))

@@ -13,15 +13,15 @@ from ...utils.settings import check_integers
 
 @HOOKS.register_module()
 class PseudoLabelAuditHook(Hook):
-    """Measure the pseudo labels of a network during training, on images with truth.
+    """Measure the pseudo labels of a network during training, on images with masks.
 
-    The truth, say the hidden masks of the unlabeled images, is in a data set of its own
-    that no loss sees. An audit does not change training: it needs no gradient, runs in
-    eval mode and restores the random numbers. The metrics are logged and written to the
-    message hub as ``audit/<metric>``.
+    Add it to ``custom_hooks`` where true masks of unlabeled images exist, say in a
+    study that hides them. They are in a data set of their own that no loss sees. An
+    audit does not change training: it has no gradient, runs in eval mode and restores
+    the random generators. The metrics are logged as ``audit/<metric>``.
 
     Args:
-        dataloader: Config of the dataloader of images with truth, as
+        dataloader: Config of the dataloader of images with masks, in the form of
             ``val_dataloader``.
         evaluator: Config of the metrics, e.g.
             ``dict(type='PseudoLabelAudit', thresholds=(0.9, 0.95))``.

@@ -25,29 +25,30 @@ class BatchNormReestimationHook(Hook):
     """Estimate the running statistics of BatchNorm anew after training.
 
     The statistics of training lag behind the weights and rest on the last few batches.
-    This hook runs the networks in train mode on ``batches`` fresh batches of a stream,
-    and sets their statistics to the plain means over these. Layers that training keeps
-    in eval mode, or that a prediction does not use (auxiliary heads), are left alone.
+    At the end of the run this hook passes ``batches`` fresh batches of a stream through
+    the networks in train mode, and sets the statistics to their means over all of
+    these. Layers that training keeps in eval mode, or that a prediction does not use
+    (auxiliary heads), are left alone. Add it to ``custom_hooks``.
 
-    The networks are then validated; the scores before and after are logged, the latter
-    as scalars ``bn_reestimated/<metric>`` too. The model stays so, and is saved as
-    ``bn_reestimated.pth`` in the work folder. Checkpoints of the run, the best one
-    among them, keep the statistics of training, and a run is never resumed from
-    this file.
+    The networks are validated before and after; both scores are logged, the new ones as
+    ``bn_reestimated/<metric>``. The model with the new statistics is saved as
+    ``bn_reestimated.pth`` in the work folder. All other checkpoints of the run, the
+    best one too, keep the statistics of training, and ``--resume`` never takes this
+    file.
 
     The batches depend on the seed alone, so a finished run that is resumed writes the
-    same file again. Several processes share them, and average what they found.
+    same file again. Several processes share the batches and average their results.
 
     Args:
-        batches: Number of batches, at least 1, of the stream's own batch size. All
-            processes share them (rounded up to a multiple of their number).
-        stream: Stream whose images are used. Of several views ``weak`` is taken, or
-            else the first.
+        batches: Number of batches, at least 1, of the stream's own batch size, for all
+            processes together (rounded up to a multiple of their number).
+        stream: Stream whose images are used. If it has several views, ``weak`` is
+            taken, or else the first.
         networks: Networks whose statistics are estimated, names in ``model.networks``.
-        momentum: Share of a batch, above 0 and at most 1, in running means that
-            continue the statistics of training. None: plain means over the batches.
-        best: Metric named by ``default_hooks.checkpoint.save_best``, from whose best
-            checkpoint all weights are loaded first. None: the weights at the end.
+        momentum: Share of each new batch in the running means, in (0, 1], which then
+            go on from the statistics of training. None: plain means over the batches.
+        best: Metric named by ``default_hooks.checkpoint.save_best``: the weights of the
+            best checkpoint by it are loaded first. None: the last weights are used.
     """
 
     priority = 'NORMAL'  # before the log is copied

@@ -16,6 +16,8 @@ class BatchNormSyncHook(Hook):
     hook averages them after each iteration, before teachers are updated, and hence
     before validation and saving. Other buffers (counters, banks, queues) are left
     alone. Layers in eval mode and SyncBatchNorm are equal everywhere already.
+    :class:`~mmsemiseg.engine.runner.SemiRunner` adds this hook; with one process it
+    does nothing.
     """
 
     priority = 'HIGH'  # before MeanTeacherHook

@@ -46,7 +46,7 @@ def take_best(runner, hook: CheckpointHook, metric: str) -> bool:
 
 @torch.no_grad()
 def reload_weights(model: nn.Module, path: str) -> None:
-    """Let the weights of ``model`` be those of a checkpoint of it, and nothing else.
+    """Load the weights of a checkpoint into ``model``, but not its banks and counters.
 
     Raises:
         CheckpointError: The file is damaged or of another model.

@@ -1,4 +1,4 @@
-"""Names of classes, and of those that have too few rows in a memory bank."""
+"""Names of classes, and of those of which a memory bank has too few rows."""
 
 from ...utils.model import unwrap
 

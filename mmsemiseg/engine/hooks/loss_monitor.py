@@ -19,14 +19,18 @@ from .words import silent
 class LossMonitorHook(Hook):
     """Stop a run whose loss is not finite, and warn of an unsupervised loss of 0.
 
-    - A loss term that is not finite ends the run with a ``FloatingPointError``. It
-      names the term and the newest checkpoint that is whole and finite. Checkpoints are
-      saved after this check. (A gradient can be broken though the loss is not:
+    - If a loss is not a finite number, the run ends with a ``FloatingPointError`` that
+      names the loss and the newest checkpoint that is whole and finite. No checkpoint
+      is saved before this check. (A gradient can be broken though the loss is not:
       :class:`~mmsemiseg.engine.runner.SemiRunner` saves no broken weights.)
-    - An unsupervised term (a key with ``loss`` that does not start with ``sup.``, nor
-      with ``sup0.``, ``sup1.``, ... of several students) that is exactly 0 for
-      ``streak`` iterations in a row is warned about, once per streak. The warning names
-      the classes that have too few rows in the bank, if the term may wait for them.
+    - If an unsupervised loss is exactly 0 in ``streak`` iterations in a row, there is
+      one warning for that time. It names the classes of which the memory bank has too
+      few rows, as a loss may wait for them. Unsupervised is each ``loss`` whose key
+      does not begin with ``sup.``, or with ``sup0.``, ``sup1.``, ... of several
+      students.
+
+    The package's base runtime (``configs/_base_/default_runtime.py``) has this hook; a
+    config without it needs it in ``custom_hooks``.
 
     Args:
         streak: Number of iterations in a row with a loss of 0 before the warning, at

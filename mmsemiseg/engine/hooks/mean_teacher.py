@@ -14,17 +14,21 @@ class MeanTeacherHook(StepHook):
     """Update the EMA teachers of a method after each optimizer step.
 
     After step t: teacher = d(t) * teacher + (1 - d(t)) * student. Note that ``decay``
-    is the weight of the *old* teacher (MMEngine's ``momentum`` is 1 - decay). At the
-    start of a fresh run the teacher becomes a full copy of the student, whatever was
-    loaded into it, and t is 0. The model counts t (``model.teacher_updates``), and
-    checkpoints hold it.
+    is the weight of the *old* teacher (MMEngine's ``momentum`` is 1 - decay). When a
+    new run starts the teacher becomes a full copy of the student, whatever was loaded
+    into it, and t is 0. The model counts t (``model.teacher_updates``), and checkpoints
+    hold it.
+
+    A config with a teacher must have this hook in ``custom_hooks``; it is an error at
+    the start if it is missing.
 
     Args:
         decay: Weight d of the old teacher in an update, in [0, 1].
-        warmup: Upper bound of the decay in the first steps: 1 - 1/(t+1) for
-            ``'1/(t+1)'``, 1 - 1/(10t+1) for ``'1/(10t+1)'``; None: no bound.
-        anneal: Change of the decay over the run: ``'cosine'`` from d at the start to 1
-            at the end; None: constant.
+        warmup: Upper bound of the decay, which lets the teacher follow fast in the
+            first steps: ``'1/(t+1)'`` is 1 - 1/(t+1), ``'1/(10t+1)'`` is 1 -
+            1/(10t+1); None: no bound.
+        anneal: Change of the decay over the run: ``'cosine'`` raises it from ``decay``
+            at the start to 1 at the end; None: it is constant.
     """
 
     priority = 'NORMAL'

@@ -17,15 +17,19 @@ from .step_outputs import step_outputs
 class MemoryHook(StepHook):
     """Fill the memory banks of a method after each optimizer step.
 
-    It calls ``model.update_memory(**rows)`` with the tensors that the losses of this
-    step left in ``model.step_outputs['memory']``, each (n, ...) with any n. The rows of
-    all batches of the step and of all processes are concatenated, so every process
-    enters the same rows in the same order and the banks stay equal. A process without
-    rows must leave tensors of 0 rows under the same names.
+    :class:`~mmsemiseg.engine.runner.SemiRunner` adds this hook where the model has a
+    memory; name it in ``custom_hooks`` to change its setting.
 
-    After iteration ``warn_after``, and in short runs at their half, it warns of the
-    classes that still have too few rows to learn from, if the model has a method
-    ``unready_classes()`` that tells their numbers.
+    A step collects what is to enter, one row for each entry, in
+    ``model.step_outputs['memory']``: tensors (n, ...) by name, with any n. The hook
+    concatenates the rows of all batches of the step and of all processes and calls
+    ``model.update_memory(**rows)``, so every process enters the same rows in the same
+    order and the memories stay equal. A process without rows must have tensors of 0
+    rows under the same names.
+
+    Once, after iteration ``warn_after`` or at the half of a shorter run, it warns of
+    the classes of which a memory still has too few rows to learn from, which the model
+    tells by ``unready_classes()``.
 
     Args:
         warn_after: Iteration after which to warn of classes with too few rows, at least

@@ -18,15 +18,21 @@ from .words import starving_class
 class PseudoLabelMonitorHook(Hook):
     """Log which share of the pseudo labels is kept, overall and by class.
 
-    The numbers are the :class:`~mmsemiseg.functional.PseudoLabelStats` that a method
-    leaves in ``model.step_outputs['pseudo']``, summed on the device. Every ``interval``
-    iterations, over all processes, it gives:
+    A pseudo label is kept if it is learned: of a pixel that is not padding, and not
+    below the threshold. Every ``interval`` iterations, over all processes, the hook
+    writes:
 
-    - the scalars ``train/pseudo_coverage`` (kept / valid pixels) and
-      ``train/pseudo_confidence`` (mean over valid pixels), both in [0, 1];
-    - a log line with the share of the pixels and the coverage of each class;
-    - a warning, once per streak, for the classes without a kept pixel in the last
-      ``window`` iterations.
+    - ``train/pseudo_coverage``, the kept share of the pixels that are not padding, and
+      ``train/pseudo_confidence``, the mean confidence of these, both in [0, 1];
+    - a log line with the share of each class among the pseudo labels, and how many of
+      them are kept;
+    - a warning for each class without a kept pixel in the last ``window`` iterations,
+      repeated only if there were some in between.
+
+    The numbers are the :class:`~mmsemiseg.functional.PseudoLabelStats` that a method
+    leaves in ``model.step_outputs['pseudo']``. The package's base runtime
+    (``configs/_base_/default_runtime.py``) has this hook; a config without it needs it
+    in ``custom_hooks``.
 
     Args:
         interval: Number of iterations between two reports.

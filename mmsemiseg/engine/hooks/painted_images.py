@@ -17,8 +17,9 @@ from ...datasets.transforms import CenterCropEval
 class PaintedImagesHook(Hook):
     """Write each test image with its prediction, and its mask where it has one.
 
-    The picture of ``seq/0001.jpg`` is ``folder/seq/0001.png``: it keeps the sub-folder
-    of the image below the folder that the data set searched.
+    ``tools/test.py --show-dir`` adds this hook. The picture of ``seq/0001.jpg`` is
+    ``folder/seq/0001.png``: it keeps the sub-folder in which the data set found the
+    image.
 
     Args:
         folder: Folder that the pictures are written to.

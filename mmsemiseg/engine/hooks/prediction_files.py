@@ -12,10 +12,11 @@ from ...datasets.image_names import base_names, check_unique, image_names
 class PredictionFilesHook(Hook):
     """Tell the metrics that write label maps how to name and number them.
 
-    Before the first image is predicted, ``PerClassIoUMetric`` learns the sub-folder of
-    each image and whether the masks that the model was trained on have
-    ``reduce_zero_label``. Other metrics with an ``output_dir`` name a file like its
-    image and ignore the folder of the image: for these, two images of one name are an
+    :class:`~mmsemiseg.engine.runner.SemiRunner` adds this hook. Before the first image
+    is predicted it tells ``PerClassIoUMetric`` the sub-folder of each image, and
+    whether the model was trained with ``reduce_zero_label``, so that label maps have
+    the values of the masks. Other metrics with an ``output_dir`` name a file like its
+    image and drop the folder of the image: for these, two images of one name are an
     error.
     """
 

@@ -16,11 +16,14 @@ class ReloadBestHook(Hook):
     """Go back to the best checkpoint after ``patience`` iterations without progress.
 
     If a validation finds that the best score and the last reload are both at least
-    ``patience`` iterations ago, the weights of the checkpoint that the checkpoint hook
-    wrote for ``save_best`` are loaded: all networks with their buffers, teachers
-    included, and the parameters and BatchNorm statistics of everything else (heads).
-    Optimizer, schedules and iteration go on as they are, and so do banks, windows and
-    counters. There is no reload after the last iteration.
+    ``patience`` iterations ago, the weights of the best checkpoint are loaded: all
+    networks with their buffers, teachers included, and the parameters and BatchNorm
+    statistics of everything else, such as projectors. Optimizer, schedules and
+    iteration go on as they are, and so do memory banks, class counts and the number of
+    teacher updates. There is no reload after the last iteration.
+
+    Add it to ``custom_hooks``, with ``default_hooks.checkpoint.save_best`` set to the
+    metric.
 
     Args:
         patience: Number of iterations without a better score before a reload, at least

@@ -1,4 +1,4 @@
-"""Memory, and the distance of the teacher from the student."""
+"""Peak memory, and the mIoU by which a teacher is ahead of its student."""
 
 import re
 import sys
@@ -19,8 +19,12 @@ class RunMonitorHook(Hook):
     - ``train/peak_memory_mb``, every ``interval`` iterations: the most memory so far;
       on CUDA that of tensors, on a CPU the resident memory of this process (without
       its data workers).
-    - ``val/gap``, after each validation that has both: the teacher's mIoU minus the
-      student's (``val/gap0``, ... for several pairs).
+    - ``val/gap``, after each validation of both: the teacher's mIoU minus the
+      student's, so that it is negative where the teacher is behind (``val/gap0``, ...
+      for several pairs).
+
+    The package's base runtime (``configs/_base_/default_runtime.py``) has this hook; a
+    config without it needs it in ``custom_hooks``.
 
     Args:
         interval: Number of iterations between two values of the memory.

@@ -19,21 +19,25 @@ from .save_times import check_save_settings, log_first_save, validates_after
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
-    """CheckpointHook that deletes a file only after its successor is on disk.
+    """CheckpointHook that deletes a file only after the next one is on disk.
 
-    No existing checkpoint is lost on a full disk or a kill. The settings are those of
-    :class:`mmengine.hooks.CheckpointHook`; any other is an error. Saving needs disk
-    space for one checkpoint more than ``max_keep_ckpts``.
+    So a full disk, or a process that is killed, costs no checkpoint that exists. The
+    disk needs room for one checkpoint more than ``max_keep_ckpts``.
+    :class:`~mmsemiseg.engine.runner.SemiRunner` uses this hook in place of MMEngine's;
+    its settings, in ``default_hooks.checkpoint``, are those of
+    :class:`mmengine.hooks.CheckpointHook`, and any other is an error.
 
-    The first checkpoint is saved at the first validation, or earlier by ``interval``,
-    and the last one at the end, also when ``EarlyStoppingHook`` ends the run. With no
-    ``interval`` and ``save_last=False`` neither is saved.
+    The first checkpoint is saved after ``interval`` iterations, or before the first
+    validation if that comes earlier. The last one is saved at the end, also when
+    ``EarlyStoppingHook`` ends the run. With ``interval=-1`` and ``save_last=False``
+    there is neither.
 
-    An earlier best checkpoint is deleted in ``out_dir`` alone: a run that is resumed in
-    a copy of its folder does not touch the original.
+    When a new best checkpoint is saved the previous one is deleted, but only in the
+    folder of this run: a run that was copied and is resumed in the copy does not touch
+    the original.
 
-    A run that starts anew in the folder of an earlier one first moves the checkpoints
-    that lie there to ``before_<time>``.
+    A new run in the folder of an earlier one first moves the checkpoints that are there
+    into the sub-folder ``before_<time>``.
     """
 
     why_once = 'one would overwrite and delete the files of the other'

@@ -6,11 +6,12 @@ from ..checkpoints import describe_broken, describe_way_on, plain_values
 
 
 class SavedContentHook(Hook):
-    """Save only finite numbers, in tensors and plain containers.
+    """Let a checkpoint hold only finite numbers, in tensors and plain containers.
 
-    A gradient that is not a number breaks the weights in the step after which they are
-    saved, while the loss of that step is still finite. So all networks, banks,
-    statistics and optimizer moments are checked at each save, before a file is written.
+    A gradient that is not a number breaks the weights, while the loss of the same step
+    was still finite. So all networks, banks, statistics and optimizer moments are
+    checked at each save, and if one is broken the run ends before a file is written.
+    :class:`~mmsemiseg.engine.runner.SemiRunner` adds this hook.
     """
 
     priority = 'LOWEST'

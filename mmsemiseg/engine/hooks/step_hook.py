@@ -9,9 +9,9 @@ from torch.optim import Optimizer
 class StepHook(Hook):
     """Base of hooks that act after each iteration in which the optimizer stepped.
 
-    With fp16 an overflow skips the step of the optimizer, and then teachers and banks
-    must not be updated either; so the optimizer itself is asked. Subclasses implement
-    :meth:`after_step`.
+    With fp16 an overflow makes the optimizer skip its step, and then teachers and banks
+    must not be updated either. So this hook asks the optimizer whether it stepped.
+    Subclasses implement :meth:`after_step`.
     """
 
     def before_train(self, runner) -> None:

@@ -12,10 +12,11 @@ OF_MMENGINE = {ParamSchedulerHook: 'learning rates would change twice a step'}
 
 
 def check_repeated(hooks: Sequence[Hook]) -> None:
-    """Raise ValueError if a hook that acts on the model or its files is there twice.
+    """Raise ValueError if a hook that may be there once is there twice.
 
-    Those are the classes with an attribute ``why_once``, what two of them would do. A
-    subclass counts as its base. Others, such as monitors, may be there more than once.
+    These hooks act on the model or its files. Their class has an attribute
+    ``why_once``, which says what two of them would do; a subclass counts as its base.
+    Others, such as monitors, may be there more than once.
     """
     found: dict[type, list[str]] = {}
     for hook in hooks:

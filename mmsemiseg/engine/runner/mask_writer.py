@@ -27,12 +27,15 @@ def write_masks(
     """Predict each image of ``loader`` (batch size 1), write one PNG beside ``index``.
 
     A mask that exists already is kept. It has the name of its image, and the sub-folder
-    below the folder that the data set searched. Its values are class numbers, or the
-    model's ``ignore_index`` (else 255) for pixels that are ignored. The JSON file
-    ``index``, a list of ``{"img_path", "seg_map_path"}``, is written last, as the sign
-    that all masks are complete.
+    in which the data set found the image. Its values are class numbers, or the model's
+    ``ignore_index`` (else 255) for pixels that are ignored. The JSON file ``index``, a
+    list of ``{"img_path", "seg_map_path"}``, is written last: where it exists, all
+    masks are complete.
 
     Args:
+        model: Method whose network predicts.
+        loader: Dataloader of the images.
+        index: Path of the JSON file; the masks are written beside it.
         network: Network that predicts: a name in ``model.networks``, or ``'mean'``.
         threshold: Least confidence of a pixel that is not ignored; None keeps all
             pixels.

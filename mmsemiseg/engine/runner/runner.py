@@ -49,30 +49,33 @@ from .type_checks import check_types
 class SemiRunner(QuietRunner):
     """mmengine's Runner for semi-supervised methods, with exact resume.
 
-    - A run that is stopped, also by a signal, and resumed equals the uninterrupted run
-      bit by bit on a CPU. A change that would make them differ (number of processes or
-      threads, device, batches, data) is an error; ``exact_resume=False`` in the config
-      turns it into a warning.
+    - A run that was stopped, also by a signal, and is resumed gives the same weights on
+      a CPU as one that was not, bit by bit. What would make them differ (another number
+      of processes or threads, device, batch size, data) is an error;
+      ``exact_resume=False`` in the config turns it into a warning.
     - ``resume='auto'`` continues from the newest good checkpoint in ``work_dir``. If
-      there is none, the run starts, with the weights of ``load_from`` if given.
-    - A second run in the same ``work_dir`` is refused while one trains.
-    - Checkpoints appear on disk whole or not at all, and load without unpickling code.
-      Weights, statistics, banks and moments that are not finite are not saved: the run
-      ends with an error that names a checkpoint to go on from.
+      there is none, a new run starts, with the weights of ``load_from`` if given.
+    - While a run trains, a second one in the same ``work_dir`` is refused.
+    - A checkpoint is on disk whole or not at all, and loads without running code from
+      the file. Weights, statistics, banks and optimizer moments that are not finite
+      are not saved: the run ends with an error that names a checkpoint to go on from.
     - ``env_cfg.keep_freed_memory=True``: on a CPU the C library keeps freed memory for
-      the next step, which saves time (docs/benchmarks.md). It is so for the whole
-      process and until its end.
-    - ``channels_last=True`` in the config lays out images, weights and moments so, in
-      students and teachers alike. A run begins with the same weights, and its values
-      are equal up to rounding; most steps take less time (docs/benchmarks.md).
-    - Processes of a launcher on machines without a GPU talk through gloo.
-    - ``sync_bn='torch'`` makes BatchNorm synchronous on GPUs; on CPUs, where PyTorch
-      has none, running statistics are averaged, as they are without it.
-    - Where the model has a memory bank, a ``MemoryHook`` is added that fills it. One in
-      the config, with settings of its own, takes its place.
+      the next step, which saves time (docs/benchmarks.md). It acts on the whole process
+      until this ends.
+    - ``channels_last=True`` in the config stores images, weights and optimizer moments
+      with the channels last (PyTorch's ``torch.channels_last``), in students and
+      teachers. A seed gives the same first weights, and values are equal up to
+      rounding; most steps take less time (docs/benchmarks.md).
+    - On a machine without GPU, processes of a launcher communicate by gloo.
+    - ``sync_bn='torch'`` makes BatchNorm synchronous on GPUs. On CPUs PyTorch has no
+      such layer: running statistics are averaged after each step, as they are without
+      the setting.
+    - It adds the hooks ``AdviceHook``, ``BatchNormSyncHook``, ``SafeCheckpointHook``
+      and ``PredictionFilesHook``, and a ``MemoryHook`` where the model has a memory.
+      One in the config, with settings of its own, takes the place of each.
     - MMSegmentation's layer-wise decay of the learning rate acts on each student.
-    - ``auto_scale_lr`` scales by the images of one optimizer step: all streams,
-      processes and batches of an accumulation together.
+    - ``auto_scale_lr`` scales by the images of one optimizer step: those of all
+      streams, processes and batches of an accumulation together.
     """
 
     @classmethod
@@ -97,7 +100,7 @@ class SemiRunner(QuietRunner):
     def set_randomness(
         self, seed, diff_rank_seed: bool = False, deterministic: bool = False
     ) -> None:
-        """Set one seed for the order of the data; generators differ by process."""
+        """Seed the run: one order of the data, other random numbers on each process."""
         super().set_randomness(seed, False, deterministic)
         if self.rank > 0:
             mixed = np.random.SeedSequence((self.seed, self.rank)).generate_state(1)
@@ -148,7 +151,7 @@ class SemiRunner(QuietRunner):
     def dump_config(self) -> None:
         """Write the config, with what ``inference_model`` and ``--tta`` look for.
 
-        A test beside a run that goes on leaves the run's config as it is.
+        While another process trains in this folder its config is left as it is.
         """
         complete_config(self.cfg)
         if not is_in_use(self.work_dir):
@@ -173,7 +176,7 @@ class SemiRunner(QuietRunner):
             return super().train()
 
     def _init_model_weights(self) -> None:
-        """Initialise the weights; a seed gives the same ones in either layout."""
+        """Initialise the weights; a seed gives the same ones with channels last."""
         model = unwrap(self.model)
         if self.channels_last:
             lay_out(model, channels_last=False)
@@ -225,7 +228,7 @@ class SemiRunner(QuietRunner):
         return super().build_param_scheduler(with_ends(scheduler, self.max_iters))
 
     def test(self) -> dict:
-        """Test, after a check of the test data and the settings for them."""
+        """Test, after a check of the test data and of the settings that read them."""
         if self._test_loop is not None:
             check_testing(self)
         return super().test()
@@ -260,7 +263,7 @@ class SemiRunner(QuietRunner):
 
         Raises:
             CheckpointError: The file is damaged, holds code, or none of its tensors
-                fits the model; when ``strict``, if any is missing or left over.
+                fits the model; with ``strict``, if any tensor is missing or left over.
         """
         if not is_local(filename):
             return super().load_checkpoint(filename, map_location, strict, revise_keys)
@@ -348,7 +351,8 @@ class SemiRunner(QuietRunner):
         if state is None and exact:
             raise CheckpointError(
                 f'{filename} was not saved by SemiRunner: it has no state of random '
-                'generators and streams. Go on without by exact_resume=False'
+                'generators and streams. With exact_resume=False the run goes on '
+                'without that state'
             )
         differences = ['the checkpoint has no state of the run']
         if state is not None:

@@ -28,16 +28,16 @@ SETTINGS = ('unlabeled', 'batch_size', 'num_workers', 'threshold', 'network', 's
 class SelfTrainingRunner:
     """Self-training: two stages of training, with pseudo masks written in between.
 
-    1. ``teacher/``: the config as it stands (labeled stream), to the end.
-    2. ``pseudo_masks/``: its last checkpoint predicts each unlabeled image once, at
-       original size. One PNG an image, in the image's sub-folder, with class numbers
-       (0 is the first class, with ``reduce_zero_label`` too); pixels below
-       ``threshold`` are ignored.
-    3. ``student/``: the same config from its own initialisation, with a second
-       supervised stream ``pseudo`` of the images and their masks.
+    1. ``teacher/``: training by the config as it is, on the labeled stream.
+    2. ``pseudo_masks/``: the weights at its end predict each unlabeled image once, at
+       original size. There is one PNG for each image, in the image's sub-folder, with
+       class numbers (0 is the first class, with ``reduce_zero_label`` too); pixels
+       whose confidence is below ``threshold`` are ignored.
+    3. ``student/``: the same training again from the initial weights, with a second
+       labeled stream ``pseudo`` of the images and their pseudo masks.
 
-    The folders lie in ``work_dir``. A run that was stopped goes on with ``--resume``
-    inside any of the three; without it, what is there is forgotten.
+    These are folders in ``work_dir``. A run that was stopped goes on with ``--resume``
+    in whichever of the three it was; without ``--resume`` all three start anew.
 
     Config: ``runner_type='SelfTrainingRunner'`` and::
 
@@ -45,8 +45,8 @@ class SelfTrainingRunner:
             unlabeled=dict(type='UnlabeledDataset', ...),  # its pipeline is replaced
             batch_size=8, num_workers=2,  # of the pseudo stream
             threshold=None,               # keep all pixels
-            network='student',            # that writes the masks
-            strong=[dict(type='PhotoMetricDistortion')])  # also done to `pseudo`
+            network='student',            # which writes the masks
+            strong=[dict(type='PhotoMetricDistortion')])  # added for `pseudo`
     """
 
     def __init__(self, cfg: Config) -> None:
@@ -65,7 +65,7 @@ class SelfTrainingRunner:
         return cls(cfg)
 
     def train(self):
-        """Run what is not done yet; returns the student's model."""
+        """Run the stages that are not done yet; returns the model of the last one."""
         teacher = None
         if not self.resume or not os.path.isfile(self.index):
             teacher = self._runner('teacher', self._teacher_cfg())
@@ -136,7 +136,8 @@ class SelfTrainingRunner:
     def _teacher_cfg(self) -> Config:
         """Config of the first stage, which has only the labeled stream.
 
-        A scaled learning rate still counts the images of both streams of the second.
+        With ``auto_scale_lr`` both stages have the learning rate of the second, whose
+        steps have the images of two streams.
         """
         cfg = copy.deepcopy(self.cfg)
         scale = cfg.get('auto_scale_lr')

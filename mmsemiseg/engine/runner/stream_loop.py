@@ -34,16 +34,17 @@ from .schedules import warn_of_lengths
 class SemiTrainLoop(IterBasedTrainLoop):
     """Training loop over named streams: one batch of each for an optimizer step.
 
-    ``train_dataloader`` maps stream names to ordinary mmengine dataloader configs::
+    A stream is a named source of training batches. ``train_dataloader`` maps the names
+    to ordinary dataloader configs of MMEngine::
 
         train_dataloader = dict(
             labeled=dict(batch_size=4, num_workers=2, dataset=...),
             unlabeled=dict(batch_size=8, num_workers=4, dataset=...))
 
     Each stream has its own batch size, workers, pipeline and order, and never ends.
-    The stream ``labeled`` must be there and answers where mmengine asks for *the*
-    train dataloader. Samples are seeded one by one, so batches do not depend on
-    ``num_workers``, and resuming needs no replay.
+    The stream ``labeled`` must be there; it is what MMEngine sees as *the* train
+    dataloader. Each sample has a random seed of its own, so batches do not depend on
+    ``num_workers``, and a resumed run need not load again what it has seen.
 
     With ``accumulation=k`` an iteration takes k batches of each stream, and the
     gradient is the mean of theirs. Everything that counts iterations (``max_iters``,
@@ -51,13 +52,24 @@ class SemiTrainLoop(IterBasedTrainLoop):
     batches of b images equals, up to BatchNorm, one with a batch of k * b.
 
     Args:
+        runner: Runner of the training.
+        dataloader: Name and dataloader config of each stream, ``train_dataloader`` of
+            the config.
+        max_iters: Number of iterations, which are optimizer steps.
+        val_begin: First iteration after which there may be a validation.
+        val_interval: Iterations between two validations; there is one after the last
+            iteration too.
+        dynamic_intervals: Pairs of an iteration and the interval of validations from
+            there on; None: ``val_interval`` throughout.
         accumulation: Number of batches of each stream in one optimizer step.
-        allow_overlap: Whether images may be in the labeled and an unlabeled stream at
-            once (the papers' "full" rows); otherwise it is an error at the start.
+        allow_overlap: Whether an image may be in the labeled and in an unlabeled stream
+            (the papers' rows with all labels); False makes it an error at the start.
         check_data: Whether files and settings are checked at the start, those of
-            validation and test data too: headers of all files, and masks as far as some
-            seconds allow. ``'full'`` decodes every file, False checks nothing.
-        log_interval: Iterations between two log records of the passes over each stream.
+            validation and test data too: headers of all files, and as many masks as can
+            be read in some seconds. ``'full'`` decodes every file, False checks
+            nothing.
+        log_interval: Iterations between two log records of how often each stream's data
+            was gone through.
 
     Attributes:
         drawn: Number of samples taken from each stream so far, by all processes.
@@ -180,7 +192,7 @@ class SemiTrainLoop(IterBasedTrainLoop):
         )
 
     def load_state_dict(self, state: dict) -> None:
-        """Restore the state of :meth:`state_dict`, for when the loop runs."""
+        """Restore what :meth:`state_dict` gave; it is used when the loop runs."""
         self.drawn = {
             name: state['streams'].get(name, {}).get('drawn', 0)
             for name in self.streams
@@ -197,7 +209,7 @@ class SemiTrainLoop(IterBasedTrainLoop):
             self._random_state = None
 
     def _samples(self, iters: int) -> dict[str, int]:
-        """How many samples of each stream ``iters`` iterations take, on all ranks."""
+        """Number of samples that ``iters`` iterations of all processes take."""
         batches = iters * self.accumulation * get_world_size()
         return {n: batches * loader.batch_size for n, loader in self.streams.items()}
 
@@ -239,7 +251,7 @@ class SemiTrainLoop(IterBasedTrainLoop):
         )
 
     def passes(self, iters: int) -> dict[str, float]:
-        """How often ``iters`` iterations of all ranks go through each stream's data."""
+        """How often ``iters`` iterations go through the data of each stream."""
         return {
             name: count / len(self.streams[name].dataset)
             for name, count in self._samples(iters).items()
@@ -321,7 +333,8 @@ def _stream(runner, name: str, cfg: dict) -> DataLoader:
     if kind not in ('StreamSampler', 'InfiniteSampler'):
         raise ValueError(
             f"train_dataloader['{name}'].sampler must be a StreamSampler or left out, "
-            f'but is {kind}: other samplers end, and cannot be resumed without replay'
+            f'but is {kind}: other samplers end, and cannot go on where a run was '
+            'stopped'
         )
     sampler.update(type='StreamSampler', stream=name)
     cfg['dataset'] = StreamDataset(cfg['dataset'], stream=name)

@@ -17,10 +17,15 @@ class TeacherStudentValLoop(ValLoop):
     """Validate student and teacher in one pass: each image is loaded only once.
 
     Metrics are prefixed by the name of the network: ``student/mIoU``, ``teacher/mIoU``.
-    Label maps are written to ``output_dir/student``, ``output_dir/teacher``. The
-    evaluation protocol (whole, slide, cropped; at which size) is logged.
+    A metric with an ``output_dir`` writes label maps to ``output_dir/student`` and
+    ``output_dir/teacher``. The log says how images are evaluated: whole, in sliding
+    windows or cropped, and at which size.
 
     Args:
+        runner: Runner of the training.
+        dataloader: Dataloader of the validation images, or its config.
+        evaluator: Metrics, or their config; each network gets a copy.
+        fp16: Whether the networks run under autocast.
         networks: Networks to evaluate, names in ``model.networks``; None: all of them.
     """
 
@@ -39,7 +44,7 @@ class TeacherStudentValLoop(ValLoop):
         unknown = [name for name in self.networks if name not in known]
         if unknown or not self.networks:
             raise ValueError(
-                f'networks must be among {known} of {type(model).__name__}, '
+                f'val_cfg.networks must be in {known} of {type(model).__name__}, '
                 f'but got {self.networks}'
             )
         self.evaluators = {n: copy.deepcopy(self.evaluator) for n in self.networks}
