@@ -21,14 +21,15 @@ from .files import (
 class FolderSegDataset(BaseSegDataset):
     """Labeled images from an image folder and a mask folder with the same names.
 
-    ``data_prefix=dict(img_path=..., seg_map_path=...)``; without ``seg_map_path``
-    no masks are used. ``ann_file`` is a list of names below ``img_path``: stems
-    (``0001``) or relative paths without or with suffix (``seq/0001.png``). Blank
-    lines and lines that begin with ``#`` are skipped. Without ``ann_file`` all images
-    below ``img_path`` are taken, sorted; where masks lie in the same folder and
-    ``seg_map_suffix`` is more than a suffix of images (``_mask.png``), not the masks.
-    A name in the list that begins with ``#`` is written ``./#name``. The mask of
-    ``seq/0001.JPG`` is ``seq/0001`` + ``seg_map_suffix``.
+    ``data_prefix=dict(img_path=..., seg_map_path=...)`` names the two folders; without
+    ``seg_map_path`` no masks are used. The mask of ``seq/0001.JPG`` is ``seq/0001`` +
+    ``seg_map_suffix``.
+
+    ``ann_file`` lists the images below ``img_path``, one a line, with or without suffix
+    (``0001``, ``seq/0001.png``). Blank lines and lines that begin with ``#`` are
+    skipped; a name that begins with ``#`` is written ``./#name``. Without ``ann_file``
+    all images below ``img_path`` are taken, sorted. Masks in the same folder are left
+    out if ``seg_map_suffix`` tells them from images (``_mask.png``).
 
     Args:
         suffixes: Suffixes of image files, compared without case.
@@ -37,8 +38,8 @@ class FolderSegDataset(BaseSegDataset):
 
     Raises:
         FileNotFoundError: The list, an image or a mask does not exist.
-        ValueError: There is no image, a name fits two files, or two images with
-            masks have one stem (and may be an image and its mask).
+        ValueError: There is no image, a name fits two files, or two images with masks
+            differ in their suffix alone (and may be an image and its mask).
     """
 
     def __init__(

@@ -10,10 +10,11 @@ from mmseg.registry import DATASETS
 
 @DATASETS.register_module()
 class PseudoMaskDataset(BaseSegDataset):
-    """Pairs of image and pseudo mask from the index file of a self-training stage.
+    """Images with pseudo masks, as self-training and ``tools/cam_masks.py`` write them.
 
-    ``ann_file`` is JSON: ``[{"img_path": ..., "seg_map_path": ...}, ...]``, mask paths
-    relative to the file's folder. The masks hold class numbers, 0 is the first class.
+    ``ann_file`` is their index file, JSON of the form ``[{"img_path": ...,
+    "seg_map_path": ...}, ...]`` with mask paths relative to its folder. The masks hold
+    class numbers, where 0 is the first class.
     """
 
     def load_data_list(self) -> list[dict]:

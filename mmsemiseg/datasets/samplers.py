@@ -36,16 +36,17 @@ class SampleIndex(int):
 class StreamSampler(Sampler):
     """Infinite sampler whose draw ``n`` depends on ``(seed, stream, n)`` alone.
 
-    Pass ``p = n // len(dataset)`` is a permutation of the data set seeded by
-    ``(seed, stream, p)``. Rank ``r`` of ``w`` takes the draws ``r, r + w, ...``,
-    so ranks are disjoint, and each draw has a seed of its own for the random
-    augmentation of that sample. Resuming is arithmetic (:meth:`skip`), not replay.
+    The draws go through the data set pass by pass. Pass ``p = n // len(dataset)`` is a
+    permutation seeded by ``(seed, stream, p)``. Process ``r`` of ``w`` takes the draws
+    ``r, r + w, ...``, so no draw is taken twice, and each draw has a seed of its own
+    for the random augmentation of that sample. A resumed run computes where it goes on
+    (:meth:`skip`) and does not draw again what it has had.
 
     Args:
         dataset: Data set with a length; an empty one is a ``ValueError``.
         stream: Name of the stream. Streams of one seed have different orders.
         seed: Seed of the order and of the samples; None draws one and shares it between
-            the ranks.
+            the processes.
         shuffle: Whether the order is random; False goes through the data in order (the
             samples are still seeded).
     """
@@ -89,11 +90,11 @@ class StreamSampler(Sampler):
             draw += self.world_size
 
     def __len__(self) -> int:
-        """Draws of this rank in one pass (the sampler itself never ends)."""
+        """Draws of this process in one pass (the sampler itself never ends)."""
         return math.ceil(self.size / self.world_size)
 
     def skip(self, num_samples: int) -> None:
-        """Start ``num_samples`` draws of this rank later."""
+        """Start ``num_samples`` draws of this process later."""
         self.start += num_samples
 
     def set_epoch(self, epoch: int) -> None:

@@ -1,4 +1,4 @@
-"""Per-sample seeding, label checks, errors instead of silent resampling."""
+"""Wrapper of a training data set: seeded samples, checked labels, clear errors."""
 
 import random
 from collections.abc import Iterator
@@ -34,10 +34,14 @@ def sample_rng(seed: int) -> Iterator[None]:
 class StreamDataset(Dataset):
     """Wraps a data set of a training stream: reproducible samples, checked labels.
 
-    - A :class:`~mmsemiseg.datasets.samplers.SampleIndex` seeds the pipeline, so a
-      sample does not depend on the worker, nor on what was drawn before it.
+    ``SemiTrainLoop`` puts it around the data set of each stream.
+
+    - The sampler gives each sample a seed of its own (:class:`SampleIndex`), under
+      which the pipeline runs. So a sample depends neither on the worker that loads it
+      nor on what was loaded before it.
     - The values of each mask are checked when it is first read.
-    - A failing transform is an error that names the image.
+    - A transform that fails is an error that names the image; MMEngine would silently
+      take another image.
 
     Args:
         dataset: Any mmseg data set or its config; wrappers (concatenation, repetition)

@@ -19,6 +19,7 @@ class TagDataset(BaseDataset):
         tags: File of tags, as :func:`read_tags` reads it.
         image_dir: Folder of the images. The file of tags may name them without suffix.
         classes: Names of all classes; a tag is an index into them.
+        pipeline: Transforms of a sample.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class TagDataset(BaseDataset):
         super().__init__(metainfo=dict(classes=tuple(classes)), pipeline=list(pipeline))
 
     def searched_folders(self) -> list[str]:
-        """The folder that images are called relative to."""
+        """The folder that the names of images are relative to."""
         return [self.image_dir]
 
     def load_data_list(self) -> list[dict]:

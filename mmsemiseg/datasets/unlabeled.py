@@ -22,28 +22,29 @@ from .files import (
 class UnlabeledDataset(BaseDataset):
     """Images without labels, from folders, patterns or lists of files.
 
-    A data info is ``dict(img_path=...)`` and nothing else: there is no mask path, so no
-    mask of these images can be opened.
+    A data info is ``dict(img_path=...)`` and nothing else: there is no path of a mask,
+    so no mask of these images can be opened.
 
     Args:
-        images: Sources of the images, one or several of: a folder (searched
-            recursively), a glob pattern (``'seq*/**/*.jpg'``), a ``.txt`` list of
-            names, one image file. Relative to ``data_root``. An image that several name
-            is taken once.
-        exclude: Images that are left out, for "the rest of a split": list files,
-            folders or patterns. The names in a list are looked up below ``image_dir``
-            (default: the folders of ``images``, then ``data_root``), suffixes do not
-            matter. A folder of masks leaves out the images with the same stems.
-        image_dir: Folder of the names in list files, relative to ``data_root``.
-            Default: ``data_root``.
+        images: Where the images are, one or several of: a folder (searched with its
+            sub-folders), a glob pattern (``'seq*/**/*.jpg'``), a ``.txt`` list of
+            names, one image file; all relative to ``data_root``. An image that is found
+            more than once is taken once.
+        data_root: Folder that all other paths are relative to.
+        exclude: Images that are left out, such as the labeled ones of a split: list
+            files, folders or patterns. Names in a list are looked up in ``image_dir``,
+            or without it in the folders of ``images`` and in ``data_root``; suffixes do
+            not matter. A folder of masks leaves out the images of the same names.
+        image_dir: Folder of the names in list files, relative to ``data_root``; None:
+            ``data_root`` itself.
         metainfo: Meta information of the data set, such as ``dict(classes=...,
             palette=...)``.
         suffixes: Suffixes of image files, compared without case.
 
     Raises:
         FileNotFoundError: An entry, or a name in a list, does not exist.
-        ValueError: No image is left, or two files have the same stem (which may be
-            an image and its mask).
+        ValueError: No image is left, or two files differ in their suffix alone (and may
+            be an image and its mask).
     """
 
     def __init__(

@@ -5,7 +5,9 @@ from mmseg.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class CenterCropEval(BaseTransform):
-    """Evaluate only the centre crop of each image; place it after ``LoadAnnotations``.
+    """Crop the centre of image and mask, so that only this is evaluated.
+
+    Place it after ``LoadAnnotations`` in the pipeline of validation or test data.
 
     Predictions have the size of the crop. An image smaller than the crop is padded on
     all sides, with ``pad_val`` in the image and ``seg_pad_val`` in the mask.

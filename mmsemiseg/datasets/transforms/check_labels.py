@@ -7,11 +7,15 @@ from mmseg.registry import TRANSFORMS
 class CheckLabels(BaseTransform):
     """Refuse a mask that has a value which is no class.
 
-    Place it directly after ``LoadAnnotations``. Every value must be below
-    ``num_classes`` or equal to ``ignore_index``, and the mask as large as the image.
-    Each file is checked once in a process.
+    A training stream has it directly after ``LoadAnnotations``, without being asked for
+    it. Every value must be below ``num_classes`` or equal to ``ignore_index``, and the
+    mask as large as the image. Each file is checked once in a process.
 
     Required keys: gt_seg_map (H, W), seg_map_path; img (H, W, 3) where there is one.
+
+    Args:
+        num_classes: Number of classes.
+        ignore_index: Value of pixels without a label.
 
     Raises:
         ValueError: Names the file, the values, the number of pixels and the rule.

@@ -16,13 +16,14 @@ IGNORE_INDEX = 255
 
 @TRANSFORMS.register_module()
 class LabeledOverlapCrops(OverlapCrops):
-    """:class:`OverlapCrops` of images with masks, say coarse pseudo masks.
+    """:class:`OverlapCrops` of images with masks, such as coarse pseudo masks.
 
     Place it after ``LoadAnnotations``. Each data sample also has ``gt_sem_seg``, the
     (1, h, w) int64 mask of the crop, with ``ignore_index`` on padding. Labels must be
     below 254, or ``ignore_index``.
 
     Args:
+        crop_size: Size (height, width) of a crop in pixels, multiples of ``stride``.
         ignore_index: Label of pixels without a label.
         settings: All other settings are those of :class:`OverlapCrops`.
     """

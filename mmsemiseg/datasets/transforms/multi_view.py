@@ -18,14 +18,16 @@ FIRST_INDEX = 256
 class RecordValidity(BaseTransform):
     """Record which pixels are padding, through all later geometric transforms.
 
-    The validity map is kept in ``gt_seg_map``, the one field that all geometric
-    transforms of mmcv and mmseg transform with the image: 0 on the image, the padding
-    value of masks (255) where a transform has padded. :class:`PackUnlabeledInputs`
-    turns it into the boolean ``valid_map``. No label is involved.
+    ``MultiView`` and ``OverlapCrops`` put it in front of their transforms. The validity
+    map is kept in ``gt_seg_map``, the one field that all geometric transforms of mmcv
+    and mmseg move with the image: 0 on the image, the padding value of masks (255)
+    where a transform has padded. :class:`PackUnlabeledInputs` turns it into the boolean
+    ``valid_map``. No label is involved.
 
     Args:
-        record_geometry: Whether the map also records the pixel of the decoded image, as
-            its flat index + 256, which is above every padding value.
+        record_geometry: Whether the map also records from which pixel of the decoded
+            image each pixel comes, as the flat index of that pixel + 256, which is
+            above every padding value.
     """
 
     def __init__(self, record_geometry: bool = False) -> None:
@@ -52,14 +54,15 @@ class RecordValidity(BaseTransform):
 class PackUnlabeledInputs(PackSegInputs):
     """Pack images without labels, as ``PackSegInputs`` does those with labels.
 
-    Gives ``inputs`` (3, H, W) and a data sample with ``valid_map``, a (1, H, W) bool
-    map that is False on padding, and no ``gt_sem_seg``. If the geometry was recorded,
-    it also has ``coords``, (2, H, W) int32: the row and column of each pixel in the
-    decoded image, -1 on padding.
+    A pipeline of unlabeled images ends with it; ``MultiView`` and ``OverlapCrops`` add
+    it themselves. It gives ``inputs`` (3, H, W) and a data sample without
+    ``gt_sem_seg``, but with ``valid_map``, a (1, H, W) bool map that is False on
+    padding. If the geometry was recorded, the data sample also has ``coords`` (2, H, W)
+    int32: the row and column of each pixel in the decoded image, -1 on padding.
 
     Args:
-        meta_keys: Keys of the results that become meta information of a data sample, if
-            they exist; None: those of ``PackSegInputs``, and ``crop_offset``.
+        meta_keys: Keys of the results that become meta information of the data sample,
+            where they exist; None: those of ``PackSegInputs``, and ``crop_offset``.
     """
 
     def __init__(self, meta_keys: tuple[str, ...] | None = None) -> None:
@@ -85,16 +88,16 @@ class PackUnlabeledInputs(PackSegInputs):
 
 @TRANSFORMS.register_module()
 class MultiView(BaseTransform):
-    """Make several named views of one decoded image.
+    """Make several views, differently augmented versions, of one decoded image.
+
+    It is the last transform of a pipeline and gives ``{name: packed view}``.
 
     Args:
-        views: Pipeline of each view, by name. The views may differ in size; each
-            pipeline ends in a packing transform (added if it is missing).
-        shared: Pipeline that runs once before those of the views, so that they have one
-            geometry: a photometric strong view then matches its weak view pixel by
-            pixel.
-
-    Returns ``{name: packed view}``.
+        views: Pipeline of each view, by name. A packing transform is added to a
+            pipeline that does not end with one.
+        shared: Pipeline that runs once, before those of the views. Put cropping and
+            flipping here, and colours into ``views``: then the views match pixel by
+            pixel, as most methods need it.
 
     >>> views = dict(weak=[], strong=[dict(type='PhotoMetricDistortion')])
     >>> sorted(MultiView(views).views)

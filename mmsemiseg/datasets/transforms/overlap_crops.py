@@ -36,25 +36,27 @@ GEOMETRIC = {
 class OverlapCrops(BaseTransform):
     """Make two overlapping crops of an image, each with its own flip and colours.
 
-    The first crop is placed at random, the second at an offset of whole strides from it
-    in both axes, so that cells of feature maps match. The second is drawn until the
-    intersection over union of the two boxes is in ``iou_range``; after ``tries`` draws
-    it is the box of the first. An image smaller than the crop is padded at the right
-    and the bottom; padding is False in the ``valid_map``.
+    The first crop is placed at random. The second is shifted from it by a multiple of
+    ``stride`` in both axes, so that the cells (positions) of their feature maps cover
+    the same pixels. The second is drawn until the intersection over union of the two
+    boxes is in ``iou_range``; after ``tries`` draws it is the same box as the first. An
+    image smaller than the crop is padded at the right and the bottom; padding is False
+    in the ``valid_map``.
 
-    Returns ``{name: packed view}``: ``inputs`` (3, h, w), and a data sample with
-    ``valid_map`` (1, h, w), ``crop_offset`` (top, left) in the resized image before the
-    flip, ``flip`` and ``flip_direction``.
+    It is the last transform of a pipeline and gives ``{name: packed view}``. A view has
+    ``inputs`` (3, h, w), and a data sample with ``valid_map`` (1, h, w),
+    ``crop_offset``, which is (top, left) in the resized image before the flip,
+    ``flip`` and ``flip_direction``.
 
     Args:
         crop_size: Size (height, width) of a crop in pixels, multiples of ``stride``.
         iou_range: Least and greatest intersection over union of the crops, in (0, 1].
-        stride: Step of the offset between the crops in pixels, the stride of the
-            features.
+        stride: Unit in pixels of the shift between the crops: the stride of the
+            features that are compared, or a multiple of it.
         tries: Largest number of draws of the second crop.
-        shared: Pipeline that runs once before the crops, such as the resizing.
-        pipeline: Pipeline that runs on each crop, drawn anew for each: photometric
-            transforms and a horizontal ``RandomFlip``.
+        shared: Pipeline that runs once before the crops, such as a resizing.
+        pipeline: Pipeline that runs on each crop, with random numbers of its own:
+            changes of colour, and at most one horizontal ``RandomFlip``.
         views: Names of the two crops in the packed sample.
         pad_val: Value of padded pixels, one for all three channels or one for each, in
             the order of the image's channels (BGR).

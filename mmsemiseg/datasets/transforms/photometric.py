@@ -47,9 +47,10 @@ class GaussianBlur(BaseTransform):
 class ColorJitter(BaseTransform):
     """Change brightness, contrast, saturation and hue at random, in random order.
 
-    It is as torchvision's on 8-bit images: a factor is uniform in ``[max(0, 1 - x), 1 +
-    x]`` and blends the image with black (brightness), its mean grey (contrast) or its
-    own grey (saturation); the hue turns by a share of the circle in ``[-hue, hue]``.
+    It does what torchvision's ``ColorJitter`` does to 8-bit images. A factor, drawn
+    uniformly from ``[max(0, 1 - x), 1 + x]``, blends the image with black (brightness),
+    its mean grey (contrast) or a grey copy of itself (saturation). The hue is turned by
+    a share of the colour circle, drawn from ``[-hue, hue]``.
 
     Modified key: img (H, W, 3), BGR uint8.
 

@@ -13,7 +13,8 @@ class StrictCompose(Compose):
     mmengine's own silently draws another image where a transform returns None.
 
     Raises:
-        TransformError: A ``ValueError``; of nested pipelines the innermost one's.
+        TransformError: A transform failed or returned None; where pipelines are nested,
+            the innermost one raises it. It is a ``ValueError``.
     """
 
     def __call__(self, data: dict) -> dict:

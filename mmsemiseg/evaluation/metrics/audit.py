@@ -16,10 +16,11 @@ from ...functional import PseudoLabel, pseudo_label
 class PseudoLabelAudit(BaseMetric):
     """Accuracy and coverage of the pseudo labels that a threshold keeps.
 
-    Label and confidence are those of ``seg_logits`` (see
-    :func:`~mmsemiseg.functional.pseudo_label`); a pixel is kept when its confidence
-    is at least the threshold. Pixels whose truth is ``ignore_index`` do not count.
-    All values are in percent, per threshold t:
+    Add it to the ``evaluator`` of a ``PseudoLabelAuditHook``. The label of a pixel is
+    the most probable class, its confidence that probability (see
+    :func:`~mmsemiseg.functional.pseudo_label`); a pixel is kept if its confidence is at
+    least the threshold. Pixels whose true label is ``ignore_index`` are left out. All
+    values are in percent, for each threshold t:
 
     - ``accuracy@t``: the share of the kept pixels whose label is right;
     - ``coverage@t``: the share of the pixels that are kept;
@@ -33,7 +34,7 @@ class PseudoLabelAudit(BaseMetric):
     Args:
         thresholds: Confidence threshold t, or several, each in [0, 1].
         calibration_bins: Number of equal bins of confidence; 0 leaves ``ece`` out.
-        ignore_index: Label of the truth that does not count.
+        ignore_index: Value of pixels without a label in the true masks.
         collect_device: Device on which distributed results are gathered, 'cpu' or
             'gpu'.
         prefix: Prefix of the names of the metrics.
