@@ -12,7 +12,7 @@ TEST = OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $(TEST_WORKERS) --dist loa
 	--no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help env ops quickstart test test-fast test-classic check format wheel clean
+.PHONY: help env ops quickstart test test-fast test-classic check format wheel docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -48,7 +48,12 @@ format: ## let ruff repair what it can
 wheel: ## build the wheel into dist/
 	@"$(BIN)/python" -m pip wheel -q --no-deps --no-build-isolation -w dist .
 
+docs: ## the documentation as a site, docs/_build/html/index.html
+	@bash .ci/setup_env.sh docs
+	@"$(BIN)/python" -m sphinx -q -W --keep-going -c docs -d docs/_build/doctrees \
+	    . docs/_build/html
+
 clean: ## remove caches and build output; environment, data and runs stay
-	@rm -rf build dist .pytest_cache .ruff_cache *.egg-info
+	@rm -rf build dist docs/_build docs/api .pytest_cache .ruff_cache *.egg-info
 	@find mmsemiseg tools tests configs -name __pycache__ -type d -prune \
 	    -exec rm -rf {} + 2>/dev/null || true

@@ -4,6 +4,7 @@
 #   .ci/setup_env.sh base    what training needs, mmcv without compiled ops
 #   .ci/setup_env.sh tests   what the tests need, the compiled ops of mmcv included
 #   .ci/setup_env.sh ops     the compiled ops of mmcv alone
+#   .ci/setup_env.sh docs    what the site of the documentation needs
 #   .ci/setup_env.sh classic the original OpenMMLab packages and what the tests need, in
 #                            an environment of its own
 #
@@ -168,8 +169,13 @@ base() {
 
 tests() {
     once base
-    install runtime mm rc2l tests
+    install runtime mm rc2l tests docs
     install_ops_of_continuation
+}
+
+docs() {
+    once base
+    install runtime mm docs
 }
 
 classic() {
@@ -220,12 +226,16 @@ ops)
     once base
     install_ops_of_continuation
     ;;
+docs)
+    make_venv
+    once docs
+    ;;
 classic)
     make_venv
     once classic
     ;;
 *)
-    echo "usage: $0 base|tests|ops|classic" >&2
+    echo "usage: $0 base|tests|ops|docs|classic" >&2
     exit 2
     ;;
 esac
