@@ -17,8 +17,8 @@ IMPORT_NAMES = {
 }
 # Dependencies of mmcv, mmengine and mmsegmentation themselves
 WITH_MM = {'cv2', 'matplotlib', 'prettytable'}
-# Of mask heads, which say that they need it (`make ops`), and of figures (extra viz)
-OF_EXTRAS = {'mmdet', 'sklearn'}
+# Of figures (extra viz)
+OF_EXTRAS = {'sklearn'}
 
 
 def names(requirements):
