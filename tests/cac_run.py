@@ -1,20 +1,10 @@
-"""Tiny runs of CAC, in one process and, as a script, in two."""
+"""Tiny runs of CAC, in one process and in two."""
 
-import os
-import sys
-import traceback
-from pathlib import Path
-
-import mmengine.runner.runner
+import method_run
 import tiny_run
-import torch
-from distributed_run import distributed, environment, finish, start
-from helpers import frozen_copy
-from mmengine.config import Config
+from forked import distributed
 from mmengine.dist import get_rank
-from mmengine.hooks import Hook
 
-from mmsemiseg.engine.runner.processes import init_processes
 from mmsemiseg.utils.model import unwrap
 
 NUMBER, STEPS = 12, 2  # cells of a crop's batch, earlier steps
@@ -60,32 +50,14 @@ def config(data, work_dir, max_iters=6, model=None, **settings):
     return cfg
 
 
-class Left(Hook):
-    """What each batch of each iteration left for the memory; stops after one."""
-
-    priority = 'VERY_LOW'
-
-    def __init__(self, stop_after=None):
-        self.rows, self.losses, self.stop_after = [], [], stop_after
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        step_outputs = runner.train_loop.step_outputs
-        self.rows.append([left['memory'] for left in step_outputs if 'memory' in left])
-        self.losses.append(float(outputs['loss_dc'].detach()))
-        if runner.iter + 1 == self.stop_after:
-            raise KeyboardInterrupt
+class Left(method_run.Left):
+    def look(self, runner, outputs):
+        loss = float(outputs['loss_dc'].detach())
+        return dict(rows=method_run.remembered(runner), losses=loss)
 
 
 def trained(cfg, stop_after=None):
-    hook = Left(stop_after)
-    runner = tiny_run.build(cfg)
-    runner.register_hook(hook)
-    try:
-        runner.train()
-    except KeyboardInterrupt:
-        assert stop_after is not None
-    state = frozen_copy(unwrap(runner.model))
-    return dict(state=state, rows=hook.rows, losses=hook.losses)
+    return method_run.trained(cfg, Left(stop_after))
 
 
 def entered(state):
@@ -103,20 +75,7 @@ def entered(state):
 def two_processes(folder):
     """{run: [what it left on rank 0, on rank 1]}"""
     write_data(folder / 'data')
-    here = Path(__file__).parent
-    env = environment(
-        WORLD_SIZE='2', PYTHONPATH=os.pathsep.join(map(str, (here, here.parent)))
-    )
-    finish(
-        [
-            start((sys.executable, __file__, folder), dict(env, RANK=r, LOCAL_RANK=r))
-            for r in ('0', '1')
-        ]
-    )
-    results = [
-        torch.load(folder / f'results.{rank}.pt', weights_only=False) for rank in (0, 1)
-    ]
-    return {name: [result[name] for result in results] for name in results[0]}
+    return method_run.two_processes(runs, folder)
 
 
 def run(folder, name, stop_after=None, **settings):
@@ -141,24 +100,11 @@ def own_places(folder):
     return dict(found=found, keys=drawn.features)
 
 
-def main(folder):
-    # These take longer than a tiny run
-    Config.dump = lambda cfg, path: None
-    mmengine.runner.runner.collect_env = dict
-    init_processes('pytorch', dict(timeout=60))  # seconds; then a hang is an error
-    results = dict(
+def runs(folder):
+    return dict(
         whole=run(folder, 'whole'),
         stopped=run(folder, 'stopped', stop_after=5),
         resumed=run(folder, 'stopped', resume='auto'),
         accumulated=run(folder, 'two', max_iters=4, train_cfg=dict(accumulation=2)),
         places=own_places(folder),
     )
-    torch.save(results, folder / f'results.{get_rank()}.pt')
-
-
-if __name__ == '__main__':
-    try:
-        main(Path(sys.argv[1]))
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)  # do not wait for the other process

@@ -1,22 +1,8 @@
-"""Tiny runs of CTT, in one process and, as a script, in two."""
+"""Tiny runs of CTT, in one process and in two."""
 
-import faulthandler
-import os
-import sys
-import traceback
-from pathlib import Path
-
-import mmengine.runner.runner
+import method_run
 import tiny_run
-import torch
-from distributed_run import SECONDS, distributed, environment, finish, start
-from helpers import frozen_copy
-from mmengine.config import Config
-from mmengine.dist import get_rank
-from mmengine.hooks import Hook
-
-from mmsemiseg.engine.runner.processes import init_processes
-from mmsemiseg.utils.model import unwrap
+from forked import distributed
 
 ITERS, STOP = 4, 3
 SIZE = 4  # of a queue
@@ -62,32 +48,14 @@ def config(data, work_dir, max_iters=ITERS, model=None, **settings):
     return cfg
 
 
-class Left(Hook):
-    """What each batch of each step left for the banks; stops after one."""
-
-    priority = 'VERY_LOW'
-
-    def __init__(self, stop_after=None):
-        self.rows, self.losses, self.stop_after = [], [], stop_after
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.rows.append([left['memory'] for left in runner.train_loop.step_outputs])
-        values = [outputs[f'loss_{part}'] for part in PARTS]
-        self.losses.append(torch.stack(values).detach().tolist())
-        if runner.iter + 1 == self.stop_after:
-            raise KeyboardInterrupt
+class Left(method_run.Left):
+    def look(self, runner, outputs):
+        losses = [float(outputs[f'loss_{part}'].detach()) for part in PARTS]
+        return dict(rows=method_run.remembered(runner), losses=losses)
 
 
 def trained(cfg, stop_after=None):
-    hook = Left(stop_after)
-    runner = tiny_run.build(cfg)
-    runner.register_hook(hook)
-    try:
-        runner.train()
-    except KeyboardInterrupt:
-        assert stop_after is not None
-    state = frozen_copy(unwrap(runner.model))
-    return dict(state=state, rows=hook.rows, losses=hook.losses)
+    return method_run.trained(cfg, Left(stop_after))
 
 
 def queue(state, pair, label):
@@ -106,20 +74,7 @@ def queue(state, pair, label):
 def two_processes(folder):
     """{run: [what it left on rank 0, on rank 1]}"""
     write_data(folder / 'data')
-    here = Path(__file__).parent
-    env = environment(
-        WORLD_SIZE='2', PYTHONPATH=os.pathsep.join(map(str, (here, here.parent)))
-    )
-    finish(
-        [
-            start((sys.executable, __file__, folder), dict(env, RANK=r, LOCAL_RANK=r))
-            for r in ('0', '1')
-        ]
-    )
-    results = [
-        torch.load(folder / f'results.{rank}.pt', weights_only=False) for rank in (0, 1)
-    ]
-    return {name: [result[name] for result in results] for name in results[0]}
+    return method_run.two_processes(runs, folder)
 
 
 def run(folder, name, stop_after=None, **settings):
@@ -127,14 +82,9 @@ def run(folder, name, stop_after=None, **settings):
     return trained(distributed(cfg), stop_after)
 
 
-def main(folder):
-    # These take longer than a tiny run
-    Config.dump = lambda cfg, path: None
-    mmengine.runner.runner.collect_env = dict
-    init_processes('pytorch', dict(timeout=120))  # seconds; then a hang is an error
-    faulthandler.dump_traceback_later(SECONDS - 50, exit=True)  # and shows its place
+def runs(folder):
     recomputed = dict(checkpointing=True, contrast=dict(ready='all'))
-    results = dict(
+    return dict(
         whole=run(folder, 'whole'),
         stopped=run(folder, 'stopped', stop_after=STOP),
         resumed=run(folder, 'stopped', resume='auto'),
@@ -142,12 +92,3 @@ def main(folder):
         recomputed=run(folder, 'recomputed', max_iters=2, model=recomputed),
         three=run(folder, 'three', max_iters=2, model=dict(num_pairs=3)),
     )
-    torch.save(results, folder / f'results.{get_rank()}.pt')
-
-
-if __name__ == '__main__':
-    try:
-        main(Path(sys.argv[1]))
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)  # do not wait for the other process

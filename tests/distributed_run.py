@@ -5,21 +5,13 @@ left. Cases are the functions marked by ``@case``; their order is that of the li
 """
 
 import functools
-import os
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
-import time
-import traceback
 from pathlib import Path
 
-import mmengine.runner.runner
 import tiny_run
 import torch
+from forked import distributed, on_two_ranks
 from helpers import build, frozen_copy, spread, student_cfg
-from mmengine.config import Config
 from mmengine.dist import barrier, get_rank
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
@@ -33,13 +25,11 @@ from mmsemiseg.engine.hooks import (
     BatchNormSyncHook,
     MemoryHook,
 )
-from mmsemiseg.engine.runner.processes import init_processes
 from mmsemiseg.models import MeanTeacher
 from mmsemiseg.utils.gather import copy_from_first, gather_rows, gather_rows_to_first
 from mmsemiseg.utils.model import unwrap
 from mmsemiseg.utils.random_state import random_state
 
-SECONDS = 400  # for all cases of one start
 CASES = {}
 PARTS = ('gathered', 'statistics', 'reestimated', 'remembered', 'one_remembers')
 
@@ -49,72 +39,15 @@ def case(function):
     return function
 
 
-# Starting processes
-
-
-def free_port():
-    with socket.socket() as server:
-        server.bind(('127.0.0.1', 0))
-        return str(server.getsockname()[1])
-
-
-def environment(**variables):
-    """Of a process that finds the others on this machine."""
-    return dict(
-        os.environ,
-        OMP_NUM_THREADS='1',
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=free_port(),
-        **variables,
-    )
-
-
-def start(command, env, cwd=None):
-    output = tempfile.TemporaryFile('w+')  # a full pipe would stop the process
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        env=env,
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-    )
-    return process, output
-
-
-def finish(started, seconds=SECONDS):
-    """Outputs of processes, all of which must end in time and without an error."""
-    end = time.monotonic() + seconds
-    try:
-        for process, _ in started:
-            process.wait(max(0, end - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        for process, _ in started:
-            process.send_signal(signal.SIGTERM)  # a launcher ends its workers
-    codes, outputs = [], []
-    for process, output in started:
-        try:
-            codes.append(process.wait(20))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            codes.append(process.wait())
-        with output:
-            output.seek(0)
-            outputs.append(output.read())
-    assert not any(codes), f'{codes}\n' + '\n'.join(text[-4000:] for text in outputs)
-    return outputs
-
-
 def two_processes(folder, *names):
     """{case: [result of rank 0, result of rank 1]}."""
     tiny_run.write_data(folder / 'data', labeled=5, unlabeled=7)
-    env = environment(WORLD_SIZE='2')
-    command = [sys.executable, __file__, folder, *names]
-    processes = [
-        start(command, dict(env, RANK=rank, LOCAL_RANK=rank)) for rank in ('0', '1')
-    ]
-    finish(processes)
-    return {name: [load(folder, name, rank) for rank in (0, 1)] for name in names}
+    first, second = on_two_ranks(_run_cases, folder, *names)
+    return {name: [first[name], second[name]] for name in names}
+
+
+def _run_cases(folder, *names):
+    return {name: CASES[name](folder) for name in names}
 
 
 @functools.cache
@@ -124,27 +57,7 @@ def parts():
         return two_processes(Path(folder), *PARTS)
 
 
-def load(folder, name, rank):
-    return torch.load(folder / f'{name}.{rank}.pt', weights_only=False)
-
-
-def main(folder, *names):
-    # These take longer than a tiny run
-    Config.dump = lambda cfg, path: None
-    mmengine.runner.runner.collect_env = dict
-    init_processes('pytorch', dict(timeout=120))  # seconds; then a hang is an error
-    for name in names:
-        result = CASES[name](Path(folder))
-        torch.save(result, f'{folder}/{name}.{get_rank()}.pt')
-
-
 # Configs
-
-
-def distributed(cfg):
-    """For the processes of `two_processes`."""
-    cfg.launcher = 'pytorch'
-    return cfg
 
 
 def config(folder, name, model=None, **settings):
@@ -559,11 +472,3 @@ def one_remembers(folder):
         MemoryHook().after_step(FakeRunner(Memory(), left))
     except RuntimeError as error:
         return str(error)
-
-
-if __name__ == '__main__':
-    try:
-        main(*sys.argv[1:])
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)  # do not wait for the other process

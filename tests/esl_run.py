@@ -1,22 +1,13 @@
-"""Tiny runs of ESL, in one process and, as a script, in two."""
+"""Tiny runs of ESL, in one process and in two."""
 
-import faulthandler
-import os
-import sys
-import traceback
-from pathlib import Path
 from unittest import mock
 
-import mmengine.runner.runner
+import method_run
 import tiny_run
-import torch
-from distributed_run import SECONDS, distributed, environment, finish, start
+from forked import distributed
 from helpers import frozen_copy
-from mmengine.config import Config
 from mmengine.dist import get_rank
-from mmengine.hooks import Hook
 
-from mmsemiseg.engine.runner.processes import init_processes
 from mmsemiseg.functional import kmeans
 from mmsemiseg.models import PartContrast
 from mmsemiseg.models.memories import part_prototypes
@@ -58,36 +49,18 @@ def config(data, work_dir, max_iters=ITERS, contrast=None, hook=None, **settings
     return cfg
 
 
-class Left(Hook):
-    """What each batch of each step left for the memory; stops after one."""
-
-    priority = 'VERY_LOW'
-
-    def __init__(self, stop_after=None):
-        self.rows, self.losses, self.stop_after = [], [], stop_after
-        self.begun = None
-
+class Left(method_run.Left):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if self.begun is None:
-            self.begun = frozen_copy(unwrap(runner.model).contrast.prototypes)
+        prototypes = unwrap(runner.model).contrast.prototypes
+        self.left.setdefault('begun', frozen_copy(prototypes))
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.rows.append([left['memory'] for left in runner.train_loop.step_outputs])
-        self.losses.append(outputs['loss_ctr'].item())
-        if runner.iter + 1 == self.stop_after:
-            raise KeyboardInterrupt
+    def look(self, runner, outputs):
+        loss = outputs['loss_ctr'].item()
+        return dict(rows=method_run.remembered(runner), losses=loss)
 
 
 def trained(cfg, stop_after=None):
-    hook = Left(stop_after)
-    runner = tiny_run.build(cfg)
-    runner.register_hook(hook)
-    try:
-        runner.train()
-    except KeyboardInterrupt:
-        assert stop_after is not None
-    state = frozen_copy(unwrap(runner.model))
-    return dict(state=state, rows=hook.rows, losses=hook.losses, begun=hook.begun)
+    return method_run.trained(cfg, Left(stop_after))
 
 
 # Two processes
@@ -96,20 +69,7 @@ def trained(cfg, stop_after=None):
 def two_processes(folder):
     """{run: [what it left on rank 0, on rank 1]}"""
     write_data(folder / 'data')
-    here = Path(__file__).parent
-    env = environment(
-        WORLD_SIZE='2', PYTHONPATH=os.pathsep.join(map(str, (here, here.parent)))
-    )
-    finish(
-        [
-            start((sys.executable, __file__, folder), dict(env, RANK=r, LOCAL_RANK=r))
-            for r in ('0', '1')
-        ]
-    )
-    results = [
-        torch.load(folder / f'results.{rank}.pt', weights_only=False) for rank in (0, 1)
-    ]
-    return {name: [result[name] for result in results] for name in results[0]}
+    return method_run.two_processes(runs, folder)
 
 
 def run(folder, name, stop_after=None, **settings):
@@ -135,12 +95,7 @@ def uneven(self, model, batch, features=PartContrast.prototype_features):
     return rows[: 9 if get_rank() else None], label[: 9 if get_rank() else None]
 
 
-def main(folder):
-    # These take longer than a tiny run
-    Config.dump = lambda cfg, path: None
-    mmengine.runner.runner.collect_env = dict
-    init_processes('pytorch', dict(timeout=120))  # seconds; then a hang is an error
-    faulthandler.dump_traceback_later(SECONDS - 50, exit=True)  # and shows its place
+def runs(folder):
     no_init = dict(type='MemoryHook')
     results = dict(
         whole=run(folder, 'whole'),
@@ -152,12 +107,4 @@ def main(folder):
     )
     with mock.patch.object(PartContrast, 'prototype_features', uneven):
         results['uneven'] = clustered_by(run, folder, 'uneven', max_iters=1)
-    torch.save(results, folder / f'results.{get_rank()}.pt')
-
-
-if __name__ == '__main__':
-    try:
-        main(Path(sys.argv[1]))
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)  # do not wait for the other process
+    return results

@@ -1,18 +1,15 @@
 """Runs in processes of their own, which SIGKILL ends where a test wants it."""
 
-import gc
-import multiprocessing
 import os
 import random
 import resource
 import signal
-import traceback
 from pathlib import Path
-from unittest import mock
 
+import forked
 import numpy as np
 import torch
-from distributed_run import free_port
+from forked import end
 from mmengine.config import Config
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import Hook
@@ -210,51 +207,17 @@ class Signal(Hook):
             signal.pause()
 
 
-# Processes. They are forked from one that has imported everything and done nothing
-
-PRELOADED = ['pytest', 'killed_run', 'torch._dynamo']  # which optimizers import
+# Processes
 
 
 def start(cfg, **environment):
     """The process of a run."""
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(PRELOADED)
-    here = str(Path(__file__).parent)
-    paths = [here, str(Path(here).parent), *os.environ.get('PYTHONPATH', '').split(':')]
-    with mock.patch.dict(os.environ, PYTHONPATH=':'.join(filter(None, paths))):
-        process = context.Process(target=_train, args=(cfg.to_dict(), environment))
-        process.start()
-    return process
+    report = f'{cfg.work_dir}.error{environment.get("RANK", "")}'
+    return forked.start(_train, cfg.to_dict(), report=report, **environment)
 
 
-def _train(cfg, environment):
-    os.environ.update(environment)
-    gc.freeze()  # MMEngine collects for each data set: not what was imported
-    torch.set_num_threads(1)
-    np.random.seed()  # the state is that of the common parent otherwise
-    rank = environment.get('RANK', '')
-    report = Path(f'{cfg["work_dir"]}.error{rank}')
-    report.unlink(missing_ok=True)
-    with mock.patch('mmengine.config.config.FormatCode', _as_it_is, create=True):
-        with mock.patch('yapf.yapflib.yapf_api.FormatCode', _as_it_is):
-            try:
-                build(Config(cfg)).train()
-            except BaseException:
-                report.write_text(traceback.format_exc())
-                raise
-
-
-def _as_it_is(text, **style):
-    return text, False
-
-
-def end(process):
-    process.join(120)
-    if process.exitcode is None:
-        process.kill()
-    code = process.exitcode
-    process.close()
-    return code
+def _train(cfg):
+    build(Config(cfg)).train()
 
 
 def finish(cfg):
@@ -269,7 +232,7 @@ def pair(cfg):
     cfg = Config(cfg.to_dict())
     cfg.launcher = 'pytorch'
     cfg.env_cfg = dict(dist_cfg=dict(timeout=100))
-    shared = dict(WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port())
+    shared = dict(forked.surroundings(), WORLD_SIZE='2')
     ranks = [start(cfg, RANK=rank, LOCAL_RANK=rank, **shared) for rank in ('0', '1')]
     return [end(process) for process in ranks]
 

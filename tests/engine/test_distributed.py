@@ -5,7 +5,11 @@ The runs themselves are the cases of `distributed_run`.
 
 import os
 import shutil
+import signal
+import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -14,13 +18,11 @@ from distributed_run import (
     BankTeacher,
     config,
     deterministic,
-    environment,
-    finish,
-    start,
     trained,
     two_processes,
     validated,
 )
+from forked import surroundings
 from mmengine.config import Config
 from tiny_run import build, differing, mean_teacher
 
@@ -86,8 +88,8 @@ def test_one_seed_and_one_model_but_different_generators(ranks, name):
     first, second = ranks[name]
     assert first['seed'] == second['seed']
     assert differing(first['first'], second['first']) == []
-    for time in ('start', 'end'):
-        mine, theirs = first[time], second[time]
+    for moment in ('start', 'end'):
+        mine, theirs = first[moment], second[moment]
         assert mine['python'] != theirs['python']
         assert not mine['numpy'][1].equal(theirs['numpy'][1])
         assert not mine['torch'].equal(theirs['torch'])
@@ -302,6 +304,46 @@ def test_one_process_sets_an_earlier_self_training_aside(ranks):
 
 
 # Launchers
+
+
+def environment(**variables):
+    """Of a process that finds the others on this machine."""
+    return dict(os.environ, OMP_NUM_THREADS='1', **surroundings(), **variables)
+
+
+def start(command, env):
+    output = tempfile.TemporaryFile('w+')  # a full pipe would stop the process
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+    )
+    return process, output
+
+
+def finish(started, seconds=400):
+    """Outputs of processes, all of which must end in time and without an error."""
+    end = time.monotonic() + seconds
+    try:
+        for process, _ in started:
+            process.wait(max(0, end - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        for process, _ in started:
+            process.send_signal(signal.SIGTERM)  # a launcher ends its workers
+    codes, outputs = [], []
+    for process, output in started:
+        try:
+            codes.append(process.wait(20))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            codes.append(process.wait())
+        with output:
+            output.seek(0)
+            outputs.append(output.read())
+    assert not any(codes), f'{codes}\n' + '\n'.join(text[-4000:] for text in outputs)
+    return outputs
 
 
 @pytest.fixture(scope='module')
