@@ -1,3 +1,4 @@
+import gc
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ HERE = Path(__file__).parent
 # Files and folders of runs, of several processes, of tools: `make test-fast` skips them
 SLOW = (
     'benchmark',
+    'configs',
     'engine',
     'models/segmentors/test_cac_runs.py',
     'models/segmentors/test_cmb_runs.py',
@@ -16,7 +18,6 @@ SLOW = (
     'models/segmentors/test_rc2l_runs.py',
     'models/segmentors/test_zoo.py',
     'packaging',
-    'test_configs.py',
     'test_docs.py',
     'test_no_sync.py',
     'test_stock_configs.py',
@@ -37,6 +38,16 @@ def pytest_collection_modifyitems(items):
 def default_scope():
     """Types of mmseg are found, whatever test a process begins with."""
     init_default_scope('mmseg')
+
+
+@pytest.fixture(autouse=True, scope='module')
+def quick_garbage_collection():
+    """What was there before a file of tests is not looked at.
+
+    MMEngine collects for each data set, which takes longer than a tiny run.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope='session')
