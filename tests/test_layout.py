@@ -57,6 +57,7 @@ def violations(package, allowed):
         ('datasets', ['functional', 'utils']),
         ('evaluation', ['functional', 'utils', 'datasets']),
         ('start', ['datasets', 'utils', '__main__']),
+        ('doctor', ['datasets', 'engine', 'start', 'utils']),
         ('engine', BELOW_ENGINE),
         ('engine.checkpoints', ['functional', 'utils']),
         ('reporting', ['utils', 'engine.checkpoints', 'apis.config_text']),

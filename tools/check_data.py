@@ -15,12 +15,17 @@ import os
 
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
-from mmseg.registry import DATASETS, MODELS
 from prettytable import PrettyTable
 from rich.progress import track
 
 import mmsemiseg  # noqa: F401
 from mmsemiseg.datasets.checks import inspect_streams, model_settings, stream_files
+from mmsemiseg.datasets.checks.config_streams import (
+    build_model,
+    build_streams,
+    evaluator_configs,
+    stream_configs,
+)
 from mmsemiseg.datasets.checks.reading import read_all_files
 from mmsemiseg.datasets.content import ContentCache
 from mmsemiseg.utils import launch
@@ -45,54 +50,6 @@ def parse_args(argv=None):
     )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     return parser.parse_args(argv)
-
-
-def stream_configs(cfg):
-    """Dataset config of each stream: training by name, 'val' and 'test'."""
-    loaders = cfg.get('train_dataloader') or {}
-    if 'dataset' in loaders:
-        loaders = dict(labeled=loaders)
-    configs = {name: loader['dataset'] for name, loader in loaders.items()}
-    for name in ('val', 'test'):
-        if cfg.get(f'{name}_dataloader'):
-            configs[name] = cfg[f'{name}_dataloader']['dataset']
-    if configs.get('test') == configs.get('val'):
-        configs.pop('test', None)
-    if not configs:
-        raise ValueError(
-            'the config has no train_dataloader, val_dataloader or test_dataloader'
-        )
-    return configs
-
-
-def build_streams(configs):
-    """(datasets by name, problems of those that cannot be built)."""
-    streams, problems = {}, []
-    for name, config in configs.items():
-        try:
-            streams[name] = DATASETS.build(config)
-        except (ValueError, FileNotFoundError, AssertionError) as error:
-            problems.append(f'stream {name!r} cannot be built: {error}')
-    return streams, problems
-
-
-def build_model(cfg):
-    """(model or None, problems); weights are neither made nor loaded."""
-    if not cfg.get('model'):
-        return None, []
-    config = dict(cfg.model)
-    if cfg.get('data_preprocessor'):
-        config.setdefault('data_preprocessor', cfg.data_preprocessor)
-    try:
-        return MODELS.build(config), []
-    except Exception as error:  # an extension of the user's may raise anything
-        return None, [f'the model cannot be built: {error}']
-
-
-def evaluators(cfg):
-    """Configs of the metrics by setting."""
-    names = ('val_evaluator', 'test_evaluator')
-    return {name: cfg[name] for name in names if cfg.get(name)}
 
 
 def table(labels):
@@ -126,7 +83,7 @@ def main(argv=None):
     number += len({p for f in files.values() for p in f.masks if p})
     findings = inspect_streams(
         streams,
-        model_settings(model, evaluators(cfg)),
+        model_settings(model, evaluator_configs(cfg)),
         args.allow_overlap,
         read_all_files(cache, lambda files: track(files, 'reading', total=number)),
         args.num_classes,

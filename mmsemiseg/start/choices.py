@@ -3,16 +3,17 @@
 import os
 import shutil
 import time
+from collections.abc import Callable
 
 import torch
 
-from ..utils.cpu import has_bfloat16
+from ..utils.cpu import busy_cores, has_bfloat16, usable_cores
 from . import plan as plans
 from .configs import data_text, method_text, student_text
 from .copies import copy_side, write_copies
 from .options import Options, Say, config_path, duration, tell, title
 from .plan import Plan
-from .probe import OutOfMemory, Probe, probe
+from .probe import Extent, OutOfMemory, Probe, probe
 from .reading import Data
 from .students import Student, default_student, own_student
 
@@ -28,12 +29,19 @@ class Chooser:
         out: Folder of the start.
         began: Time at which the command began.
         say: Function that prints a line.
+        check: Function that checks the files which the configs name.
     """
 
     def __init__(
-        self, options: Options, data: Data, out: str, began: float, say: Say
+        self,
+        options: Options,
+        data: Data,
+        out: str,
+        began: float,
+        say: Say,
+        check: Callable[[], None],
     ) -> None:
-        self.options, self.data, self.out = options, data, out
+        self.options, self.data, self.out, self.check = options, data, out, check
         self.began, self.say = began, say
         self.files = data.files
         self.device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -45,7 +53,8 @@ class Chooser:
         Raises:
             ProbeError: The configs cannot be trained.
         """
-        title(self.say, 'Choices')
+        title(self.say, 'Network and measured steps')
+        self._say_load()
         plan = self._first_plan()
         student = self._student(plan)
         tell(self.say, student.said)
@@ -65,6 +74,9 @@ class Chooser:
                 student = self._student(plan)
                 probes = self._measure(plan, student)
             plan.reasons['scale'] = reason
+        title(self.say, 'Check of the data')
+        self.check()
+        title(self.say, 'Choices')
         self._set_length(plan, probes, wanted, why)
         self._write(plan, student)
         for name, value, reason in plan.lines():
@@ -82,6 +94,17 @@ class Chooser:
 
     def _spent(self) -> float:
         return time.time() - self.began
+
+    def _say_load(self) -> None:
+        busy = busy_cores()
+        if busy is not None:
+            tell(
+                self.say,
+                [
+                    f'other programs keep {busy:.1f} of {usable_cores()} cores busy: '
+                    'times are predicted for a machine that stays so'
+                ],
+            )
 
     def _first_plan(self) -> Plan:
         options, reasons = self.options, {}
@@ -165,7 +188,10 @@ class Chooser:
             )
 
     def _measured(self, method, plan: Plan) -> Probe:
-        found = probe(config_path(self.out, method))
+        extent = Extent(seconds=plans.probe_seconds(self.seconds))
+        if not self.seconds:
+            extent.steps = 30
+        found = probe(config_path(self.out, method), extent)
         self.say(
             f'  measured    {method.name}: {found.step:.2f} s a step at long side '
             f'{plan.side}, {found.memory / 2**30:.1f} GB, {found.start:.0f} s to start'
@@ -179,9 +205,9 @@ class Chooser:
         if self.seconds:
             fits, times = plans.fit_iterations(
                 self.seconds,
-                sum(p.step for p in probes),
-                self._spent() + sum(p.start for p in probes),
-                self._val_images * sum(p.val_image for p in probes),
+                sum(p.step + p.save / plans.SAVE_INTERVAL for p in probes),
+                self._spent() + sum(p.start for p in probes) + self._report(probes),
+                sum(self._validation(p) for p in probes),
             )
         plan.iterations, reason = plans.length(self.options.hours, fits, wanted, why)
         if self.options.iterations:
@@ -190,12 +216,21 @@ class Chooser:
         plan.val_interval = max(1, -(-plan.iterations // times))
         plan.warmup = max(1, min(100, plan.iterations // 10))
 
+    def _validation(self, found: Probe) -> float:
+        """Seconds of a validation, and of the checkpoint of the best."""
+        return self._val_images * found.val_image + found.save
+
+    def _report(self, probes: list[Probe]) -> float:
+        """Seconds of the report: a process that starts as the trainings do."""
+        return max(found.start for found in probes)
+
     def _predict(self, plan: Plan, probes: list[Probe]) -> None:
         times = -(-plan.iterations // plan.val_interval)
-        total = self._spent()
+        total = self._spent() + self._report(probes)
         for method, found in zip(self.options.methods, probes, strict=True):
-            seconds = found.start + plan.iterations * found.step
-            seconds += times * self._val_images * found.val_image
+            step = found.step + found.save / plans.SAVE_INTERVAL
+            seconds = found.start + plan.iterations * step
+            seconds += times * self._validation(found)
             total += seconds
             self.say(f'  predicted   {method.name}: {duration(seconds)}')
         self.say(f'  predicted   from the command to the table: {duration(total)}')

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from ..utils.launch import CONTENT
 from .classes import ClassTable
 from .methods import Method
-from .plan import RATIO, Plan
+from .plan import RATIO, SAVE_INTERVAL, Plan
 from .students import Student
 
 TYPES = {'bf16': 'Bf16OptimWrapper', 'fp16': 'AmpOptimWrapper'}
@@ -161,7 +161,7 @@ def method_text(
     if method.hooks:
         hooks = '\n'.join(f'    {hook}' for hook in method.hooks)
         parts.append(f'custom_hooks = [\n{hooks}\n]')
-    interval = max(1, min(500, plan.val_interval))
+    interval = max(1, min(SAVE_INTERVAL, plan.val_interval))
     parts += [
         'default_hooks = dict(\n'
         f'    logger=dict(interval={max(1, min(50, plan.iterations // 10))}),\n'

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from .audit import audit, class_rows
+from .audit import audit, class_lines
 from .choices import Chooser
 from .options import Options, Say, config_path, duration, tell, title
 from .plan import Plan
@@ -75,10 +75,11 @@ def prepare(options: Options, out: str, began: float, say: Say) -> Plan:
         ValueError: Nothing can be trained with these files.
     """
     data = read_data(options, out, say)
-    plan = Chooser(options, data, out, began, say).choose()
-    title(say, 'Check of the data')
-    check_data(config_path(out, options.methods[-1]), out, say)
-    return plan
+
+    def check() -> None:
+        check_data(config_path(out, options.methods[-1]), out, say)
+
+    return Chooser(options, data, out, began, say, check).choose()
 
 
 def check_data(config: str, out: str, say: Say) -> None:
@@ -88,15 +89,7 @@ def check_data(config: str, out: str, say: Say) -> None:
         ValueError: Training is impossible with these files.
     """
     found = audit(Config.fromfile(config), os.path.join(out, 'check_data.json'))
-    rows = class_rows(found)
-    streams = [name for name, labels in found.labels.items() if labels.masks]
-    wide = max(len(row[1]) for row in rows)
-    heads = '  '.join(f'{name + ": images, pixels":>24}' for name in streams)
-    say(f'    {"":3}  {"":{wide}}  {heads}')
-    for number, name, *cells in rows:
-        pairs = zip(cells[::2], cells[1::2], strict=True)
-        text = '  '.join(f'{f"{a}, {b}":>24}' for a, b in pairs)
-        say(f'    {number:>3}  {name:{wide}}  {text}')
+    tell(say, class_lines(found))
     tell(say, [f'NOTE: {text}' for text in [*found.doubts, *found.notes]])
     if found.problems:
         raise ValueError('\n'.join(['the data cannot be used:', *found.problems]))

@@ -17,6 +17,8 @@ LEAST_ITERATIONS, MOST_ITERATIONS = 1000, 20000
 MOST_TIMES_WANTED = 4
 SHORT = 300
 MARGIN = 0.95  # of the time is planned
+SAVE_INTERVAL = 500  # iterations between two checkpoints
+PROBE_SHARE = 0.01  # of the time, for the steps that measure a method
 LEARNING_RATE = 1e-3
 BACKBONE_RATE = 0.2
 
@@ -171,6 +173,17 @@ def length(
     elif fits < wanted:
         reason += f'; {wanted} would be better ({why_wanted})'
     return fits, reason
+
+
+def probe_seconds(seconds: float | None) -> float:
+    """Seconds of steps that measure a method: more where more time is planned.
+
+    >>> probe_seconds(600), probe_seconds(36000)
+    (10.0, 60.0)
+    """
+    if seconds is None:
+        return 30.0
+    return float(min(60, max(10, PROBE_SHARE * seconds)))
 
 
 def workers_of(device: str) -> int:

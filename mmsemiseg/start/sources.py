@@ -105,10 +105,17 @@ def _find(folder: str, setting: str) -> list[str]:
     found = find_images(folder)
     if not found:
         others = sorted({os.path.splitext(name)[1] for name in walk_files(folder)})
-        held = f'files of the kinds {", ".join(others)}' if others else 'no file'
+        if not others:
+            raise ValueError(
+                f'{setting} {folder} has no image: there is no file in it, nor in its '
+                'sub-folders'
+            )
+        kinds = ', '.join(kind or 'without suffix' for kind in others)
         polygons = '.json' in others or '.xml' in others
         hint = '; polygons must be drawn into masks first' if polygons else ''
-        raise ValueError(f'{setting} {folder} has no image, but {held}{hint}')
+        raise ValueError(
+            f'{setting} {folder} has no image, only files of the kinds {kinds}{hint}'
+        )
     return found
 
 

@@ -25,7 +25,7 @@ def start(load_tool, tmp_path, monkeypatch):
 @pytest.fixture
 def quick(monkeypatch):
     """Steps are not measured: each takes a second."""
-    monkeypatch.setattr(choices, 'probe', lambda config: Probe(1.0, 0.1, 2.0, 2**30))
+    monkeypatch.setattr(choices, 'probe', lambda config, extent: Probe(1.0, 0.1, 2.0, 2**30))
 
 
 def test_folders_to_a_table(start, tmp_path, monkeypatch, capfd):
@@ -110,7 +110,7 @@ def test_what_is_chosen_can_be_given(start, quick, tmp_path, monkeypatch, capsys
 def test_the_batch_is_halved_until_it_fits(start, monkeypatch, capsys):
     sizes = []
 
-    def probe(config):
+    def probe(config, extent):
         text = open(config.replace('fix-match', 'data').replace('sup-only', 'data'))
         size = int(text.read().split('batch_size=')[1].split(',')[0])
         sizes.append(size)

@@ -27,14 +27,22 @@ PLACES = {
 
 
 def check_types(cfg: Config | Mapping[str, Any]) -> None:
-    """Raise ValueError for a type that is not registered, with the setting's name.
+    """Raise ValueError for the first type that is not registered."""
+    text = next(unknown_types(cfg), None)
+    if text is not None:
+        raise ValueError(text)
+
+
+def unknown_types(cfg: Config | Mapping[str, Any]) -> Iterator[str]:
+    """A message for each type that is not registered, with the setting's name.
 
     The parts of a model and of a data set are left to those that build them.
     """
     scope = cfg.get('default_scope') or 'mmseg'
     for place, known in PLACES.items():
         for setting, kind in _types(_get(cfg, place), place):
-            _check(kind, setting, known, scope)
+            if text := _unknown(kind, setting, known, scope):
+                yield text
 
 
 def _get(cfg: Any, place: str) -> Any:
@@ -54,15 +62,15 @@ def _types(value: Any, place: str) -> Iterator[tuple[str, str]]:
             yield from _types(item, f'{place}[{index}]')
 
 
-def _check(kind: str, setting: str, known: Registry, scope: str) -> None:
+def _unknown(kind: str, setting: str, known: Registry, scope: str) -> str:
     with known.switch_scope_and_registry(scope) as found:
         if found.get(kind) is not None:
-            return
+            return ''
         names: list[str] = []
         while found is not None:
             names += found.module_dict
             found = found.parent
-    raise ValueError(
+    return (
         f'{setting} must be a registered {known.name}, but got {kind!r}'
         f'{did_you_mean(kind, names)}. The module of a class of your own belongs into '
         'custom_imports'
