@@ -167,8 +167,12 @@ def copy_findings(files: Mapping[str, StreamFiles], contents: Mapping) -> list[F
         for other in names[at + 1 :]:
             if one in HELD_OUT and other in HELD_OUT:
                 continue
-            pair = _shared(files[one], files[other], number, shas)
-            findings += _of_pair(one, other, pair, files, groups)
+            if other not in HELD_OUT and files[one].labeled:
+                left, right = other, one  # what the others add to the labeled images
+            else:
+                left, right = (other, one) if one in HELD_OUT else (one, other)
+            pair = _shared(files[left], files[right], number, shas)
+            findings += _of_pair(left, right, pair, files, groups)
     return findings
 
 

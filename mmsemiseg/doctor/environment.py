@@ -64,7 +64,9 @@ def describe(machine: Machine) -> dict[str, str]:
         found = distributions(name)
         packages.append(' and '.join(found) if found else f'no {name}')
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    busy = 'not known' if machine.busy is None else f'{machine.busy:.1f} of them busy'
+    busy = ''
+    if machine.busy is not None:
+        busy = f', others keep {machine.busy:.1f} of them busy'
     memory = 'not known'
     if machine.memory is not None:
         memory = f'{gigabytes(machine.memory)} available'
@@ -75,7 +77,7 @@ def describe(machine: Machine) -> dict[str, str]:
         'packages': ', '.join(packages),
         'compiled ops': 'there' if has_ops() else 'not there: no MaskFormer, no RC2L',
         'device': ', '.join(gpus) or f'CPU, {platform.machine()}',
-        'cores': f'{machine.cores}, {busy} by others; {machine.threads} threads',
+        'cores': f'{machine.cores}{busy}; {machine.threads} threads',
         'bfloat16': 'in hardware' if machine.bfloat16 else 'not in hardware',
         'memory': memory,
         'disk': f'{gigabytes(machine.disk)} free for the work folder',

@@ -108,7 +108,9 @@ def _settings(cfg: Config, look: DataLook, run: RunLook) -> dict[str, str]:
     rows = dict(model=type(run.model).__name__ if run.model is not None else 'none')
     filters = getattr(run.model, 'filters', None) or {}
     if filters:
-        rows['filters'] = ', '.join(f'{name}={value}' for name, value in filters.items())
+        rows['filters'] = ', '.join(
+            f'{name}={value}' for name, value in filters.items()
+        )
     optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
     if optimizer:
         rows['optimizer'] = f'{optimizer.get("type")}, lr {optimizer.get("lr")}'

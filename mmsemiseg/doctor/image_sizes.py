@@ -1,7 +1,6 @@
 """Sizes of images on their way through a pipeline, from its config alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 Size = tuple[int, int]
 """(width, height)."""

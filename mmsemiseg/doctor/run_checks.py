@@ -4,7 +4,7 @@ import copy
 import logging
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
@@ -23,6 +23,24 @@ from ..utils.pretrained import check_pretrained, without_pretrained
 from .findings import Finding
 
 ABOUT = 'run'
+NETWORK_PARTS = ('backbone', 'neck', 'decode_head', 'auxiliary_head')
+
+
+def untyped_parts(model: Any, place: str = 'model') -> Iterator[tuple[str, dict]]:
+    """(setting, config) of the parts of networks that have no type.
+
+    >>> model = dict(student=dict(type='A', auxiliary_head=dict(num_classes=2)))
+    >>> list(untyped_parts(model))
+    [('model.student.auxiliary_head', {'num_classes': 2})]
+    """
+    for name, part in model.items():
+        several = isinstance(part, (list, tuple))
+        for index, one in enumerate(part if several else [part]):
+            if isinstance(one, Mapping):
+                inner = f'{place}.{name}[{index}]' if several else f'{place}.{name}'
+                if name in NETWORK_PARTS and 'type' not in one:
+                    yield inner, one
+                yield from untyped_parts(one, inner)
 
 
 class RunLength(NamedTuple):
@@ -59,6 +77,12 @@ class RunLook:
         loaders = cfg.get('train_dataloader')
         self._try(lambda: check_loop_reads(cfg.get('train_cfg'), loaders))
         self._try(lambda: check_pretrained(cfg.get('model') or {}))
+        for place, part in untyped_parts(cfg.get('model') or {}):
+            self._note(
+                'error',
+                f'{place} has no type, only the settings {sorted(part)}: set its type, '
+                'or leave it out where no base config has one',
+            )
         load_from = cfg.get('load_from')
         if load_from and '://' not in load_from and not os.path.isfile(load_from):
             self._note('error', f'load_from: there is no file {load_from}')
@@ -96,7 +120,8 @@ class RunLook:
             check()
         except Exception as error:  # an extension of the user's may raise anything
             known = isinstance(error, (ValueError, FileNotFoundError))
-            text = str(error).strip() or 'no message'
+            keyed = isinstance(error, KeyError) and error.args
+            text = str(error.args[0] if keyed else error).strip() or 'no message'
             self._note('error', text if known else f'{type(error).__name__}: {text}')
             return False
         return True

@@ -15,6 +15,7 @@ from .image_sizes import highest_ratio, padded_share, size_and_crop
 ABOUT = 'settings'
 FEW = 50  # validation images below which a score says little
 MUCH = 0.25  # of a crop that is padding
+TOO_SLOW = 5  # a teacher that averages over more than a fifth of the run
 
 
 def setting_findings(
@@ -79,9 +80,7 @@ def _crops(name: str, look: DataLook) -> list[Finding]:
     if always:
         text += f', and {always} images never fill a crop'
     level = 'warning' if share > MUCH or always else 'note'
-    return [
-        Finding(level, ABOUT, text, 'Take a smaller crop_size, or a larger scale.')
-    ]
+    return [Finding(level, ABOUT, text, 'Take a smaller crop_size, or a larger scale.')]
 
 
 def _palette(name: str, look: DataLook) -> list[Finding]:
@@ -213,7 +212,7 @@ def _decays(cfg: Any) -> list[Finding]:
         decay = hook.get('decay', 0.99)
         if not isinstance(decay, (int, float)) or not 0 <= decay <= 1 or not length:
             continue  # the hook itself refuses it
-        if decay == 1 or SLOW / (1 - decay) > length:
+        if decay == 1 or TOO_SLOW / (1 - decay) > length:
             steps = 'all' if decay == 1 else f'about {1 / (1 - decay):.0f}'
             most = max(0.0, 1 - SLOW / length)
             found.append(

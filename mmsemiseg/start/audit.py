@@ -54,11 +54,12 @@ def class_lines(findings: Findings) -> list[str]:
     if not rows:
         return []
     streams = [name for name, labels in findings.labels.items() if labels.masks]
-    wide = max(len(row[1]) for row in rows)
-    heads = '  '.join(f'{name + ": images, pixels":>24}' for name in streams)
-    lines = [f'  {"":3}  {"":{wide}}  {heads}']
+    wide = max(16, *(len(row[1]) for row in rows))
+    title = 'class: images, pixels'
+    heads = ''.join(f'  {name:>14}' for name in streams)
+    lines = [f'  {title:{wide + 5}}{heads}']
     for number, name, *cells in rows:
         pairs = zip(cells[::2], cells[1::2], strict=True)
-        text = '  '.join(f'{f"{a}, {b}":>24}' for a, b in pairs)
-        lines.append(f'  {number:>3}  {name:{wide}}  {text}')
+        text = ''.join(f'  {f"{a}, {b}":>14}' for a, b in pairs)
+        lines.append(f'  {number:>3}  {name:{wide}}{text}')
     return lines

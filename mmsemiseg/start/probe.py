@@ -23,6 +23,7 @@ from mmengine.hooks import Hook
 from mmseg.registry import RUNNERS
 
 from ..utils import launch
+from ..utils.quiet import ConsoleFilter
 
 AT_THE_END = ('BatchNormReestimationHook',)
 """Hooks that are left out: they pass over many batches when a training ends."""
@@ -168,6 +169,7 @@ class Warnings(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.texts: list[str] = []
+        self.addFilter(ConsoleFilter())  # known chatter of MMEngine
 
     def emit(self, record: logging.LogRecord) -> None:
         self.texts.append(record.getMessage())

@@ -28,9 +28,7 @@ def as_mmcv(step, size):
         dict(type='Resize', scale=(200, 400), keep_ratio=True),
         dict(type='Resize', scale=(200, 400)),
         dict(type='Resize', scale_factor=1.5, keep_ratio=True),
-        dict(
-            type='RandomResize', scale=(96, 64), ratio_range=(1, 1), keep_ratio=True
-        ),
+        dict(type='RandomResize', scale=(96, 64), ratio_range=(1, 1), keep_ratio=True),
     ],
 )
 def test_sizes_are_those_of_mmcv(step, size):

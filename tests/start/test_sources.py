@@ -66,7 +66,9 @@ def test_folders_that_are_none(files):
         ValueError, match=r'--masks polygons has no image.*\.json; poly'
     ):
         read_source('a', 'polygons')
-    with pytest.raises(ValueError, match='--unlabeled empty has no image: there is no file'):
+    with pytest.raises(
+        ValueError, match='--unlabeled empty has no image: there is no file'
+    ):
         files('empty/x/1.png')
         import os
 

@@ -42,7 +42,7 @@ def test_a_good_config(doctor, tmp_path):
         'labeled 4 images, 4 masks; 32 x 32',
         'unlabeled 6 images; 32 x 32',
         'val 3 images, 3 masks',
-        'labeled: images, pixels',
+        'class: images, pixels',
         'model MeanTeacher',
         '2 images a step, 20.0 passes over its images',
         '40 iterations, 1 validations',
@@ -84,6 +84,10 @@ def unknown_type(cfg):
     cfg.optim_wrapper.optimizer.type = 'AdmW'
 
 
+def head_without_type(cfg):
+    cfg.model.student.auxiliary_head = dict(num_classes=3)
+
+
 def no_weights(cfg):
     cfg.model.student.backbone.init_cfg = dict(type='Pretrained', checkpoint='no.pth')
 
@@ -96,6 +100,7 @@ def no_weights(cfg):
         (no_teacher_hook, ['no hook moves it', 'MeanTeacherHook']),
         (other_metric, ["'mIou'", "did you mean 'mIoU'?"]),
         (unknown_type, ["'AdmW'", "'AdamW'"]),
+        (head_without_type, ['model.student.auxiliary_head has no type']),
         (no_weights, ['no.pth', 'is not a file']),
     ],
 )

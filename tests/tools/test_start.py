@@ -25,7 +25,9 @@ def start(load_tool, tmp_path, monkeypatch):
 @pytest.fixture
 def quick(monkeypatch):
     """Steps are not measured: each takes a second."""
-    monkeypatch.setattr(choices, 'probe', lambda config, extent: Probe(1.0, 0.1, 2.0, 2**30))
+    monkeypatch.setattr(
+        choices, 'probe', lambda config, extent: Probe(1.0, 0.1, 2.0, 2**30)
+    )
 
 
 def test_folders_to_a_table(start, tmp_path, monkeypatch, capfd):
