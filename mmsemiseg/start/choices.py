@@ -1,5 +1,6 @@
 """The choices of a start, made of the data and of measured steps."""
 
+import dataclasses
 import os
 import shutil
 import time
@@ -150,7 +151,7 @@ class Chooser:
     def _student(self, plan: Plan) -> Student:
         options = self.options
         if options.student is None:
-            return default_student(options.from_scratch)
+            return default_student(options.from_scratch, options.methods[-1].masks)
         return own_student(
             options.student,
             len(self.data.table.classes),
@@ -163,7 +164,7 @@ class Chooser:
         """Time both methods; the batch is halved where memory does not suffice."""
         self._copy(plan)
         while True:
-            self._write(plan, student)
+            self._write(dataclasses.replace(plan, measuring=True), student)
             try:
                 return [self._measured(method, plan) for method in self.options.methods]
             except OutOfMemory:

@@ -9,10 +9,11 @@ from mmengine.config import Config
 
 from ..utils.launch import CONTENT
 from .classes import ClassTable
-from .methods import Method
+from .methods import Method, filled
 from .plan import RATIO, SAVE_INTERVAL, Plan
 from .students import Student
 
+HEADS = ('decode_head', 'auxiliary_head')
 TYPES = {'bf16': 'Bf16OptimWrapper', 'fp16': 'AmpOptimWrapper'}
 
 
@@ -141,17 +142,25 @@ def method_text(
     bases = ['data.py', 'student.py']
     if student.base is not None:
         bases[1] = base_path(student.base, folder)
+    bases += [base_path(name, folder) for name in method.bases]
     bases.append(base_path('default_runtime.py', folder))
-    model = [f'type={method.name!r},', *method.settings, *_student_lines(student)]
+    own = student.base is None
+    settings = filled(method.lines('settings', own), plan)
+    balanced = method.balanced and not own
+    model = [
+        f'type={method.name!r},',
+        *settings,
+        *_student_lines(student, num_classes, balanced),
+    ]
     parts = [
         f'# {method.name}: {method.about}.',
         f'_base_ = {_listed([repr(base) for base in bases], "[]")}',
     ]
-    if student.base is not None:
-        parts.append(f'heads = dict(num_classes={num_classes})')
+    if balanced:
+        parts.append("loss = dict(_delete_=True, type='BalancedCrossEntropy')")
     parts.append(_dict('model', model))
-    if method.uses_unlabeled:
-        parts.append('train_dataloader = dict(unlabeled={{_base_.unlabeled}})')
+    if streams := filled(method.lines('streams', own), plan):
+        parts.append(_dict('train_dataloader', streams))
     parts += [
         _dict('optim_wrapper', _optimizer_lines(student, plan)),
         _schedule(plan),
@@ -194,10 +203,24 @@ def base_path(name: str, folder: str) -> str:
     raise FileNotFoundError(f'the package has no configs/_base_/{name}')
 
 
-def _student_lines(student: Student) -> list[str]:
+def _student_lines(student: Student, num_classes: int, balanced: bool) -> list[str]:
+    """Heads with the classes of the data, of a network of the package."""
     if student.base is None:
         return []
-    lines = ['decode_head=heads,', 'auxiliary_head=heads,']
+    heads = {name: [f'num_classes={num_classes},'] for name in HEADS}
+    if student.masks:
+        del heads['auxiliary_head']
+        weights = f'class_weight=[1.0] * {num_classes} + [0.1]'
+        heads['decode_head'].append(f'loss_cls=dict({weights}),  # no object: 0.1')
+    elif balanced:
+        heads['decode_head'].append('loss_decode=loss,')
+        heads['auxiliary_head'].append('loss_decode=dict(loss_weight=0.4, **loss),')
+    lines = []
+    for name, settings in heads.items():
+        if len(settings) == 1:
+            lines.append(f'{name}=dict({settings[0][:-1]}),')
+            continue
+        lines += [f'{name}=dict(', *(f'    {line}' for line in settings), '),']
     if not student.pretrained:
         lines.append('backbone=dict(init_cfg=None),')
     return ['student=dict(', *(f'    {line}' for line in lines), '),']

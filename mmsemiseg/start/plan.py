@@ -27,7 +27,8 @@ BACKBONE_RATE = 0.2
 class Plan:
     """The numbers that configs are made of; ``reasons`` has one for each.
 
-    ``crop`` is (height, width); ``precision`` None, 'bf16' or 'fp16'.
+    ``crop`` is (height, width); ``precision`` None, 'bf16' or 'fp16'; ``measuring``
+    says that the configs are those of steps that are timed.
     """
 
     side: int = 0
@@ -40,6 +41,7 @@ class Plan:
     iterations: int = 0
     warmup: int = 0
     val_interval: int = 0
+    measuring: bool = False
     reasons: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def lines(self) -> list[tuple[str, str, str]]:

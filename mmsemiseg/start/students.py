@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
+from ..models.head_rules import check_head_config
 from ..utils import launch
 from ..utils.package_weights import find_package_weights
 from ..utils.pretrained import find_pretrained, without_pretrained
 
 DEFAULT_MODEL = 'models/deeplabv3plus_lite0-d16.py'
+MASK_MODEL = 'models/maskformer_lite0-d32.py'
 DEFAULT_WEIGHTS = 'efficientnet-lite0'
 
 
@@ -19,7 +21,8 @@ class Student(NamedTuple):
 
     ``base`` is a file of ``configs/_base_``; None: ``model`` is a config of its own.
     ``imports`` are modules of the user's; ``pretrained`` says whether weights are
-    loaded; ``mean`` is that of the images, as they are read (BGR).
+    loaded; ``mean`` is that of the images, as they are read (BGR); ``masks`` says that
+    a network of the package is a MaskFormer.
     """
 
     name: str
@@ -30,20 +33,23 @@ class Student(NamedTuple):
     mean: tuple[int, ...]
     optimizer: dict | None
     said: list[str]
+    masks: bool = False
 
 
-def default_student(from_scratch: bool) -> Student:
-    """DeepLabV3+ with EfficientNet-Lite0.
+def default_student(from_scratch: bool, masks: bool = False) -> Student:
+    """DeepLabV3+ with EfficientNet-Lite0, or MaskFormer with it.
 
     Raises:
         FileNotFoundError: The package with the weights is missing.
+        ValueError: A MaskFormer needs mmdet, which is not there.
     """
-    network = 'DeepLabV3+ with EfficientNet-Lite0'
+    if masks:
+        check_head_config(dict(decode_head=dict(type='MaskFormerHead')))
+    kind = 'MaskFormer' if masks else 'DeepLabV3+'
+    network = f'{kind} with EfficientNet-Lite0'
     said = [f'{network}: fast on a CPU, and its weights']
     if from_scratch:
-        said = [
-            'DeepLabV3+ with EfficientNet-Lite0 from random weights: --from-scratch'
-        ]
+        said = [f'{network} from random weights: --from-scratch']
     else:
         try:
             find_package_weights(DEFAULT_WEIGHTS)
@@ -53,9 +59,19 @@ def default_student(from_scratch: bool) -> Student:
                 'or with a network of your own: --student CONFIG --pretrained FILE'
             ) from None
         said[0] += ' of ImageNet come in a Python package (--student for another)'
-    mean = (127, 127, 127)
-    name = 'deeplabv3plus-lite0'
-    return Student(name, DEFAULT_MODEL, None, (), not from_scratch, mean, None, said)
+    if masks:
+        said.append('both runs train it: the method needs a network that gives masks')
+    return Student(
+        name='maskformer-lite0' if masks else 'deeplabv3plus-lite0',
+        base=MASK_MODEL if masks else DEFAULT_MODEL,
+        model=None,
+        imports=(),
+        pretrained=not from_scratch,
+        mean=(127, 127, 127),
+        optimizer=None,
+        said=said,
+        masks=masks,
+    )
 
 
 def own_student(

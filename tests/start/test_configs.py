@@ -1,6 +1,7 @@
 import pytest
 from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
+from op_heads import MISSING, needs_ops
 from start_data import write_folders
 
 from mmsemiseg.start.configs import base_path, data_text, method_text, student_text
@@ -40,23 +41,62 @@ def written(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('method', [BASELINE, *METHODS.values()], ids=lambda m: m.name)
 def test_configs_build(written, method):
-    cfg = written(method, default_student(True), precision='bf16', backbone_rate=0.2)
+    if method.masks and MISSING is not None:
+        pytest.skip(f'no mmdet: {MISSING}')
+    student = default_student(True, method.masks)
+    cfg = written(method, student, precision='bf16', backbone_rate=0.2)
     assert cfg.model.student.backbone.init_cfg is None
     model = MODELS.build(cfg.model)
     assert type(model).__name__ == method.name
     assert method.best in model.networks
-    streams = ['labeled', 'unlabeled'] if method.uses_unlabeled else ['labeled']
-    assert list(cfg.train_dataloader) == streams
+    head = type(model.student.decode_head).__name__
+    assert (head == 'MaskFormerHead') is method.masks
+    streams = ['labeled'] if method is BASELINE else ['labeled', 'unlabeled']
+    assert sorted(cfg.train_dataloader) == streams
+    assert streams[1:] == [n for n in model.reads_streams[0] if n == 'unlabeled']
+    assert model.num_classes == 2
     assert cfg.train_dataloader.labeled.batch_size == 2
     assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (7, 4)
     assert cfg.optim_wrapper.type == 'Bf16OptimWrapper'
     assert cfg.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult == 0.2
     assert cfg.randomness.seed == 5
     assert cfg.default_hooks.checkpoint.save_best == f'{method.best}/mIoU'
-    sizes = {n: len(DATASETS.build(x.dataset)) for n, x in cfg.train_dataloader.items()}
-    assert list(sizes.values()) == [4, 2][: len(sizes)]
+    sets = {n: DATASETS.build(cfg.train_dataloader[n].dataset) for n in streams}
+    assert [len(found) for found in sets.values()] == [4, 2][: len(sets)]
+    for found in sets.values():
+        item = found[0]
+        views = [item] if 'inputs' in item else item.values()
+        assert {tuple(view['inputs'].shape) for view in views} == {(3, 64, 64)}
     item = DATASETS.build(cfg.val_dataloader.dataset)[0]
     assert item['inputs'].shape[1:] == (64, 96)
+
+
+@needs_ops
+def test_the_baseline_of_a_maskformer_is_one(written):
+    model = MODELS.build(written(BASELINE, default_student(True, True)).model)
+    assert type(model.student.decode_head).__name__ == 'MaskFormerHead'
+    assert model.num_classes == 2
+
+
+@pytest.mark.parametrize('name', ['CAC', 'CMB'])
+def test_methods_with_a_network_of_the_users(written, tmp_path, name):
+    path = tmp_path / 'mine.py'
+    path.write_text(
+        'model = dict(type="EncoderDecoder", backbone=dict(type="EfficientNetLite", '
+        'arch="lite0", out_indices=(1, 2, 4, 6)), decode_head=dict(type="FCNHead", '
+        'in_channels=320, in_index=3, channels=8, num_classes=19))\n'
+    )
+    cfg = written(METHODS[name], own_student(str(path), 2, (64, 64), None, False))
+    model = MODELS.build(cfg.model)
+    assert type(model).__name__ == name
+    assert model.contrast.start == 2
+    if name == 'CAC':
+        crops = cfg.train_dataloader.unlabeled.dataset.pipeline[1]
+        assert crops.stride == 32  # of which every stride of features is a divisor
+        assert model.contrast.bank is None
+    else:
+        assert model.class_balance is None
+        assert model.mix_start == 2
 
 
 def test_a_network_of_the_users(written, tmp_path):
@@ -76,6 +116,15 @@ def test_a_network_of_the_users(written, tmp_path):
     assert cfg.optim_wrapper.optimizer.lr == 0.3
     assert cfg.optim_wrapper.loss_scale == 'dynamic'
     assert cfg.model.data_preprocessor['size'] == (64, 64)
+
+
+def test_what_begins_late_is_measured(written):
+    student = default_student(True)
+    late = written(METHODS['CMB'], student, iterations=40)
+    assert late.model.contrast.start == late.model.mix_start == 2
+    measured = written(METHODS['CMB'], student, iterations=40, measuring=True)
+    assert measured.model.contrast.start == measured.model.mix_start == 1
+    assert measured.train_cfg == late.train_cfg
 
 
 def test_base_paths(tmp_path):
