@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from ..models.head_rules import check_head_config
 from ..utils import launch
 from ..utils.package_weights import find_package_weights
 from ..utils.pretrained import find_pretrained, without_pretrained
@@ -41,10 +40,7 @@ def default_student(from_scratch: bool, masks: bool = False) -> Student:
 
     Raises:
         FileNotFoundError: The package with the weights is missing.
-        ValueError: A MaskFormer needs mmdet, which is not there.
     """
-    if masks:
-        check_head_config(dict(decode_head=dict(type='MaskFormerHead')))
     kind = 'MaskFormer' if masks else 'DeepLabV3+'
     network = f'{kind} with EfficientNet-Lite0'
     said = [f'{network}: fast on a CPU, and its weights']
