@@ -142,7 +142,7 @@ def picture_of(
         for number, match in enumerate(matches, 1):
             query = getattr(match, name)
             own = f'q{query.number} {query.dice:.2f}' if query.number >= 0 else 'none'
-            title = f'{number} {network.classes[match.label]} {own}'
+            title = f'{number} {own} {network.classes[match.label]}'
             columns[title] = paint(image, query.mask, match.segment)
         rows.append(titled_row(columns, height))
     return np.vstack(rows)
