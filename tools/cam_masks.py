@@ -66,23 +66,63 @@ def parse_args(argv=None):
     tags = parser.add_mutually_exclusive_group(required=True)
     tags.add_argument('--tags', help='file of tags')
     tags.add_argument('--masks', help='folder of masks to take the tags from')
-    parser.add_argument('--names', help='with --masks: list of images, or all of them')
-    parser.add_argument('--mask-suffix', default='.png')
-    parser.add_argument('--reduce-zero-label', action='store_true')
     parser.add_argument(
-        '--background', default='background', help='its class name, if there is one'
+        '--names', help='with --masks: file that lists the images [all]'
     )
-    parser.add_argument('--high', type=float, default=0.3, help='above: a class')
-    parser.add_argument('--low', type=float, default=0.05, help='below: background')
-    parser.add_argument('--scales', type=float, nargs='+', default=[1.0])
-    parser.add_argument('--flip', action='store_true', help='add the mirrored image')
-    parser.add_argument('--checkpoint', help='a trained tag classifier: no training')
-    parser.add_argument('--iters', type=int, default=3000)
-    parser.add_argument('--crop', type=int, default=512, help='in training, in pixels')
-    parser.add_argument('--batch-size', type=int, default=16)
-    parser.add_argument('--workers', type=int, default=4)
-    parser.add_argument('--lr', type=float, default=0.01, help='backbone; layer: 10 x')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--mask-suffix', default='.png', help='end of mask names [.png]'
+    )
+    parser.add_argument(
+        '--reduce-zero-label',
+        action='store_true',
+        help='0 in the masks is ignored, and class k is k + 1',
+    )
+    parser.add_argument(
+        '--background',
+        default='background',
+        help='name of the background class, if there is one [background]',
+    )
+    parser.add_argument(
+        '--high',
+        type=float,
+        default=0.3,
+        help='activation above which a pixel gets a class [0.3]',
+    )
+    parser.add_argument(
+        '--low',
+        type=float,
+        default=0.05,
+        help='activation below which a pixel is background [0.05]',
+    )
+    parser.add_argument(
+        '--scales',
+        type=float,
+        nargs='+',
+        default=[1.0],
+        help='factors of the image size whose maps are added up [1]',
+    )
+    parser.add_argument(
+        '--flip', action='store_true', help='add the maps of the mirrored image'
+    )
+    parser.add_argument(
+        '--checkpoint', help='a trained tag classifier, in place of training'
+    )
+    parser.add_argument('--iters', type=int, default=3000, help='iterations [3000]')
+    parser.add_argument(
+        '--crop',
+        type=int,
+        default=512,
+        help='side of the training crops in pixels [512]',
+    )
+    parser.add_argument('--batch-size', type=int, default=16, help='images [16]')
+    parser.add_argument('--workers', type=int, default=4, help='loading processes [4]')
+    parser.add_argument(
+        '--lr',
+        type=float,
+        default=0.01,
+        help='learning rate of the backbone [0.01]; the new layer has ten times it',
+    )
+    parser.add_argument('--seed', type=int, default=0, help='seed of the training [0]')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     args = parser.parse_args(argv)
     if args.names and not args.masks:

@@ -36,17 +36,19 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config')
-    parser.add_argument('--cache', help='default: WORK_DIR/check_data.json')
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--cache', help='file of what was read [WORK_DIR/check_data.json]'
+    )
     parser.add_argument(
         '--num-classes',
         type=int,
-        help='where no class names are set [the number that the heads have]',
+        help='number of classes of data without class names [that of the heads]',
     )
     parser.add_argument(
         '--allow-overlap',
         action='store_true',
-        help='images may be in a labeled and in an unlabeled stream',
+        help='allow an image to be in a labeled and in an unlabeled stream',
     )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     return parser.parse_args(argv)

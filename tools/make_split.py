@@ -57,21 +57,28 @@ def parse_args(argv=None):
     )
     parser.add_argument('--images', required=True, help='folder of all images')
     parser.add_argument('--masks', help='folder of masks with the same names')
-    parser.add_argument('--mask-suffix', default='.png')
+    parser.add_argument(
+        '--mask-suffix', default='.png', help='end of mask names [.png]'
+    )
     parser.add_argument('--out', help='folder for the files of the split')
     size = parser.add_mutually_exclusive_group()
     size.add_argument('--fraction', type=Fraction, help='labeled share: 1/8 or 0.125')
     size.add_argument('--count', type=int, help='number of labeled images')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seed', type=int, default=0, help='seed of the choice [0]')
     how = parser.add_mutually_exclusive_group()
-    how.add_argument('--stratified', action='store_true', help='needs --masks')
-    how.add_argument('--even', action='store_true', help='evenly spaced names')
+    how.add_argument(
+        '--stratified',
+        action='store_true',
+        help='have every class among the labels, with shares near those of all images; '
+        'needs --masks',
+    )
+    how.add_argument('--even', action='store_true', help='take evenly spaced names')
     how.add_argument(
         '--group',
         metavar='REGEX',
-        help='as many images of every group: what the first (...) finds in a name is '
-        'its group. A group that is smaller than its share gives all it has; what is '
-        'left over comes from groups drawn by the seed',
+        help='take as many images of every group: what the first (...) finds in a name '
+        'is its group. A group that is smaller than its share gives all it has; what '
+        'is left over comes from groups drawn by the seed',
     )
     parser.add_argument(
         '--prefix',
@@ -79,9 +86,20 @@ def parse_args(argv=None):
         default=[],
         help='label only images whose name begins so; --fraction is of these',
     )
-    parser.add_argument('--ignore-index', type=int, default=255)
-    parser.add_argument('--reduce-zero-label', action='store_true')
-    parser.add_argument('--audit', nargs=2, metavar=('LABELED', 'UNLABELED'))
+    parser.add_argument(
+        '--ignore-index', type=int, default=255, help='ignored value of masks [255]'
+    )
+    parser.add_argument(
+        '--reduce-zero-label',
+        action='store_true',
+        help='0 in the masks is ignored, and class k is k + 1',
+    )
+    parser.add_argument(
+        '--audit',
+        nargs=2,
+        metavar=('LABELED', 'UNLABELED'),
+        help='check these two lists of a published split, in place of a choice',
+    )
     args = parser.parse_args(argv)
     if args.audit is None and args.out is None:
         parser.error('--out is required')

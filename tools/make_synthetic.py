@@ -21,13 +21,29 @@ def parse_args(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--out', required=True, help='folder of the data set')
-    parser.add_argument('--labeled', type=int, default=10, help='default: 10')
-    parser.add_argument('--unlabeled', type=int, default=240, help='default: 240')
-    parser.add_argument('--val', type=int, default=50, help='default: 50')
-    parser.add_argument('--size', type=int, default=96, help='pixels, default: 96')
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--difficulty', type=float, default=0.5, help='0 to 1')
-    parser.add_argument('--hidden', action='store_true', help='write HiddenClass/')
+    parser.add_argument('--labeled', type=int, default=10, help='labeled images [10]')
+    parser.add_argument(
+        '--unlabeled', type=int, default=240, help='unlabeled images [240]'
+    )
+    parser.add_argument('--val', type=int, default=50, help='validation images [50]')
+    parser.add_argument(
+        '--size',
+        type=int,
+        default=96,
+        help='side of an image in pixels [96]',
+    )
+    parser.add_argument('--seed', type=int, default=0, help='seed of the images [0]')
+    parser.add_argument(
+        '--difficulty',
+        type=float,
+        default=0.5,
+        help='how much noise, from 0 to 1 [0.5]',
+    )
+    parser.add_argument(
+        '--hidden',
+        action='store_true',
+        help='write masks of unlabeled images, too, to HiddenClass/',
+    )
     args = parser.parse_args(argv)
     if args.labeled < 1 or min(args.unlabeled, args.val, args.seed) < 0:
         parser.error('--labeled must be at least 1, the others not negative')

@@ -1,7 +1,8 @@
 """Print the config that a run would have, with everything that it inherits.
 
-A KEY limits it to a part, as model.student or custom_hooks.0. With --sources each value
-is in a line of its own, with the file and the line that it is written in.
+A KEY limits it to some settings, such as model.student or custom_hooks.0. With
+--sources each value is in a line of its own, with the file and the line that it is
+written in.
 
 examples:
   python tools/print_config.py configs/cac/cac_pspnet-r50_voc-aug-1-8.py
@@ -23,12 +24,16 @@ def parse_args(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='a file, or the name of a config of mmsemiseg')
-    parser.add_argument('keys', nargs='*', metavar='KEY', help='print these parts only')
+    parser.add_argument(
+        'keys', nargs='*', metavar='KEY', help='print these settings only'
+    )
     parser.add_argument(
         '--sources', action='store_true', help='where each value is written'
     )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
-    parser.add_argument('--debug', action='store_true', help='whole traceback')
+    parser.add_argument(
+        '--debug', action='store_true', help='print the traceback of every error'
+    )
     return parser.parse_args(argv)
 
 

@@ -43,17 +43,26 @@ def parse_args(argv=None):
         'Without it they are looked for in the folder of the images',
     )
     data.add_argument(
-        '--unlabeled', metavar='DIR', nargs='+', default=[], help='more images'
+        '--unlabeled',
+        metavar='DIR',
+        nargs='+',
+        default=[],
+        help='folders of more images without masks',
     )
     data.add_argument(
         '--val',
         metavar='DIR',
         nargs='+',
         default=[],
-        help='folder of validation images and masks, or one of each '
-        '[a share of the images with masks]',
+        help='folder of validation images and masks, or one folder of each '
+        '[--val-share of the images with masks]',
     )
-    data.add_argument('--val-share', type=float, default=0.2, help='that share [0.2]')
+    data.add_argument(
+        '--val-share',
+        type=float,
+        default=0.2,
+        help='share of the images with masks that validates [0.2]',
+    )
     data.add_argument(
         '--labels', type=int, help='use only so many labels, to see what they are worth'
     )
@@ -70,34 +79,62 @@ def parse_args(argv=None):
         help='values of masks that are no class: 255, "#ff00ff", or none',
     )
     run = parser.add_argument_group('run')
-    run.add_argument('--method', choices=METHODS, default=DEFAULT)
+    run.add_argument(
+        '--method',
+        choices=METHODS,
+        default=DEFAULT,
+        help=f'semi-supervised method [{DEFAULT}]',
+    )
     run.add_argument('--hours', type=float, help='time from the command to the table')
     run.add_argument(
-        '--out', metavar='DIR', default='work_dirs/start', help='[work_dirs/start]'
+        '--out',
+        metavar='DIR',
+        default='work_dirs/start',
+        help='folder of all that is written [work_dirs/start]',
     )
-    run.add_argument('--seed', type=int, default=0)
+    run.add_argument('--seed', type=int, default=0, help='seed of split and runs [0]')
     run.add_argument(
         '--dry-run', action='store_true', help='say all that would be done, and stop'
     )
     run.add_argument(
-        '--resume', action='store_true', help='go on with the start in --out'
+        '--resume', action='store_true', help='go on with what was started in --out'
     )
     run.add_argument(
         '--debug', action='store_true', help='print the traceback of every error'
     )
     model = parser.add_argument_group('network')
     model.add_argument(
-        '--student', metavar='CONFIG', help='a config of MMSegmentation [DeepLabV3+]'
+        '--student', metavar='CONFIG', help='config of MMSegmentation [DeepLabV3+]'
     )
-    model.add_argument('--pretrained', metavar='FILE', help="its backbone's weights")
-    model.add_argument('--from-scratch', action='store_true', help='random weights')
+    model.add_argument(
+        '--pretrained',
+        metavar='FILE',
+        help='weights of the backbone',
+    )
+    model.add_argument(
+        '--from-scratch', action='store_true', help='begin with random weights'
+    )
     own = parser.add_argument_group('in place of what it would choose')
     own.add_argument('--scale', type=int, help='long side of the resized images')
-    own.add_argument('--crop', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'))
-    own.add_argument('--batch', type=int, help='labeled images, and as many unlabeled')
-    own.add_argument('--iterations', type=int)
+    own.add_argument(
+        '--crop',
+        type=int,
+        nargs=2,
+        metavar=('HEIGHT', 'WIDTH'),
+        help='size of the crops that are trained on',
+    )
+    own.add_argument(
+        '--batch',
+        type=int,
+        help='labeled images of a step, and as many unlabeled ones',
+    )
+    own.add_argument('--iterations', type=int, help='iterations of each training')
     own.add_argument('--rate', type=float, help='learning rate of the heads')
-    own.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'])
+    own.add_argument(
+        '--precision',
+        choices=['fp32', 'bf16', 'fp16'],
+        help='number format of the forward passes',
+    )
     args = parser.parse_args(argv)
     if args.images is None and not args.resume:
         parser.error('--images is required')

@@ -19,7 +19,7 @@ def parse_args():
     )
     parser.add_argument('config', help='config file')
     parser.add_argument('file', nargs='?', metavar='CHECKPOINT', help='checkpoint file')
-    parser.add_argument('--checkpoint', help='the same, by name')
+    parser.add_argument('--checkpoint', help='checkpoint file, given by an option')
     parser.add_argument(
         '--work-dir', help='folder of the logs [work_dirs/<config name>]'
     )
@@ -29,7 +29,9 @@ def parse_args():
         help='save the predicted label maps here, in the sub-folders of their images',
     )
     parser.add_argument(
-        '--show-dir', metavar='DIR', help='save painted images here, in the same way'
+        '--show-dir',
+        metavar='DIR',
+        help='save the images with painted predictions here, in their sub-folders',
     )
     parser.add_argument(
         '--predict-with',

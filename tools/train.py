@@ -35,12 +35,14 @@ def parse_args():
         help="file with the backbone's weights, or the name of weights in a Python "
         'package (efficientnet-lite0), instead of those that the config would download',
     )
-    parser.add_argument('--seed', type=int, help='seed of the run')
+    parser.add_argument(
+        '--seed', type=int, help='seed of data order, augmentation and weights'
+    )
     parser.add_argument(
         '--sup-only',
         action='store_true',
-        help='train one student by the labels of the config alone, in as many steps, '
-        'to compare; in <work folder>_sup-only',
+        help='train one student on the labels of the config alone, in as many steps, '
+        'to compare with; work folder: <that of the config>_sup-only',
     )
     parser.add_argument(
         '--amp',
@@ -48,12 +50,15 @@ def parse_args():
         help='automatic mixed precision: fp16 on an accelerator, bf16 on a CPU',
     )
     parser.add_argument(
-        '--amp-dtype', choices=['fp16', 'bf16'], help='the same with this type'
+        '--amp-dtype',
+        choices=['fp16', 'bf16'],
+        help='automatic mixed precision of this type',
     )
     parser.add_argument(
         '--channels-last',
         action='store_true',
-        help='lay out images and weights by pixels, which most networks are faster in',
+        help='store images and weights with the channels last, which makes most '
+        'networks faster',
     )
     parser.add_argument(
         '--cfg-options',

@@ -8,7 +8,9 @@ from .networks import SHAPE
 
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('networks', nargs='+', metavar=SHAPE)
-    parser.add_argument('--device', help='such as cpu or cuda:1 [an accelerator]')
+    parser.add_argument(
+        '--device', help='device, such as cpu or cuda:1 [an accelerator]'
+    )
 
 
 def feature_name(text: str) -> str | int:
@@ -28,10 +30,15 @@ def add_image_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     group.add_argument(
         '--masks',
         metavar='DIR',
-        help='the mask of a/b/1.jpg is a/b/1.png, b/1.png or 1.png below it',
+        help='folder of masks; that of a/b/1.jpg is a/b/1.png, b/1.png or 1.png in it',
     )
-    group.add_argument('--mask-suffix', default='.png', help='[.png]')
     group.add_argument(
-        '--count', type=int, default=8, help='images, drawn [%(default)s]'
+        '--mask-suffix', default='.png', help='end of the names of masks [.png]'
     )
-    group.add_argument('--seed', type=int, default=0, help='of the draw [0]')
+    group.add_argument(
+        '--count',
+        type=int,
+        default=8,
+        help='number of images, drawn at random [%(default)s]',
+    )
+    group.add_argument('--seed', type=int, default=0, help='seed of the draw [0]')

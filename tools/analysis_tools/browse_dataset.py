@@ -35,7 +35,7 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config')
+    parser.add_argument('config', help='config file')
     parser.add_argument(
         '--out', metavar='DIR', help='folder of the pictures [WORK_DIR/browse]'
     )
@@ -43,7 +43,7 @@ def parse_args(argv=None):
         '--streams',
         nargs='+',
         metavar='NAME',
-        help="labeled, unlabeled, ..., 'val' and 'test' [all of the config]",
+        help="streams to show: labeled, unlabeled, ..., 'val' and 'test' [all]",
     )
     parser.add_argument(
         '--count',
@@ -52,11 +52,9 @@ def parse_args(argv=None):
         metavar='N',
         help='images of each stream, evenly spaced [8]',
     )
+    parser.add_argument('--seed', type=int, default=0, help='seed of the views [0]')
     parser.add_argument(
-        '--seed', type=int, default=0, help='another one gives other views [0]'
-    )
-    parser.add_argument(
-        '--height', type=int, default=256, help='of a view in the picture [256]'
+        '--height', type=int, default=256, help='height of a view in the picture [256]'
     )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     parser.add_argument(

@@ -46,10 +46,16 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--out', type=Path, default='work_dirs/predictions', metavar='DIR'
     )
-    parser.add_argument('--height', type=int, default=240, help='of a column [240]')
-    parser.add_argument('--alpha', type=float, default=0.6, help='of colours [0.6]')
     parser.add_argument(
-        '--grid', action='store_true', help='also all images in one picture: grid.png'
+        '--height', type=int, default=240, help='height of a column [240]'
+    )
+    parser.add_argument(
+        '--alpha', type=float, default=0.6, help='opacity of the colours [0.6]'
+    )
+    parser.add_argument(
+        '--grid',
+        action='store_true',
+        help='write all images into one picture, too: grid.png',
     )
     return parser.parse_args(argv)
 

@@ -24,9 +24,11 @@ def parse_args(argv=None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('runs', nargs='+', metavar='NAME=FOLDER[:NETWORK]')
-    parser.add_argument('--metric', default='mIoU')
+    parser.add_argument('--metric', default='mIoU', help='metric to compare [mIoU]')
     parser.add_argument('--plot', type=Path, help='picture of the curves to write')
-    parser.add_argument('--classes', action='store_true', help='a row for each class')
+    parser.add_argument(
+        '--classes', action='store_true', help='print a row for each class, too'
+    )
     return parser.parse_args(argv)
 
 

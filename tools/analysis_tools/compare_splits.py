@@ -61,9 +61,11 @@ def parse_args(argv=None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('runs', nargs='*', metavar=SHAPE)
-    parser.add_argument('--metric', default='mIoU', help='of the runs [mIoU]')
-    parser.add_argument('--baseline', help="its NAME [the first run's]")
-    parser.add_argument('--full', default='full', help='LABELS of all labels [full]')
+    parser.add_argument('--metric', default='mIoU', help='metric of the runs [mIoU]')
+    parser.add_argument('--baseline', help="NAME of the baseline [the first run's]")
+    parser.add_argument(
+        '--full', default='full', help='LABELS that mean full supervision [full]'
+    )
     parser.add_argument('--gains', type=Path, help='picture of the gains to write')
     parser.add_argument('--gaps', type=Path, help='picture of the gaps to write')
     group = parser.add_argument_group('reported numbers')
@@ -73,14 +75,14 @@ def parse_args(argv=None) -> argparse.Namespace:
         nargs=3,
         default=COLUMNS,
         metavar=('NAME', 'LABELS', 'SCORE'),
-        help=f'of the CSV [{" ".join(COLUMNS)}]',
+        help=f'columns of the CSV file [{" ".join(COLUMNS)}]',
     )
     group.add_argument(
         '--where',
         nargs='+',
         default=(),
         metavar='COLUMN=VALUE',
-        help='rows of the CSV; of one column any of several values',
+        help='rows of the CSV file that are taken; several values of one column: any',
     )
     group.add_argument(
         '--reported-baseline', help="the baseline's name in the CSV [as --baseline]"

@@ -77,7 +77,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     add_network_arguments(parser)
     parser.add_argument('--image', required=True)
-    parser.add_argument('--mask', help='truth of the image')
+    parser.add_argument('--mask', help='true mask of the image')
     parser.add_argument(
         '--crop-size', type=int, nargs=2, default=(320, 320), metavar=('H', 'W')
     )
@@ -90,20 +90,29 @@ def parse_args(argv=None) -> argparse.Namespace:
         help='intersection over union of the crops [0.1 0.4]',
     )
     parser.add_argument(
-        '--stride', type=int, default=8, help='of the cells in pixels [8]'
+        '--stride', type=int, default=8, help='side of a cell in pixels [8]'
     )
-    parser.add_argument('--seed', type=int, default=0, help='of crops and t-SNE [0]')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='seed of crops and t-SNE [0]'
+    )
     parser.add_argument(
         '--feature',
         type=feature_name,
         default='pre_cls',
-        help='or stage4, ... [pre_cls]',
+        help='layer of the features: pre_cls, stage4, ... [pre_cls]',
     )
-    parser.add_argument('--embedding', action='store_true', help="a method's projector")
     parser.add_argument(
-        '--points', type=int, default=400, help='places at most, drawn [400]'
+        '--embedding', action='store_true', help='show the output of the projector'
     )
-    parser.add_argument('--perplexity', type=float, default=30, help='of t-SNE [30]')
+    parser.add_argument(
+        '--points',
+        type=int,
+        default=400,
+        help='largest number of places, drawn at random [400]',
+    )
+    parser.add_argument(
+        '--perplexity', type=float, default=30, help='perplexity of t-SNE [30]'
+    )
     parser.add_argument(
         '--out', type=Path, default='work_dirs/embed_overlap.png', metavar='FILE'
     )

@@ -58,7 +58,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     add_network_arguments(parser)
     parser.add_argument('--image', required=True)
-    parser.add_argument('--mask', help='truth of the image')
+    parser.add_argument('--mask', help='true mask of the image')
     parser.add_argument(
         '--point',
         nargs='+',
@@ -67,7 +67,9 @@ def parse_args(argv=None) -> argparse.Namespace:
         help='pixels of the image: column and row, from 0',
     )
     parser.add_argument(
-        '--class', dest='class_name', help='whose score [the predicted one]'
+        '--class',
+        dest='class_name',
+        help='class whose score is explained [the predicted one]',
     )
     parser.add_argument(
         '--feature',
@@ -79,7 +81,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--out', type=Path, default='work_dirs/pixel_context.png', metavar='FILE'
     )
-    parser.add_argument('--height', type=int, default=240, help='of a column [240]')
+    parser.add_argument(
+        '--height', type=int, default=240, help='height of a column [240]'
+    )
     return parser.parse_args(argv)
 
 

@@ -69,14 +69,21 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config')
+    parser.add_argument('config', help='config file')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     parser.add_argument(
-        '--size', type=int, nargs=2, metavar=('H', 'W'), help="[the config's crops]"
+        '--size',
+        type=int,
+        nargs=2,
+        metavar=('H', 'W'),
+        help="size of the images [the config's crops]",
     )
     for stream in ('labeled', 'unlabeled'):
         parser.add_argument(
-            f'--{stream}', type=int, metavar='N', help='images [its batch_size]'
+            f'--{stream}',
+            type=int,
+            metavar='N',
+            help='images of this stream [its batch_size]',
         )
     parser.add_argument(
         '--paper',
@@ -103,7 +110,7 @@ def build_model(cfg: Config) -> SemiSegmentor:
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
     if not isinstance(model, SemiSegmentor):
         raise ValueError(
-            f'the parts are those of a SemiSegmentor, but model is a {cfg.model.type}'
+            f'the stages are those of a SemiSegmentor, but model is a {cfg.model.type}'
         )
     # How many rows enter a memory changes no operation
     streams = dict.fromkeys(cfg.train_dataloader, 1)

@@ -45,13 +45,21 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config')
+    parser.add_argument('config', help='config file')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     parser.add_argument(
-        '--workers', type=int, nargs='+', default=[0, 1, 2], help='default: 0 1 2'
+        '--workers',
+        type=int,
+        nargs='+',
+        default=[0, 1, 2],
+        help='numbers of loading processes [0 1 2]',
     )
-    parser.add_argument('--repeats', type=int, default=7, help='default: 7')
-    parser.add_argument('--batches', type=int, default=5, help='a repeat; default: 5')
+    parser.add_argument(
+        '--repeats', type=int, default=7, help='repeats of each measurement [7]'
+    )
+    parser.add_argument(
+        '--batches', type=int, default=5, help='batches of a repeat [5]'
+    )
     parser.add_argument('--out', type=Path, metavar='FILE', help='JSON of all figures')
     args = parser.parse_args(argv)
     if min(args.repeats, args.batches) < 1 or min(args.workers) < 0:
