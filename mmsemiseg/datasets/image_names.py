@@ -55,7 +55,7 @@ def check_unique(names: dict[str, str], remedy: str) -> None:
     if pairs:
         raise ValueError(
             f'{len(pairs)} images would overwrite the prediction of another one, '
-            f'because both are called the same: {name_some(pairs, 3)}. {remedy}'
+            f'because both have one name: {name_some(pairs, 3)}. {remedy}'
         )
 
 

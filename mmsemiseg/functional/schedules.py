@@ -42,7 +42,7 @@ def ramp_up(step: int, length: int, kind: str | None = 'exp') -> float:
 
 
 def check_ramp_up(**settings: dict | None) -> None:
-    """Each is None or ``dict(kind=..., length=iterations)`` of :func:`ramp_up`.
+    """Refuse what is neither None nor ``dict(kind=..., length=...)`` of a ramp-up.
 
     >>> check_ramp_up(ramp_up=5)
     Traceback (most recent call last):

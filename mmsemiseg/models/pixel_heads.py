@@ -16,7 +16,7 @@ from .recording import (
 
 
 class HeadKind:
-    """How a kind of decode head gives logits and features of pixels.
+    """Base of the rules by which a kind of decode head gives logits and features.
 
     ``check`` refuses a segmentor that does not fit, ``decode`` turns the maps of
     ``extract_feat`` into (logits, features), ``features`` gives the latter alone,

@@ -14,9 +14,9 @@ from .recording import heads_of
 
 
 def build_student(cfg: Mapping) -> nn.Module:
-    """The segmentor of a config, with losses that bear padding.
+    """The segmentor of a config, whose losses work on images that are all padding.
 
-    Its depthwise convolutions are in float32 on a CPU.
+    Its depthwise convolutions compute in float32 on a CPU.
 
     Raises:
         ValueError: See :func:`check_losses`.

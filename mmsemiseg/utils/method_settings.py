@@ -1,4 +1,4 @@
-"""Settings of a method and its parts, by the path that they have in the config."""
+"""Settings of a method and its components, by the path that they have in the config."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,10 +9,11 @@ NETWORKS = ('pairs', 'head_pairs', 'data_preprocessor')
 
 
 def settings_of(model: nn.Module) -> dict[str, Any]:
-    """Public attributes of a method and of its parts: ``'contrast.weight'`` -> value.
+    """Settings of a method and of its components: ``'contrast.weight'`` -> value.
 
-    Those of the parts of a part are ``'contrast.candidates.start'``. Networks and their
-    layers are left out. A part with ``weight`` 0 is left out too.
+    They are read from the public attributes, those of nested components too
+    (``'contrast.candidates.start'``). Networks and their layers are left out, and so is
+    a component with ``weight`` 0.
     """
     found = dict(_public(model))
     for name, part in vars(model).get('_modules', {}).items():

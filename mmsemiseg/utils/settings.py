@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 def check_choices(**settings: tuple[object, Collection]) -> None:
-    """Each is one of those that are listed.
+    """Refuse values that are none of their choices: ``name=(value, choices)``.
 
     >>> check_choices(norm=('sum', ('all', 'kept')))
     Traceback (most recent call last):
@@ -19,7 +19,7 @@ def check_choices(**settings: tuple[object, Collection]) -> None:
 
 
 def check_integers(least: int, /, **settings: int) -> None:
-    """Each is an integer and no less than ``least``.
+    """Refuse values that are no integers, or less than ``least``.
 
     >>> check_integers(1, bank_size=0)
     Traceback (most recent call last):
@@ -32,7 +32,7 @@ def check_integers(least: int, /, **settings: int) -> None:
 
 
 def check_numbers(most: float = math.inf, /, **settings: float) -> None:
-    """Each is a finite number from 0 to ``most``.
+    """Refuse values that are no finite numbers from 0 to ``most``.
 
     >>> check_numbers(1, threshold=75)
     Traceback (most recent call last):
@@ -46,7 +46,7 @@ def check_numbers(most: float = math.inf, /, **settings: float) -> None:
 
 
 def check_ranges(most: float = math.inf, /, **settings: tuple[float, float]) -> None:
-    """Each is (low, high), finite and above 0, no more than ``most``.
+    """Refuse values that are no (low, high), finite, above 0 and at most ``most``.
 
     >>> check_ranges(scale_range=(2, 1))
     Traceback (most recent call last):
@@ -62,7 +62,7 @@ def check_ranges(most: float = math.inf, /, **settings: tuple[float, float]) -> 
 
 
 def check_views(views: tuple[str, ...], number: int = 2) -> None:
-    """These are the names of so many views.
+    """Refuse what is not the names of ``number`` views.
 
     >>> check_views('weak')
     Traceback (most recent call last):
@@ -75,7 +75,7 @@ def check_views(views: tuple[str, ...], number: int = 2) -> None:
 
 @contextmanager
 def errors_name(setting: str) -> Iterator[None]:
-    """Errors of the settings inside say which setting they are in.
+    """Put the name of a setting in front of the errors that are raised inside.
 
     >>> with errors_name('class_balance'):
     ...     check_integers(1, labels=0)

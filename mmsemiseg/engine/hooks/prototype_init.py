@@ -32,6 +32,8 @@ class PrototypeInitHook(Hook):
     to the others. Classes without any labeled pixel begin in training, with the first
     batch that has confident pixels of them.
 
+    ``custom_hooks`` of a config of ``ESL`` must have this hook.
+
     Args:
         features_per_class: Largest number of features of a class that are clustered,
             and that a process keeps.

@@ -81,7 +81,7 @@ def check_stream_names(given: Mapping[str, Any], model: Any, logger=None) -> Non
     unread = [name for name in given if name not in known]
     if unread and logger is not None:
         logger.warning(
-            f'{kind} does not read the streams {unread}: they are drawn in vain, '
+            f'{kind} does not read the streams {unread}: they are loaded for nothing, '
             'unless a hook uses them'
         )
 

@@ -105,10 +105,10 @@ def is_warm_up(scheduler: _ParamScheduler) -> bool:
 
 
 def describe_starts(runner, max_iters: int) -> Iterator[str]:
-    """Messages on settings of a method that count iterations beyond the run's.
+    """Messages on settings of a method that begin or end after the run.
 
-    By their names on the method and its parts: ``start`` and
-    ``<what>_start``, and ramp-ups, ``dict(kind=..., length=...)``. Where
+    The settings are found by their names on the method and its components: ``start``,
+    ``<what>_start`` and ramp-ups, ``dict(kind=..., length=...)``. Where
     ``<what>_weight`` is 0 or ``<what>`` is None there is nothing to begin.
     """
     settings = settings_of(unwrap(runner.model))

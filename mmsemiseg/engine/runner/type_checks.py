@@ -36,7 +36,7 @@ def check_types(cfg: Config | Mapping[str, Any]) -> None:
 def unknown_types(cfg: Config | Mapping[str, Any]) -> Iterator[str]:
     """A message for each type that is not registered, with the setting's name.
 
-    The parts of a model and of a data set are left to those that build them.
+    What is nested in a model or a data set is checked when it is built.
     """
     scope = cfg.get('default_scope') or 'mmseg'
     for place, known in PLACES.items():
