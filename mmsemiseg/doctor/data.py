@@ -39,7 +39,7 @@ class DataLook:
 
     Args:
         cfg: Config of a run.
-        model: Its model; None where it cannot be built.
+        model: Model of the config; None where it cannot be built.
         quick: Whether only headers and some masks are read, and images are not
             compared.
         progress: Function that wraps an iterator over files.
