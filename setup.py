@@ -114,7 +114,16 @@ setup(
     install_requires=read_requirements('runtime'),
     extras_require={
         name: read_requirements(name)
-        for name in ('mm', 'augment', 'pretrained', 'rc2l', 'viz', 'tests', 'docs')
+        for name in (
+            'mm',
+            'augment',
+            'export',
+            'pretrained',
+            'rc2l',
+            'viz',
+            'tests',
+            'docs',
+        )
     },
     cmdclass={'build': BuildOutside, 'build_py': BuildPyForMim},
     zip_safe=False,

@@ -33,6 +33,7 @@ MMENGINE = {
     '_ParamScheduler': optim,
 }
 MMSEG = {
+    '_channel_conversion': SegDataPreProcessor,
     '_enable_normalize': SegDataPreProcessor,
     '_transform_inputs': BaseDecodeHead,
 }

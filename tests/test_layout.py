@@ -60,6 +60,7 @@ def violations(package, allowed):
         ('doctor', ['datasets', 'engine', 'start', 'utils']),
         ('engine', BELOW_ENGINE),
         ('engine.checkpoints', ['functional', 'utils']),
+        ('deploy', ['apis', 'engine.checkpoints', 'utils']),
         ('reporting', ['utils', 'engine.checkpoints', 'apis.config_text']),
         ('engine.hooks', [*BELOW_ENGINE, 'engine.checkpoints']),
     ],

@@ -17,8 +17,8 @@ IMPORT_NAMES = {
 }
 # Dependencies of mmcv, mmengine and mmsegmentation themselves
 WITH_MM = {'cv2', 'matplotlib', 'prettytable'}
-# Of figures (extra viz)
-OF_EXTRAS = {'sklearn'}
+# Of ONNX files (extra export) and figures (extra viz), which say so
+OF_EXTRAS = {'onnx', 'onnxruntime', 'sklearn'}
 
 
 def names(requirements):
@@ -85,6 +85,7 @@ def test_tested_set_names_every_requirement():
         'runtime',
         'mm',
         'augment',
+        'export',
         'pretrained',
         'rc2l',
         'viz',

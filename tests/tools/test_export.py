@@ -2,17 +2,22 @@
 
 import copy
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers import batch, build, spread, student_cfg
 from mmengine.config import Config
 from mmseg.apis import init_model
 from mmseg.registry import TRANSFORMS
+from PIL import Image
 from tiny_run import METAINFO, config, mean_teacher, tiny_student, train, write_data
 
+from mmsemiseg.deploy.checks import picture
 from mmsemiseg.engine.checkpoints import (
     CheckpointError,
     plain_values,
@@ -20,6 +25,7 @@ from mmsemiseg.engine.checkpoints import (
 )
 from mmsemiseg.utils.export import export_network
 
+ROOT = Path(__file__).resolve().parents[2]
 STEPS = [dict(type='LoadImageFromFile')]
 CAMVID = dict(type='CamVidDataset', pipeline=STEPS)
 # In a process of its own: what plain MMSegmentation makes of the written files
@@ -209,6 +215,112 @@ def test_missing_files(missing, run, export, tmp_path):
     paths[missing] = folder / 'no.file'
     with pytest.raises(FileNotFoundError, match='no.file'):
         export(*paths.values(), '--out', tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+# ONNX and TorchScript
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr('mmsemiseg.deploy.graphs.SECONDS', 0.0)
+    monkeypatch.setattr('mmsemiseg.deploy.graphs.GENERATED', (40, 56))
+
+
+def block_of_the_docs(word):
+    """The Python code of docs/export.md that has the word."""
+    text = (ROOT / 'docs' / 'export.md').read_text(encoding='utf-8')
+    found = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+    return next(code for code in found if word in code)
+
+
+def test_the_example_of_the_docs_gives_the_mask_of_predict(
+    run, data, export, load_tool, quick, tmp_path, monkeypatch, capsys
+):
+    folder, _ = run
+    monkeypatch.chdir(tmp_path)
+    checkpoint = folder / 'last.pth'
+    options = ('--network', 'teacher', '--onnx', '--torchscript', '--out', 'plain')
+    export(folder / 'config.py', checkpoint, *options)
+    told = capsys.readouterr().out
+    for part in (
+        'plain/teacher.onnx: 0.',
+        'RGB bytes (1, height, width, 3) -> classes (1, height, width)',
+        'onnxruntime on 40 x 56 and 30 x 70: classes of torch at 100.000 %',
+        'prediction of the image file: the same at 100.000 %',
+        'x the speed of torch',
+    ):
+        assert part in told
+    (tmp_path / 'new').mkdir()
+    photo = picture(50, 60, seed=7)
+    Image.fromarray(photo).save('new/photo.png')
+    Image.fromarray(photo).save('photo.png')
+    script = (
+        "import sys\nfor name in ('torch', 'mmseg', 'cv2'): sys.modules[name] = None"
+    )
+    for word in ('onnxruntime', 'torch.jit'):
+        code = block_of_the_docs(word).replace('photo.jpg', 'photo.png')
+        code = f'{script}\n{code}' if word == 'onnxruntime' else code
+        command = (sys.executable, '-W', 'ignore', '-c', code)
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+    predict = load_tool('predict')
+    arguments = (checkpoint, 'new', '--config', folder / 'config.py', '--network')
+    options = ('teacher', '--out', 'predicted', '--workers', 0, '--device', 'cpu')
+    predict.main(predict.parse_args([*map(str, (*arguments, *options))]))
+    expected = np.array(Image.open('predicted/masks/photo.png'))
+    assert len(np.unique(expected)) > 1
+    assert np.array_equal(np.array(Image.open('mask.png')), expected)
+    assert np.array_equal(np.array(Image.open('mask_torchscript.png')), expected)
+
+
+def test_one_size_of_an_image(run, data, export, quick, tmp_path, capsys):
+    folder, _ = run
+    image = next((data / 'val' / 'images').iterdir())
+    options = ('--onnx', '--size', '24x40', '--output', 'logits', '--image', image)
+    export(folder / 'config.py', folder / 'last.pth', '--out', tmp_path, *options)
+    told = capsys.readouterr().out
+    assert '(1, 24, 40, 3) -> logits (1, classes, 24, 40)' in told
+    assert 'logits within' in told and 'time of an image of 24 x 40' in told
+
+
+@pytest.mark.parametrize(
+    ('options', 'error', 'message'),
+    [
+        (('--size', '32'), ValueError, '--size: of --onnx and --torchscript'),
+        (('--input', 'tensor', '--opset', 16), ValueError, '--input, --opset: of'),
+        (('--onnx', '--image', 'no.png'), FileNotFoundError, '--image: .*no.png'),
+        (('--onnx', '--opset', '99'), ValueError, 'cannot be written as ONNX'),
+    ],
+)
+def test_options_that_cannot_be(run, export, quick, tmp_path, options, error, message):
+    folder, _ = run
+    with pytest.raises(error, match=message):
+        export(folder / 'config.py', folder / 'last.pth', '--out', tmp_path, *options)
+    assert not [p for p in tmp_path.iterdir() if p.suffix == '.onnx']
+
+
+def test_images_that_are_none(run, export, tmp_path):
+    folder, _ = run
+    (tmp_path / 'a.png').write_bytes(b'no image')
+    options = ('--onnx', '--image', tmp_path / 'a.png', '--out', tmp_path / 'out')
+    with pytest.raises(OSError, match='a.png'):
+        export(folder / 'config.py', folder / 'last.pth', *options)
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('text', ['0', '1x2x3', '-4', 'wide', '12x'])
+def test_sizes_that_are_none(load_tool, text, capsys):
+    with pytest.raises(SystemExit):
+        load_tool('export').parse_args(['a.py', 'a.pth', '--out', 'a', '--size', text])
+    assert '--size' in capsys.readouterr().err
+
+
+def test_packages_that_are_missing(run, export, tmp_path, monkeypatch):
+    folder, _ = run
+    monkeypatch.setattr('mmsemiseg.deploy.files.PACKAGES', ('onnx', 'not_there'))
+    with pytest.raises(ImportError, match=r'--onnx needs not_there: .*"\.\[export\]"'):
+        export(folder / 'config.py', folder / 'last.pth', '--out', tmp_path, '--onnx')
     assert not list(tmp_path.iterdir())
 
 
