@@ -2,6 +2,7 @@
 
 from abc import ABCMeta
 from contextlib import ExitStack
+from inspect import Signature, signature
 
 import torch
 from mmseg.models import BaseSegmentor
@@ -26,6 +27,12 @@ class _Buildable(ABCMeta):
     ``pretrained=None`` and ``train_cfg=None``, which mmseg's ``init_model`` writes into
     the config of any model, are dropped.
     """
+
+    @property
+    def __signature__(cls) -> Signature:
+        """The settings of a method, for editors and the documentation."""
+        _, *settings = signature(cls.__init__).parameters.values()
+        return Signature(settings)
 
     def __call__(cls, *args, **settings):
         for name in ('pretrained', 'train_cfg'):

@@ -1,6 +1,7 @@
 """What every method inherits, on the methods themselves."""
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -299,7 +300,7 @@ def test_a_missing_pretrained_file_is_named_at_construction(student):
 
 
 def test_unknown_teacher_settings():
-    with pytest.raises(ValueError, match=r"'mode' and 'buffers', but got \['decay'\]"):
+    with pytest.raises(ValueError, match="teacher has no setting 'decay'"):
         make(teacher=dict(decay=0.9))
 
 
@@ -355,6 +356,11 @@ def test_a_plain_batch_is_supervised():
     losses = model(data.inputs, data.data_samples, mode='loss')
     assert set(losses) == {'sup.decode.loss_ce', 'sup.decode.acc_seg'}
     assert model.step_outputs == {}
+
+
+def test_the_signature_of_a_method_has_its_settings():
+    names = list(inspect.signature(MODELS.get('SupOnly')).parameters)
+    assert names == ['student', 'streams', 'teacher', 'segmentor']
 
 
 def test_a_method_needs_a_step():
