@@ -3,11 +3,15 @@
 Importing PyTorch and MMSegmentation takes longer than a tiny run.
 """
 
+import contextlib
 import faulthandler
 import gc
 import multiprocessing
 import os
+import runpy
 import socket
+import sys
+import tempfile
 import time
 import traceback
 from multiprocessing.connection import wait
@@ -53,7 +57,9 @@ def _call(function, arguments, report, environment):
     ):
         try:
             function(*arguments)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, SystemExit) and not error.code:
+                return
             Path(report).write_text(traceback.format_exc())
             raise
 
@@ -72,6 +78,38 @@ def end(process, seconds=120):
     code = process.exitcode
     process.close()
     return code
+
+
+# What may be called
+
+
+def run_tool(path, words, folder='.'):
+    """A tool, as from the command line in a folder."""
+    os.chdir(folder)
+    sys.argv = [str(path), *map(str, words)]
+    runpy.run_path(str(path), run_name='__main__')
+
+
+def of_file(folder, path, name, *arguments):
+    """A function of a file of tests, which cannot be imported."""
+    return runpy.run_path(str(path))[name](folder, *arguments)
+
+
+def output_of(code, *words):
+    """What code prints that ends without an error and is not killed."""
+    with tempfile.TemporaryDirectory() as folder:
+        output, report = (Path(folder) / name for name in ('output', 'error'))
+        output.touch()
+        code = end(start(_run_code, code, words, output, report=report))
+        told = [path.read_text() for path in (output, report) if path.exists()]
+        assert code == 0, '\n'.join([str(code), *told])
+        return told[0]
+
+
+def _run_code(code, words, output):
+    sys.argv = ['-c', *map(str, words)]
+    with open(output, 'w') as file, contextlib.redirect_stdout(file):
+        exec(code, {'__name__': '__main__'})
 
 
 # Two processes that talk through gloo
@@ -111,10 +149,7 @@ def on_two_ranks(function, folder, *arguments):
         )
         for rank, report in enumerate(reports)
     ]
-    _wait_for_all(processes)
-    codes = [end(process) for process in processes]
-    texts = [report.read_text() for report in reports if report.exists()]
-    assert codes == [0, 0], '\n'.join([str(codes), *texts])
+    end_all(processes, reports)
     return [
         torch.load(folder / f'result.{rank}.pt', weights_only=False) for rank in (0, 1)
     ]
@@ -128,6 +163,14 @@ def _on_rank(function, folder, arguments):
         result = function(folder, *arguments)
         torch.save(result, folder / f'result.{get_rank()}.pt')
         faulthandler.cancel_dump_traceback_later()
+
+
+def end_all(processes, reports):
+    """Wait for processes that talk to each other; all must end without an error."""
+    _wait_for_all(processes)
+    codes = [end(process) for process in processes]
+    texts = [report.read_text() for report in reports if report.exists()]
+    assert not any(codes), '\n'.join([str(codes), *texts])
 
 
 def _wait_for_all(processes):

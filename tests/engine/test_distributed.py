@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,8 @@ from distributed_run import (
     two_processes,
     validated,
 )
-from forked import surroundings
+from forked import end_all, run_tool, surroundings
+from forked import start as start_fork
 from mmengine.config import Config
 from tiny_run import build, differing, mean_teacher
 
@@ -324,26 +324,20 @@ def start(command, env):
 
 
 def finish(started, seconds=400):
-    """Outputs of processes, all of which must end in time and without an error."""
-    end = time.monotonic() + seconds
+    """Wait for a launcher, which must end in time and without an error."""
+    process, output = started
     try:
-        for process, _ in started:
-            process.wait(max(0, end - time.monotonic()))
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
-        for process, _ in started:
-            process.send_signal(signal.SIGTERM)  # a launcher ends its workers
-    codes, outputs = [], []
-    for process, output in started:
-        try:
-            codes.append(process.wait(20))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            codes.append(process.wait())
-        with output:
-            output.seek(0)
-            outputs.append(output.read())
-    assert not any(codes), f'{codes}\n' + '\n'.join(text[-4000:] for text in outputs)
-    return outputs
+        process.send_signal(signal.SIGTERM)  # a launcher ends its workers
+    try:
+        code = process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        code = process.wait()
+    with output:
+        output.seek(0)
+        assert code == 0, f'{code}\n{output.read()[-4000:]}'
 
 
 @pytest.fixture(scope='module')
@@ -357,13 +351,13 @@ def launched(ranks, folder):
     return path
 
 
-TRAIN = (sys.executable, ROOT / 'tools' / 'train.py')
+TRAIN = ROOT / 'tools' / 'train.py'
 
 
 def torchrun(config):
     module = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2')
-    command = (sys.executable, *module, TRAIN[1], *config, '--launcher', 'pytorch')
-    return [start(command, environment())]
+    command = (sys.executable, *module, TRAIN, *config, '--launcher', 'pytorch')
+    finish(start(command, environment()))
 
 
 def mim(config):
@@ -375,7 +369,7 @@ def mim(config):
     script.write_text('from mim.cli import cli\ncli()\n')
     port = ('--port', env['MASTER_PORT'])
     command = (sys.executable, script, 'train', 'mmsemiseg', *config, *options, *port)
-    return [start(command, env)]
+    finish(start(command, env))
 
 
 def slurm(config):
@@ -383,34 +377,46 @@ def slurm(config):
     program = folder / 'scontrol'
     program.write_text('#!/bin/sh\necho 127.0.0.1\n')
     program.chmod(0o755)
-    env = environment(
+    shared = dict(
+        MASTER_PORT=surroundings()['MASTER_PORT'],
         SLURM_NTASKS='2',
         SLURM_NODELIST='here',
         PATH=f'{folder}{os.pathsep}{os.environ["PATH"]}',
     )
-    del env['MASTER_ADDR']
-    command = (*TRAIN, *config, '--launcher', 'slurm')
-    return [
-        start(command, dict(env, SLURM_PROCID=rank, SLURM_LOCALID=rank))
-        for rank in ('0', '1')
-    ]
+    on_each_rank(config, 'slurm', ('SLURM_PROCID', 'SLURM_LOCALID'), shared)
 
 
 def mpi(config):
-    env = environment(OMPI_COMM_WORLD_SIZE='2')
+    shared = dict(surroundings(), OMPI_COMM_WORLD_SIZE='2')
     name = 'OMPI_COMM_WORLD'
-    command = (*TRAIN, *config, '--launcher', 'mpi')
-    return [
-        start(command, {**env, f'{name}_RANK': rank, f'{name}_LOCAL_RANK': rank})
-        for rank in ('0', '1')
+    on_each_rank(config, 'mpi', (f'{name}_RANK', f'{name}_LOCAL_RANK'), shared)
+
+
+def on_each_rank(config, launcher, names, shared):
+    """The tool in processes that find their rank under these names."""
+    folder = Path(config[0]).parent
+    words = [*config, '--launcher', launcher]
+    reports = [folder / f'{launcher}.{rank}' for rank in ('0', '1')]
+    processes = [
+        start_fork(
+            run_tool,
+            TRAIN,
+            words,
+            report=report,
+            **shared,
+            **dict.fromkeys(names, rank),
+        )
+        for rank, report in zip(('0', '1'), reports, strict=True)
     ]
+    end_all(processes, reports)
 
 
 @pytest.mark.parametrize('launcher', [torchrun, mim, slurm, mpi])
 def test_launcher(launcher, launched, ranks, tmp_path):
     work_dir = tmp_path / launcher.__name__
-    outputs = finish(launcher((str(launched), '--work-dir', str(work_dir))))
-    assert 'on each of 2 process(es), ' in outputs[0]
+    launcher((str(launched), '--work-dir', str(work_dir)))
+    (log,) = work_dir.rglob('*.log')
+    assert 'on each of 2 process(es), ' in log.read_text()
     checkpoint = torch.load(work_dir / 'iter_2.pth', weights_only=True)
     assert checkpoint['meta']['run_state']['processes'] == 2
     expected = torch.load(launched.parent / 'whole' / 'iter_2.pth', weights_only=True)

@@ -1,13 +1,13 @@
 import errno
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 from checkpoint_files import good
+from forked import output_of
 
 from mmsemiseg.engine.checkpoints import (
     atomic_write,
@@ -151,16 +151,8 @@ print(json.dumps(result))
 @pytest.mark.parametrize('limit', [5000, 80100])
 def test_write_that_really_fails(limit, tmp_path):
     """The limit of a file's size stops writing as a full disk does, also at its end."""
-    root = Path(__file__).parents[3]
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', FULL_DISK, str(tmp_path), str(limit)],
-        capture_output=True,
-        text=True,
-        cwd=root,
-        env=dict(os.environ, PYTHONPATH=str(root)),
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.strip().split('\n')[-1])
+    output = output_of(FULL_DISK, tmp_path, limit)
+    result = json.loads(output.strip().split('\n')[-1])
     assert list(result) == ['by_path', 'by_file', 'by_backend']
     for name, text in result.items():
         path = tmp_path / f'{name}.pth'
