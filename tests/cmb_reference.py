@@ -21,6 +21,7 @@ from mmsemiseg.models import (
     EntropyLoss,
     LabeledCandidates,
     PseudoLabelLoss,
+    build_augment,
 )
 from mmsemiseg.models.segmentors.cmb import PSEUDO_LOSS
 
@@ -30,8 +31,8 @@ EPS = 1e-30
 class Recorder(BatchAugment):
     """Keeps what goes in and what comes out."""
 
-    def __init__(self, **settings):
-        super().__init__(**settings)
+    def __init__(self, ops):
+        super().__init__(build_augment(ops).ops)
         self.calls = []
 
     def __call__(self, images, maps, fills, **settings):
@@ -42,8 +43,8 @@ class Recorder(BatchAugment):
 
 def record(model, weak=None, strong=None):
     """Augment by recorders."""
-    model.weak_augment = Recorder(**(weak or {}))
-    model.strong_augment = Recorder(**(strong or {}))
+    model.weak_augment = Recorder(weak)
+    model.strong_augment = Recorder(strong)
     if model.contrast is None:
         return
     candidates = model.contrast.candidates

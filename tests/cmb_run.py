@@ -3,7 +3,7 @@
 import method_run
 import tiny_run
 import torch
-from cmb_tiny import BASE, OFFICIAL, candidates, contrast, merged
+from cmb_tiny import BASE, OFFICIAL, candidates, contrast, geometry, merged
 from forked import distributed
 from helpers import CLASSES
 
@@ -41,12 +41,11 @@ def config(data, work_dir, max_iters=6, model=None, source=False, **settings):
     """Two labeled and three unlabeled images; the third iteration contrasts first."""
     student = tiny_run.tiny_student()
     student['decode_head']['loss_decode'] = dict(type='BalancedCrossEntropy')
-    spatial = dict(flip_prob=0.5, scale_prob=0.5)
     cmb = dict(
         type='CMB',
         student=student,
-        weak_augment=dict(spatial, classmix_prob=0.3),
-        strong_augment=dict(spatial, classmix_prob=0.8),
+        weak_augment=geometry(classmix=0.3),
+        strong_augment=geometry(classmix=0.8),
         pseudo_loss=dict(ramp_up=dict(kind='exp', length=4)),
         contrast=dict(
             start=CONTRAST_START,

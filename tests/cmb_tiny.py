@@ -27,6 +27,15 @@ def candidates(**settings):
     return contrast(candidates=settings)
 
 
+def geometry(classmix):
+    """ClassMix with this probability, scale and flip."""
+    return [
+        dict(type='BatchClassMix', prob=classmix),
+        dict(type='BatchScaleCrop', prob=0.5),
+        dict(type='BatchFlip', prob=0.5),
+    ]
+
+
 def tiny_student(classes=3, **settings):
     """One stage of a ResNet, at stride 4."""
     return student_cfg(

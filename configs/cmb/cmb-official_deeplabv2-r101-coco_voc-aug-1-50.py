@@ -1,6 +1,7 @@
 # CMB by the published code, DeepLabV2-R101 from COCO, 1/50 of VOC aug, 212 labels.
 _base_ = [
     '../_base_/methods/cmb_deeplabv2-r101-coco_voc-aug.py',
+    '../_base_/augment/cmb_official_background0.py',
     '../_base_/datasets/voc_val.py',
     '../_base_/datasets/voc-aug_crop321_unlabeled.py',
     '../_base_/schedules/sgd-2e-4_150k.py',
@@ -8,22 +9,8 @@ _base_ = [
 model = dict(
     mix_start=2001,
     unlabeled_first=True,
-    weak_augment=dict(
-        per='batch',
-        brightness=0.125,
-        contrast=0.125,
-        saturation=0.125 / 2,
-        hue=0.125 / 3,
-    ),
-    strong_augment=dict(
-        per='batch',
-        classmix_prob=0.75,
-        brightness=0.25,
-        contrast=0.25,
-        saturation=0.25 / 2,
-        hue=0.25 / 3,
-        blur_axis_sigmas=(0.1, 1.5),
-    ),
+    weak_augment={{_base_.weak_official}},
+    strong_augment={{_base_.strong_official}},
     contrast=dict(
         start=2001,
         memory_attention=False,

@@ -1,6 +1,7 @@
 # CMB by the published code, DeepLabV3+-R50, 1/30 of Cityscapes, 100 labels.
 _base_ = [
     '../_base_/methods/cmb_deeplabv3plus-r50_cityscapes.py',
+    '../_base_/augment/cmb_official.py',
     '../_base_/datasets/cityscapes_val.py',
     '../_base_/datasets/cityscapes_crop512_unlabeled.py',
     '../_base_/schedules/sgd-4e-4_150k.py',
@@ -19,22 +20,8 @@ model = dict(
     ),
     mix_start=2001,
     unlabeled_first=True,
-    weak_augment=dict(
-        per='batch',
-        brightness=0.125,
-        contrast=0.125,
-        saturation=0.125 / 2,
-        hue=0.125 / 3,
-    ),
-    strong_augment=dict(
-        per='batch',
-        classmix_prob=0.75,
-        brightness=0.25,
-        contrast=0.25,
-        saturation=0.25 / 2,
-        hue=0.25 / 3,
-        blur_axis_sigmas=(0.1, 1.5),
-    ),
+    weak_augment={{_base_.weak_official}},
+    strong_augment={{_base_.strong_official}},
     contrast=dict(
         start=2001,
         memory_attention=False,

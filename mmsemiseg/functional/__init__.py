@@ -41,7 +41,7 @@ from .sampled_keys import (
     draw_positives,
     draw_shared_negatives,
 )
-from .schedules import ema_decay, ramp_up
+from .schedules import ema_decay, is_turn, ramp_up
 from .segments import Segments, query_claims, segments_of_map
 from .semantic_scores import score_logits, semantic_scores
 from .shared_keys import shared_logsumexp
@@ -81,6 +81,7 @@ __all__ = [
     'focal_terms',
     'group_logsumexp',
     'info_nce',
+    'is_turn',
     'keep_mask',
     'kmeans',
     'label_weights',

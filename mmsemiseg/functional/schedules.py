@@ -41,6 +41,15 @@ def ramp_up(step: int, length: int, kind: str | None = 'exp') -> float:
     return 0.0
 
 
+def is_turn(step: int, share: float) -> bool:
+    """Whether a step is among the evenly spread share of all steps.
+
+    >>> [is_turn(step, 0.5) for step in range(4)]
+    [False, True, False, True]
+    """
+    return math.floor((step + 1) * share) > math.floor(step * share)
+
+
 def check_ramp_up(**settings: dict | None) -> None:
     """Refuse what is neither None nor ``dict(kind=..., length=...)`` of a ramp-up.
 

@@ -1,6 +1,17 @@
 from .adapter import HEAD_RULES, HeadRule, SegmentorAdapter
+from .augment import (
+    BatchAugment,
+    BatchBlur,
+    BatchClassMix,
+    BatchColorJitter,
+    BatchFlip,
+    BatchOp,
+    BatchScaleCrop,
+    ImageOp,
+    PixelOp,
+    build_augment,
+)
 from .backbones import DilatedVGG, EfficientNetLite
-from .batch_augment import BatchAugment
 from .contrast import (
     BankContrast,
     Contrast,
@@ -54,6 +65,12 @@ __all__ = [
     'BankContrast',
     'Batch',
     'BatchAugment',
+    'BatchBlur',
+    'BatchClassMix',
+    'BatchColorJitter',
+    'BatchFlip',
+    'BatchOp',
+    'BatchScaleCrop',
     'CAC',
     'CACWeak',
     'CMB',
@@ -78,6 +95,7 @@ __all__ = [
     'HEAD_RULES',
     'HardLabel',
     'HeadRule',
+    'ImageOp',
     'LabeledCandidates',
     'MaskedLovaszLoss',
     'MeanTeacher',
@@ -88,8 +106,8 @@ __all__ = [
     'PartContrast',
     'PartPrototypes',
     'PeerContrast',
-    'PeerContrast',
     'PeerContrastLoss',
+    'PixelOp',
     'PseudoLabelLoss',
     'QueryMatcher',
     'QuerySegments',
@@ -104,4 +122,5 @@ __all__ = [
     'SupOnly',
     'TagClassifier',
     'WeakClassifier',
+    'build_augment',
 ]

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from mmsemiseg.functional import ema_decay, ramp_up
+from mmsemiseg.functional import ema_decay, is_turn, ramp_up
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,11 @@ def test_bad_decays_are_named():
     for max_steps in (None, 0):
         with pytest.raises(ValueError, match=f'max_steps above 0, but got {max_steps}'):
             ema_decay(0, max_steps, 0.9, anneal='cosine')
+
+
+@pytest.mark.parametrize(
+    ('share', 'expected'),
+    [(0.5, [0, 1, 0, 1, 0, 1]), (0.0, [0] * 6), (1.0, [1] * 6), (1 / 3, [0, 0, 1] * 2)],
+)
+def test_turns_of_a_share(share, expected):
+    assert [is_turn(step, share) for step in range(6)] == expected

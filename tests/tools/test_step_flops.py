@@ -293,7 +293,9 @@ def test_cmb_without_its_parts(tool, tmp_path):
     result = run(tool, cfg, tmp_path, '--size', '32', '32')
     stages = set(tool.stages_of(result))
     assert 'projection' in stages and not {'attention', 'augmentation'} & stages
-    cfg = cmb(tmp_path, contrast=None, strong_augment=dict(scale_prob=1.0))
+    cfg = cmb(
+        tmp_path, contrast=None, strong_augment=[dict(type='BatchScaleCrop', prob=1.0)]
+    )
     result = run(tool, cfg, tmp_path, '--size', '32', '32')
     stages = set(tool.stages_of(result))
     assert 'augmentation' in stages and 'projection' not in stages

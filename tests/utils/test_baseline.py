@@ -39,7 +39,8 @@ def test_of_several_students_one():
 
 
 def test_a_method_that_augments_labels_stays():
-    model = dict(type='CMB', student=student_cfg(), weak_augment=dict(flip_prob=0.5))
+    flip = [dict(type='BatchFlip', prob=0.5)]
+    model = dict(type='CMB', student=student_cfg(), weak_augment=flip)
     cfg = Config(dict(model=model, train_dataloader=dict(labeled={}, unlabeled={})))
     use_sup_only(cfg)
     assert cfg.model.type == 'CMB' and 'unlabeled' in cfg.train_dataloader

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import mmsemiseg.functional as mm
 from mmsemiseg.functional.weighted_cosine import weighted_cosine
 from mmsemiseg.models import SemiDataPreProcessor
-from mmsemiseg.models.batch_augment import BatchAugment
+from mmsemiseg.models.augment import build_augment
 from mmsemiseg.models.heads import BankContrastHead
 from mmsemiseg.models.losses import DirectionalContrastLoss, PeerContrastLoss
 from mmsemiseg.models.losses.peer_contrast_loss import Anchors, Keys
@@ -461,19 +461,20 @@ def check_mixing(rows: Rows, device: str, sizes: dict) -> None:
 def check_augmentation(rows: Rows, device: str, sizes: dict) -> None:
     h = sizes['height']
     images, label = torch.randn(4, 3, h, h), torch.randint(0, 5, (4, h, h))
-    geometry = dict(flip_prob=0.5, scale_prob=0.8, classmix_prob=0.8)
-    colours = dict(
-        jitter_prob=0.8,
-        brightness=0.3,
-        contrast=0.3,
-        saturation=0.15,
-        hue=0.1,
-        blur_prob=0.5,
-    )
-    for name, settings in (('geometry', geometry), ('colours', colours)):
+    geometry = [
+        dict(type='BatchClassMix', prob=0.8),
+        dict(type='BatchScaleCrop', prob=0.8),
+        dict(type='BatchFlip', prob=0.5),
+    ]
+    strengths = dict(brightness=0.3, contrast=0.3, saturation=0.15, hue=0.1)
+    colours = [
+        dict(type='BatchColorJitter', prob=0.8, **strengths),
+        dict(type='BatchBlur', prob=0.5),
+    ]
+    for name, ops in (('geometry', geometry), ('colours', colours)):
         check = f'device augmentation, {name}'
         with rows.guarded(check):
-            augment = BatchAugment(**settings)
+            augment = build_augment(ops)
 
             def run(device, augment=augment):
                 torch.manual_seed(1)

@@ -1,4 +1,30 @@
-# The same where class 0 is background: ClassMix pastes it only if there is no other.
-_base_ = './cmb.py'
-weak_augment = dict(classmix_skip=0)
-strong_augment = dict(classmix_skip=0)
+# The augmentations of CMB's Table 1 (cmb.py) where class 0 is background: ClassMix
+# pastes it only if there is no other class.
+weak_augment = [
+    dict(type='BatchClassMix', prob=0.2, skip=0),
+    dict(type='BatchScaleCrop', prob=0.5, scale=(0.75, 1.75)),
+    dict(type='BatchFlip', prob=0.5),
+    dict(
+        type='BatchColorJitter',
+        prob=0.2,
+        brightness=0.15,
+        contrast=0.15,
+        saturation=0.075,
+        hue=0.05,
+    ),
+    dict(type='BatchBlur', prob=0.0),
+]
+strong_augment = [
+    dict(type='BatchClassMix', prob=0.8, skip=0),
+    dict(type='BatchScaleCrop', prob=0.8, scale=(0.75, 1.75)),
+    dict(type='BatchFlip', prob=0.5),
+    dict(
+        type='BatchColorJitter',
+        prob=0.8,
+        brightness=0.3,
+        contrast=0.3,
+        saturation=0.15,
+        hue=0.1,
+    ),
+    dict(type='BatchBlur', prob=0.2, sigma=(0.1, 1.5), kernel=23),
+]

@@ -1,4 +1,4 @@
-from .balanced_cross_entropy import BalancedCrossEntropy, balanced
+from .balanced_cross_entropy import BalancedCrossEntropy, balanced, check_balanced
 from .directional_contrast_loss import DirectionalContrastLoss
 from .entropy_loss import EntropyLoss
 from .masked_lovasz_loss import MaskedLovaszLoss
@@ -29,5 +29,6 @@ __all__ = [
     'RegionMaskContrastLoss',
     'SemanticMaskConsistencyLoss',
     'balanced',
+    'check_balanced',
     'ready_together',
 ]

@@ -105,6 +105,16 @@ class BalancedCrossEntropy(nn.Module):
         return label_weights(weights.detach().to(pred.dtype), target, ignore_index)
 
 
+def check_balanced(module: nn.Module) -> None:
+    """ValueError if there is no :class:`BalancedCrossEntropy` in ``module``."""
+    if not _losses(module):
+        raise ValueError(
+            'class weights need heads with '
+            "loss_decode=dict(type='BalancedCrossEntropy'), but "
+            f'{type(module).__name__} has none'
+        )
+
+
 @contextmanager
 def balanced(module: nn.Module, weights: Tensor | None) -> Iterator[None]:
     """Set the class weights of all :class:`BalancedCrossEntropy` in ``module``.
@@ -116,15 +126,11 @@ def balanced(module: nn.Module, weights: Tensor | None) -> Iterator[None]:
             1.
 
     Raises:
-        ValueError: There is no such loss in ``module``.
+        ValueError: There are weights, but no such loss in ``module``.
     """
-    losses = [one for one in module.modules() if isinstance(one, BalancedCrossEntropy)]
-    if not losses:
-        raise ValueError(
-            'class weights need heads with '
-            "loss_decode=dict(type='BalancedCrossEntropy'), but "
-            f'{type(module).__name__} has none'
-        )
+    if weights is not None:
+        check_balanced(module)
+    losses = _losses(module)
     before = [loss.class_weight for loss in losses]
     try:
         for loss in losses:
@@ -133,3 +139,7 @@ def balanced(module: nn.Module, weights: Tensor | None) -> Iterator[None]:
     finally:
         for loss, old in zip(losses, before, strict=True):
             loss.class_weight = old
+
+
+def _losses(module: nn.Module) -> list[BalancedCrossEntropy]:
+    return [one for one in module.modules() if isinstance(one, BalancedCrossEntropy)]

@@ -73,6 +73,18 @@ class ClassBalance(nn.Module):
         for name in self._by_rule:
             windows[name].set_length(max(1, images[name] // batch_sizes[name]))
 
+    def forward(self, model, labels: Tensor, pseudo: Tensor) -> Tensor:
+        """Class weights (C,) of this step, whose counts are left for the windows.
+
+        Args:
+            model: Method that this is a part of.
+            labels: Labels (N, H, W) of this step.
+            pseudo: Pseudo labels (N, H, W) of this step.
+        """
+        counts = self.counts(labels, pseudo, model.ignore_index)
+        model.remember(self, **counts)
+        return self.weights(counts, model.iteration)
+
     def counts(
         self, labels: Tensor, pseudo: Tensor, ignore_index: int
     ) -> dict[str, Tensor]:

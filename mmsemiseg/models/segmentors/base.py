@@ -1,7 +1,7 @@
 """Base of all semi-supervised methods."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from ...functional import PseudoLabel, ramp_up
 from ...utils.profiling import stage
 from ...utils.settings import check_numbers
 from ..adapter import SegmentorAdapter, SegmentorOutput, resize_logits
+from ..augment import BatchAugment, build_augment
 from ..contrast import FeaturePart
 from ..data_preprocessor import Batch
 from ..parts import build_part, errors_in, merged
@@ -41,7 +42,7 @@ class SemiSegmentor(PairedSegmentor):
         predict_with: Network for prediction and testing: ``'student'`` or
             ``'teacher'``, numbered where there are several (``'student0'``); or
             ``'mean'``, ``'mean_students'`` or ``'mean_teachers'`` for the mean of the
-            probabilities of several networks.
+            probabilities of several networks. None: the first student.
         num_pairs: Number of pairs of student and teacher, all from one config. Each is
             initialised by itself, so weights that are not pretrained differ.
         load_heads: Whether a checkpoint of a plain segmentor fills the heads too, with
@@ -71,7 +72,7 @@ class SemiSegmentor(PairedSegmentor):
         teacher: dict | None = None,
         feature: str | int | None = None,
         sup_weight: float = 1.0,
-        predict_with: str = 'student',
+        predict_with: str | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
         num_pairs: int = 1,
@@ -100,23 +101,30 @@ class SemiSegmentor(PairedSegmentor):
         cfg: Mapping | None,
         default: Mapping | None = None,
         base: type = object,
+        **given,
     ):
         """Build the component ``model.<name>`` of settings (see :func:`build_part`).
 
         A :class:`FeaturePart`, such as a contrast, gets this model as its first
         argument. Its setting ``feature``, ``'pre_cls'`` by default, is the layer whose
         features :attr:`adapter` then gives.
+        ``given`` are arguments that the code and not the user chooses.
         """
         path = f'model.{name}'
         if not isinstance(cfg, Mapping) or not issubclass(base, FeaturePart):
-            return build_part(cfg, path, default=default, base=base)
+            return build_part(cfg, path, default=default, base=base, **given)
         cfg = dict(merged(default, cfg) if default else cfg)
         feature = cfg.pop('feature', 'pre_cls')
         with errors_in(path, ['feature']):
             if feature is None:
                 raise ValueError('feature must not be None: features are compared')
             self.adapter = SegmentorAdapter(self.student, feature=feature)
-        return build_part(cfg, path, self, base=base)
+        return build_part(cfg, path, self, base=base, **given)
+
+    def build_augment(self, name: str, cfg: Sequence[Mapping] | None) -> BatchAugment:
+        """Build the augmentation ``model.<name>`` of a list of operations' settings."""
+        bands = getattr(self.data_preprocessor, 'bands', 3)
+        return build_augment(cfg, f'model.{name}', bands)
 
     @property
     def feature_channels(self) -> 'int | tuple[int, ...]':
@@ -241,6 +249,22 @@ class SemiSegmentor(PairedSegmentor):
             f'{prefix}.{key}': weight * value if 'loss' in key else value
             for key, value in losses.items()
         }
+
+    def pseudo_label_loss(
+        self, logits: Tensor, pseudo: PseudoLabel, pixel_factor: Tensor | None = None
+    ) -> Tensor:
+        """Loss of the part ``pseudo_loss``; statistics are left for hooks.
+
+        Args:
+            logits: Logits (N, C, H, W) of a student, at the size of the labels.
+            pseudo: Pseudo labels of the same pixels.
+            pixel_factor: Factors (N, H, W) of the pixel weights; None: 1.
+        """
+        loss = self.pseudo_loss(logits, pseudo, self.iteration, pixel_factor)
+        self.step_outputs['pseudo'] = self.pseudo_loss.statistics(
+            pseudo, self.num_classes
+        )
+        return loss
 
     @stage('upsampling')
     def upsampled(self, logits: Tensor, images: Tensor) -> Tensor:

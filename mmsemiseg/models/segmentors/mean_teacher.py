@@ -93,11 +93,8 @@ class MeanTeacher(SemiSegmentor):
         pseudo = self.pseudo_labels(weak.inputs, weak.valid & strong.valid)
         images, pseudo = self.mixed(strong.inputs, pseudo)
         unlabeled = self.adapter(self.student, images)
-        losses['loss_unsup'] = self.pseudo_loss(
-            self.upsampled(unlabeled.logits, images), pseudo, self.iteration
-        )
-        self.step_outputs['pseudo'] = self.pseudo_loss.statistics(
-            pseudo, self.num_classes
+        losses['loss_unsup'] = self.pseudo_label_loss(
+            self.upsampled(unlabeled.logits, images), pseudo
         )
         if self.contrast is not None:
             passes = [Pass(labeled, unlabeled)]

@@ -45,8 +45,9 @@ def make(request, tmp_path):
         if request.param == 'CMB':  # device augmentation, some of it with kornia
             pytest.importorskip('kornia')
             for view in ('weak_augment', 'strong_augment'):
-                colors = dict(jitter_prob=0.5, brightness=0.2, blur_prob=0.5)
-                cfg.model[view].update(colors, blur_kernel=3)
+                jitter = dict(type='BatchColorJitter', prob=0.5, brightness=0.2)
+                blur = dict(type='BatchBlur', prob=0.5, kernel=3)
+                cfg.model[view] += [jitter, blur]
         return cfg
 
     return config

@@ -16,6 +16,7 @@ from cmb_tiny import (
     contrast,
     entered,
     filled,
+    geometry,
     head_pairs,
     make,
     merged,
@@ -41,7 +42,6 @@ def gradients(loss, tensors):
 # Against loops
 
 HEADS = 'contrast.head_pairs.0.'
-SPATIAL = dict(flip_prob=0.5, scale_prob=0.5)
 STREAMS = {
     'whole': {},
     'padded': dict(padded=True),
@@ -56,7 +56,7 @@ def compared(name, at, iterations, classes=3, **of_streams):
     reference = Reference(model, settings)
     torch.manual_seed(3)
     for iteration in iterations:
-        record(model, dict(SPATIAL, classmix_prob=0.5), dict(SPATIAL, classmix_prob=1))
+        record(model, geometry(classmix=0.5), geometry(classmix=1))
         at(iteration)
         inputs = streams(iteration, **of_streams)
         reference.before(model)
@@ -358,7 +358,7 @@ def test_heads_follow_as_the_networks_do(at):
 
 def test_warm_up(at, monkeypatch):
     model = make(mix_start=3, num_augments=1)
-    record(model, {}, dict(classmix_prob=1.0))
+    record(model, None, geometry(classmix=1.0)[:1])
     calls = []
     forward = model.adapter.__class__.__call__
     monkeypatch.setattr(
@@ -420,18 +420,6 @@ def test_without_contrast_there_is_no_bank(at):
 
 
 # Streams
-
-
-@pytest.mark.parametrize(
-    ('ratio', 'expected'),
-    [(0.5, [0, 1, 0, 1, 0, 1]), (0.0, [0] * 6), (1.0, [1] * 6), (1 / 3, [0, 0, 1] * 2)],
-)
-def test_steps_that_learn_from_the_source(ratio, expected, at):
-    model = make(source_ratio=ratio)
-    for iteration, value in enumerate(expected):
-        at(iteration)
-        assert model.is_source_step(dict(source=None)) == value
-        assert not model.is_source_step({})
 
 
 def test_the_bank_never_sees_the_source(at):
@@ -579,7 +567,10 @@ def test_no_host_sync(name, at, monkeypatch):
     pseudo = model.pseudo_labels(inputs['unlabeled'])
     output = model.adapter(model.student, inputs['unlabeled'].inputs)
     with NoHostSync() as seen:
-        weights = model.class_weights(inputs['labeled'], pseudo)
+        weights = None
+        if model.class_balance is not None:
+            labels = inputs['labeled'].labels
+            weights = model.class_balance(model, labels, pseudo.label)
         losses = model.unlabeled_losses(output.logits, pseudo, weights)
         passes = [Pass(output, output)]
         losses |= model.contrast(model, inputs['labeled'], passes, [pseudo])
@@ -638,6 +629,9 @@ def test_features_of_the_fourth_stage(name, at):
 # Settings
 
 
+FLIP = dict(type='BatchFlip', prob=0.5)
+
+
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
@@ -669,8 +663,18 @@ def test_features_of_the_fourth_stage(name, at):
         ),
         (dict(teacher=dict(decay=0.9)), "model.teacher has no setting 'decay'"),
         (dict(predict_with='mean_of'), "predict_with of CMB must be in .* 'mean_of'"),
-        (dict(weak_augment=dict(flip_prob=2)), 'model.weak_augment.flip_prob .* 2'),
-        (dict(strong_augment=dict(per='step')), "strong_augment.per must .* 'step'"),
+        (
+            dict(weak_augment=[dict(type='BatchFlip', prob=2)]),
+            r'^model.weak_augment\[0\].prob must be in \[0, 1\], but got 2',
+        ),
+        (
+            dict(strong_augment=[FLIP, dict(type='BatchBlur', prob=1, sigma=(2, 1))]),
+            r'^model.strong_augment\[1\].sigma must .* \(2, 1\)',
+        ),
+        (
+            dict(strong_augment=dict(flip_prob=0.5)),
+            '^model.strong_augment must be a list of operations',
+        ),
         (
             dict(class_balance=dict(labels=0, pseudo=1)),
             "model.class_balance.labels must be an integer >= 1 or 'labeled', .* 0",
@@ -692,7 +696,10 @@ def test_features_of_the_fourth_stage(name, at):
             "class_balance.keep_labels must be in .* 'all'",
         ),
         (dict(class_balance={}), 'model.class_balance: .*BalancedCrossEntropy'),
-        (dict(weak_augment=dict(flip=0.5)), "weak_augment has no setting 'flip'"),
+        (
+            dict(weak_augment=[dict(FLIP, flip=0.5)]),
+            r"weak_augment\[0\] has no setting 'flip'",
+        ),
         (dict(class_balance=dict(begin=2)), "class_balance has no setting 'begin'"),
         (dict(entropy=dict(norms='nats')), r"entropy .* 'norms' \(did you mean 'norm'"),
         (dict(contrast='BankContrast'), r'model.contrast must be dict\(type'),
@@ -737,13 +744,15 @@ def test_images_of_one_band_have_no_colours():
         data_preprocessor=dict(type='SegDataPreProcessor', mean=[120.0], std=[60.0])
     )
     student['backbone']['in_channels'] = 1
-    jitter = dict(jitter_prob=0.5, brightness=0.1)
-    with pytest.raises(ValueError, match=r'strong_augment.jitter_prob=0.5 .* 1 band'):
-        build(dict(type='CMB', student=student, strong_augment=jitter))
-    geometry = dict(flip_prob=1.0, scale_prob=1.0, classmix_prob=1.0, blur_prob=1.0)
-    model = build(dict(type='CMB', student=student, strong_augment=geometry))
+    jitter = dict(type='BatchColorJitter', prob=0.5, brightness=0.1)
+    rule = r'model.strong_augment\[1\].prob=0.5 .* 1 band'
+    with pytest.raises(ValueError, match=rule):
+        build(dict(type='CMB', student=student, strong_augment=[FLIP, jitter]))
+    others = [*geometry(classmix=1.0), dict(type='BatchBlur', prob=1.0)]
+    model = build(dict(type='CMB', student=student, strong_augment=others))
     images = torch.rand(2, 1, 16, 16)
     maps = torch.zeros(2, 16, 16)
     pseudo = PseudoLabel(maps.long(), maps + 1, maps == 0)
-    views, _ = model.strong_views(images, pseudo)
+    views, _ = model.strong_augment.unlabeled(model, images, pseudo, number=2)
+    assert len(views) == 4
     assert views.shape[1:] == images.shape[1:]

@@ -12,7 +12,7 @@ SIZE = (96, 96)
 def test_cmb_pads_labels_with_that_of_the_head(monkeypatch):
     """Padding of the stream and of scaling, with class weights and with vectors."""
     head = dict(ignore_index=IGNORED, loss_decode=dict(type='BalancedCrossEntropy'))
-    smaller = dict(scale_prob=1.0, scale_range=(0.5, 0.6))
+    smaller = [dict(type='BatchScaleCrop', prob=1.0, scale=(0.5, 0.6))]
     model = build(
         dict(
             type='CMB',
@@ -25,7 +25,7 @@ def test_cmb_pads_labels_with_that_of_the_head(monkeypatch):
     )
     monkeypatch.setattr(CMB, 'iteration', 5)
     labeled = batch(size=SIZE)
-    for sample in model.augmented(labeled).data_samples:
+    for sample in model.weak_augment.labeled(model, labeled).data_samples:
         label, valid = sample.gt_sem_seg.data, sample.valid_map.data
         assert label[~valid].eq(IGNORED).all()
         assert label[valid].lt(3).all()
