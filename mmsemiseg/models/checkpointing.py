@@ -31,6 +31,11 @@ def recomputed(network: nn.Module, function: Callable, *args):
     return checkpoint(run, *args, use_reentrant=False)
 
 
+def run_pass(network: nn.Module, recompute: bool, function: Callable, *args):
+    """``function(*args)``, with ``recompute`` as :func:`recomputed` runs it."""
+    return recomputed(network, function, *args) if recompute else function(*args)
+
+
 @contextmanager
 def _still_statistics(network: nn.Module) -> Iterator[None]:
     norms = [

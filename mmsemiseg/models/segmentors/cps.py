@@ -1,7 +1,6 @@
 """CPS: students that label for each other, without teachers."""
 
 from mmseg.registry import MODELS
-from torch import nn
 
 from ..streams import Streams
 from .ctt import CTT
@@ -12,15 +11,15 @@ class CPS(CTT):
     """Cross pseudo supervision (Chen et al., CVPR 2021): mutual teaching.
 
     Each student learns the labels and the pseudo labels of the *other* students; there
-    are no teachers. Pseudo labels are read in the passes that the students learn. Where
-    images are mixed, or the views differ, they are read in passes of their own, in
-    train mode.
+    are no teachers. A pseudo label comes from the forward pass that the student learns
+    from. Where images are mixed, or the views differ, each student makes it in a pass
+    of its own, without gradient and in train mode.
 
     Args:
         num_pairs: Number n of students, at least 2.
         contrast: Part that compares features, such as ``dict(type='PeerContrast',
             keys_from='student')``; None: no contrast.
-        settings: All other settings are those of :class:`CTT`, without ``teaching`` and
+        settings: All other settings are those of :class:`CTT` but ``teaching`` and
             ``teacher``.
     """
 
@@ -63,7 +62,3 @@ class CPS(CTT):
             maps = [self.upsampled(logits, images) for logits in maps]
             pseudo = [self.pseudo_label(logits, valid) for logits in maps]
         return losses | self.unlabeled_losses(streams.labeled, passes, pseudo)
-
-    @property
-    def labelers(self) -> list[nn.Module]:
-        return [pair.student for pair in self.pairs]

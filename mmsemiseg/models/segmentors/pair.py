@@ -57,6 +57,11 @@ class Pair(BaseModule):
             self.teacher.train(mode == 'train')
         self.steps = 0
 
+    @property
+    def labeler(self) -> nn.Module:
+        """The network that labels: the teacher, or a lone student."""
+        return self.student if self.teacher is None else self.teacher
+
     def init_weights(self) -> None:
         """Initialise the student; the teacher becomes its full copy."""
         self.student.init_weights()

@@ -53,7 +53,7 @@ class PairedSegmentor(BaseSegmentor, metaclass=_Buildable):
         student: dict,
         teacher: dict | None = None,
         feature: str | int | None = None,
-        predict_with: str = 'student',
+        predict_with: str | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
         num_pairs: int = 1,
@@ -73,6 +73,7 @@ class PairedSegmentor(BaseSegmentor, metaclass=_Buildable):
         self.adapter = SegmentorAdapter(students[0], feature=feature)
         self.pairs = PairList([self.make_pair(one) for one in students])
         self.load_heads = load_heads
+        predict_with = predict_with or self.pairs.numbered('student', 0)
         self._check_predict_with(predict_with)
         self.predict_with = predict_with
         self._register_load_state_dict_pre_hook(self._load_plain_checkpoint)
