@@ -12,7 +12,14 @@ from mmseg.registry import HOOKS, MODELS
 import mmsemiseg
 from mmsemiseg import functional
 from mmsemiseg.engine import runner
-from mmsemiseg.models import contrast, heads, losses, memories, segmentors
+from mmsemiseg.models import (
+    contrast,
+    heads,
+    losses,
+    memories,
+    segmentors,
+    teaching,
+)
 from mmsemiseg.models.contrast import part_contrast, peer_banks
 from mmsemiseg.models.pseudo_segments import PseudoSegments
 
@@ -29,6 +36,7 @@ HOMES = (
     memories,
     part_contrast,
     peer_banks,
+    teaching,
     mmsemiseg.models,
     mmsemiseg.datasets.transforms,
     mmsemiseg.engine.hooks,

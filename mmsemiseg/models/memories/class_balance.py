@@ -77,7 +77,7 @@ class ClassBalance(nn.Module):
         """Class weights (C,) of this step, whose counts are left for the windows.
 
         Args:
-            model: Method that this is a part of.
+            model: Method that this is a component of.
             labels: Labels (N, H, W) of this step.
             pseudo: Pseudo labels (N, H, W) of this step.
         """

@@ -253,7 +253,7 @@ class SemiSegmentor(PairedSegmentor):
     def pseudo_label_loss(
         self, logits: Tensor, pseudo: PseudoLabel, pixel_factor: Tensor | None = None
     ) -> Tensor:
-        """Loss of the part ``pseudo_loss``; statistics are left for hooks.
+        """Loss of the component ``pseudo_loss``; statistics are left for hooks.
 
         Args:
             logits: Logits (N, C, H, W) of a student, at the size of the labels.

@@ -49,7 +49,7 @@ class CMB(SemiSegmentor):
         strong_augment: List of operations on unlabeled images; None: no augmentation.
         pseudo_loss: Settings of the :class:`PseudoLabelLoss` on the pseudo labels.
         entropy: Settings of the :class:`EntropyLoss` of unlabeled images; None: none.
-        contrast: Part that compares features; None: no contrast.
+        contrast: Component that compares features; None: no contrast.
         class_balance: Settings of the :class:`ClassBalance`, for heads with the loss
             ``BalancedCrossEntropy``; None: all class weights are 1.
         mix_start: First iteration in which unlabeled images are mixed.

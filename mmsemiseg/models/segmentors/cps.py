@@ -17,7 +17,7 @@ class CPS(CTT):
 
     Args:
         num_pairs: Number n of students, at least 2.
-        contrast: Part that compares features, such as ``dict(type='PeerContrast',
+        contrast: Component that compares features, such as ``dict(type='PeerContrast',
             keys_from='student')``; None: no contrast.
         settings: All other settings are those of :class:`CTT` but ``teaching`` and
             ``teacher``.

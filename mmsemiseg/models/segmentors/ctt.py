@@ -38,13 +38,13 @@ class CTT(SemiSegmentor):
         teaching: Teachers whose pseudo labels a student learns: ``'cross'``, those of
             the other pairs; ``'own'``, that of its own pair; ``'dual'``, all of them;
             ``'ensemble'``, one pseudo label from the mean of their probabilities.
-        pseudo_label: Part that makes pseudo labels of a teacher's logits.
-        mix: Part that mixes the unlabeled images, in the same way for all students;
+        pseudo_label: Component that makes pseudo labels of a teacher's logits.
+        mix: Component that mixes the unlabeled images, for all students alike;
             ClassMix takes the classes of the first teacher's labels. None: no mixing.
         pseudo_loss: Settings of the :class:`PseudoLabelLoss`; its weight may be 0.
         ct_reduce: Reduction, ``'mean'`` or ``'sum'``, over the pseudo labels that a
             student learns.
-        contrast: Part that compares features; None: no contrast.
+        contrast: Component that compares features; None: no contrast.
         checkpointing: Whether the students' activations are computed again in the
             backward pass instead of being kept.
         load_heads: Whether a checkpoint fills the heads of the first pair; the heads of
@@ -131,7 +131,7 @@ class CTT(SemiSegmentor):
         losses = {}
         targets = [targets_of(self.teaching, pseudo, i) for i in range(len(passes))]
         for index, one in enumerate(passes if self.pseudo_loss.weight else ()):
-            loss = self.taught_loss(one.unlabeled.logits, targets[index])
+            loss = self.taught(one.unlabeled.logits, targets[index])
             losses[self.pairs.numbered('loss_ct', index)] = loss
         if self.reads_pseudo:
             stats = [self.pseudo_loss.statistics(x, self.num_classes) for x in pseudo]
@@ -142,7 +142,7 @@ class CTT(SemiSegmentor):
             losses |= self.contrast(self, labeled, passes, first)
         return losses
 
-    def taught_loss(self, logits: Tensor, targets: list[PseudoLabel]) -> Tensor:
+    def taught(self, logits: Tensor, targets: list[PseudoLabel]) -> Tensor:
         """Loss of a student's logits on each pseudo label, reduced over these."""
         logits = self.upsampled(logits, targets[0].label)
         total = sum(self.pseudo_loss(logits, one, self.iteration) for one in targets)

@@ -203,7 +203,7 @@ def test_vector_of_cross_teaching():
     ]
     logits = [torch.tensor(p).log().T.reshape(1, 3, 1, 2) for p in probs]
     loss = sum(
-        model.taught_loss(x, targets_of(model.teaching, pseudo, i))
+        model.taught(x, targets_of(model.teaching, pseudo, i))
         for i, x in enumerate(logits)
     )
     assert loss.item() == pytest.approx(1.585043, abs=1e-6)
