@@ -735,7 +735,7 @@ def test_trains_on_other_heads(name):
         (dict(num_pairs=0), 'num_pairs must be an integer >= 1, but got 0'),
         (dict(num_pairs=1.5), 'num_pairs must be an integer >= 1, but got 1.5'),
         (dict(num_pairs=1), r'model\.contrast\.lc_weight must be 0 with one student'),
-        (dict(teacher=dict(decay=0.9)), r"'mode' and 'buffers', but got \['decay'\]"),
+        (dict(teacher=dict(decay=0.9)), "teacher has no setting 'decay'"),
         (dict(contrast=dict(type='CutMix')), r'model\.contrast\.type must be in'),
         (dict(views='ab'), "views must be 2 names, but got 'ab'"),
         (dict(views=('weak',)), r"views must be 2 names, but got \('weak',\)"),
