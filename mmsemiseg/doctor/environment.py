@@ -119,7 +119,8 @@ def environment_findings(machine: Machine) -> list[Finding]:
                 ABOUT,
                 f'other programs keep {machine.busy:.1f} of {machine.cores} cores '
                 'busy: what is timed here is slower than on a free machine',
-                'Look again when they have ended.',
+                'Look again when they have ended. Until then threads wait for each '
+                'other: OMP_NUM_THREADS=1 may be faster.',
             )
         )
     if machine.device == 'cpu' and machine.threads < machine.cores:

@@ -38,7 +38,8 @@ class Extent:
     Args:
         steps: Largest number of steps.
         warm: Steps that are not counted: images that were loaded ahead, before the
-            first step, make these faster or slower than the others.
+            first step, make these faster or slower than the others. Fewer, but one at
+            least, where they take longer than ``seconds``.
         seconds: Time of counted steps that is enough.
         val_batches: Validation batches; the first of them is counted only if it is
             alone.
@@ -138,6 +139,7 @@ class StepTimes(Hook):
         self.extent = extent
         self.ends: list[float] = []
         self.first = 0.0
+        self.warmed = 0  # steps that are not counted
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         self.first = self.first or time.time()
@@ -146,21 +148,29 @@ class StepTimes(Hook):
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self.ends.append(time.time())
-        done, warm = len(self.ends), self.extent.warm
-        counted = self.ends[-1] - self.ends[min(warm, done) - 1]
-        enough = done > warm + 1 and counted > self.extent.seconds
+        done = len(self.ends)
+        if not self.counted:
+            long = self.ends[-1] - self.first > self.extent.seconds
+            if done >= self.extent.warm or long:
+                self.warmed = done
+        enough = self.counted and self._spent() > self.extent.seconds
         if enough or done >= self.extent.steps:
             runner.train_loop.stop_training = True
 
     @property
     def counted(self) -> int:
-        """Number of steps that are counted."""
-        return max(1, len(self.ends) - self.extent.warm)
+        """Number of steps that are counted; 0 while it warms up."""
+        return len(self.ends) - self.warmed if self.warmed else 0
 
     def step(self) -> float:
         """Seconds of a step, those of loading included."""
-        before = [self.first, *self.ends][len(self.ends) - self.counted]
-        return (self.ends[-1] - before) / self.counted
+        if not self.counted:  # a short run: its last step
+            return self.ends[-1] - [self.first, *self.ends][-2]
+        return self._spent() / self.counted
+
+    def _spent(self) -> float:
+        """Seconds of the counted steps."""
+        return self.ends[-1] - self.ends[self.warmed - 1]
 
 
 class Warnings(logging.Handler):
@@ -214,7 +224,7 @@ def run(path: str, extent: Extent, folder: str) -> dict:
     runner.train()
     found = dict(
         step=times.step(),
-        counted=times.counted,
+        counted=max(times.counted, 1),
         val_image=_val_image(runner, extent.val_batches),
         first_step=times.first,
         warnings=list(warnings.texts),
