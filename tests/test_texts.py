@@ -55,6 +55,29 @@ def test_argument_texts_stand_alone():
     assert not found, '\n'.join(found)
 
 
+def registered(path: Path, registry: str) -> list[ast.ClassDef]:
+    """Classes of a file that are registered there by their decorator."""
+    return [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+        and any(ast.unparse(one).startswith(registry) for one in node.decorator_list)
+    ]
+
+
+def test_each_hook_says_who_adds_it():
+    folder = ROOT / 'mmsemiseg' / 'engine' / 'hooks'
+    hooks = [node for file in folder.glob('*.py') for node in registered(file, 'HOOKS')]
+    assert len(hooks) > 10
+    says = re.compile('SemiRunner` (adds|uses)|``custom_hooks``|tools/test.py')
+    silent = [
+        hook.name
+        for hook in hooks
+        if not says.search(' '.join(ast.get_docstring(hook).split()))
+    ]
+    assert not silent
+
+
 def test_entries_are_read_and_judged():
     doc = (
         'Blur.\n\nArgs:\n    prob: Of a blur,\n        in [0, 1].\n    size: C.\n\nEnd.'

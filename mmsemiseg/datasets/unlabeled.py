@@ -39,7 +39,11 @@ class UnlabeledDataset(BaseDataset):
             ``data_root`` itself.
         metainfo: Meta information of the data set, such as ``dict(classes=...,
             palette=...)``.
+        pipeline: Transforms of a sample, which end with ``MultiView``,
+            ``OverlapCrops`` or ``PackUnlabeledInputs``.
         suffixes: Suffixes of image files, compared without case.
+
+    All other settings are those of MMEngine's ``BaseDataset``.
 
     Raises:
         FileNotFoundError: An entry, or a name in a list, does not exist.

@@ -47,7 +47,18 @@ class SemiDataPreProcessor(SegDataPreProcessor):
     plain ``{inputs, data_samples}`` (validation, prediction) is handled as by
     MMSegmentation.
 
-    The settings are those of ``SegDataPreProcessor``.
+    Args:
+        mean: Mean of each channel that is subtracted; None: no normalisation.
+        std: Standard deviation of each channel that is divided by.
+        size: Least size (height, width) of a training batch; None: that of its largest
+            image.
+        size_divisor: Number that the height and the width of a batch are multiples of.
+        pad_val: Value of padded pixels of an image, after the normalisation.
+        seg_pad_val: Label of padded pixels, the ignored label.
+        bgr_to_rgb: Whether images, which are read as BGR, become RGB.
+        rgb_to_bgr: Whether the channels of RGB images are reversed.
+        test_cfg: Padding in testing, ``dict(size=...)`` or ``dict(size_divisor=...)``;
+            None: no padding.
 
     Attributes:
         channels_last: Whether batches of images are stored with the channels last;

@@ -33,6 +33,7 @@ class TagClassifier(BaseModel):
         scales: Factors of the image size at which maps are computed; the maps are
             summed.
         flip: Whether the maps of the mirrored image are added too.
+        data_preprocessor: Config of the data preprocessor of the images.
     """
 
     def __init__(

@@ -17,11 +17,11 @@ from ..metric_names import iou_names
 class PerClassIoUMetric(IoUMetric):
     """:class:`IoUMetric` that also returns ``IoU.<class>``, in percent.
 
-    So loggers can draw a curve for each class. A class that is neither in the truth nor
-    in the predictions has no IoU and is left out (unless ``nan_to_num`` is set). Unlike
-    :class:`IoUMetric`, an unknown setting is an error, and the label maps in
-    ``output_dir`` keep the sub-folders of their images and have one numbering for all
-    data sets.
+    So loggers can draw a curve for each class. A class that is neither in the true
+    masks nor in the predictions has no IoU and is left out (unless ``nan_to_num`` is
+    set). Unlike :class:`IoUMetric`, an unknown setting is an error, and the label maps
+    in ``output_dir`` keep the sub-folders of their images and have one numbering for
+    all data sets. Settings that are not below are those of :class:`IoUMetric`.
 
     Args:
         per_class: Whether to return the IoU of each class; False equals
@@ -30,11 +30,11 @@ class PerClassIoUMetric(IoUMetric):
         numbering: Values of the label maps. ``'masks'``: those of the masks of the data
             set or, if it has none, of the training data: with ``reduce_zero_label``
             class k is k + 1. ``'classes'``: class k is k.
-        keep_results: Whether label maps are kept, which they always are;
-            MMSegmentation's test tool sets it.
+        keep_results: Setting of MMSegmentation's test tool, without effect: label maps
+            are always kept.
         subsets: List file of each named subset of the images, as ``ann_file`` has them.
             The mIoU of a subset is returned as ``<name>.mIoU``, so that settings can be
-            chosen on one part of the validation images and reported on the other.
+            chosen on one subset of the validation images and reported on another.
 
     Raises:
         FileNotFoundError: The list file of a subset does not exist.

@@ -20,6 +20,7 @@ class DilatedVGG(BaseModule):
         with_bn: Whether BatchNorm follows each convolution.
         out_indices: Stages whose maps are returned, of 0 to 4, at strides 2, 4, 8, 8,
             8.
+        init_cfg: Initialisation in MMEngine's form.
     """
 
     def __init__(

@@ -23,7 +23,8 @@ class ConvBlocks(BaseModule):
         num_blocks: Number of blocks, at least 0.
         kernel_size: Size of the convolutions of the blocks, odd.
         dropout: Probability, in [0, 1), that a channel is dropped after a block.
-        norm_cfg: Normalisation of the blocks.
+        norm_cfg: Config of the normalisation in the blocks; None: BatchNorm.
+        init_cfg: Initialisation in MMEngine's form.
     """
 
     def __init__(

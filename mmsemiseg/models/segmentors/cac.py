@@ -22,7 +22,8 @@ class CAC(SemiSegmentor):
 
     ``loss = sup + contrast.weight * (l(1 -> 2) + l(2 -> 1))``
 
-    where ``l(i -> j)`` is the loss of the embeddings of crop i that learn from crop j.
+    ``sup`` is the student's own loss on the labeled images, and ``l(i -> j)`` that of
+    the embeddings of crop i that learn from crop j.
     There is no teacher, and no hook is needed. The pipeline of the unlabeled stream
     ends with :class:`~mmsemiseg.datasets.transforms.OverlapCrops`, which makes the two
     crops.

@@ -23,9 +23,11 @@ class MeanTeacher(SemiSegmentor):
 
     ``loss = sup + pseudo_loss(student(mix(strong)), mix(pseudo_label(teacher(weak))))``
 
-    The teacher labels the weak view of an unlabeled image, and the student learns that
-    pseudo label on the strong view. With CutMix and a threshold this is CutMix-Seg
-    (French et al., 2020), with ClassMix it is the method of Olsson et al. (2021).
+    ``sup`` is the student's own loss on the labeled images. The teacher labels the weak
+    view of an unlabeled image, and the student learns that pseudo label on the strong
+    view. With CutMix and a threshold this is CutMix-Seg (French et al., 2020), with
+    ClassMix it is the method of Olsson et al. (2021).
+
     ``custom_hooks`` of the config must have a
     :class:`~mmsemiseg.engine.hooks.MeanTeacherHook`, which updates the teacher.
 
