@@ -43,7 +43,7 @@ def test_bank_and_batches_of_ctt_fit_the_split(path):
         assert f'splits/{folder}/' in lists
     contrast = cfg.model.get('contrast') or {}
     if cfg.model.type == 'CTT':  # so k = max(1, labels // N)
-        assert contrast.get('enqueue_number', 'ratio') == 'ratio'
+        assert contrast.get('enqueue_number', 'labeled/size') == 'labeled/size'
 
 
 @pytest.mark.parametrize(('level', 'threshold'), [('hc', 0), ('lc', 1)])

@@ -13,7 +13,7 @@ from .base import AugmentContext, BatchOp
 
 @MODELS.register_module()
 class BatchClassMix(BatchOp):
-    """Pastes classes of another image, with their part of every map.
+    """Pastes classes of another image, and what all maps have at their pixels.
 
     Of the k classes of the other image ``floor(k / 2) + extra`` are pasted, drawn at
     random (Olsson et al., 2021). A batch of one image stays as it is, with a warning.

@@ -43,6 +43,7 @@ class PartContrast(Contrast):
     the parts.
 
     Args:
+        model: Method that has this component, and that gives the features.
         weight: Weight of the loss.
         num_parts: Number K of parts of a class.
         temperature: Temperature sigma > 0.

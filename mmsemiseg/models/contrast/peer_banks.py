@@ -9,7 +9,7 @@ from ...utils.settings import check_choices
 from ..losses import Keys
 from ..memories import ClassQueueBank
 
-RULES = ('ratio', 'inverse')
+RULES = ('labeled/size', 'size/labeled')
 NAMES = ('features', 'label', 'score')
 
 
@@ -84,7 +84,8 @@ class PeerBanks(ModuleList):
                 'labeled images, which SemiTrainLoop tells by set_stream_sizes() '
                 'before training: train with it, or set an integer'
             )
-        number = labels // size if self.enqueue_number == 'ratio' else size // labels
+        by_labels = self.enqueue_number == 'labeled/size'
+        number = labels // size if by_labels else size // labels
         return min(max(1, number), size)
 
     def unready_classes(self) -> list[int]:

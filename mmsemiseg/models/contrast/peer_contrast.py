@@ -38,12 +38,13 @@ class PeerContrast(Contrast):
     teacher, or its student, predicts correctly.
 
     Args:
+        model: Method that has this component, and that gives the features.
         hc_weight: Weight of the high-level contrast.
         lc_weight: Weight of the low-level contrast, which needs a second student; 0
             with one pair.
         temperature: Temperature tau, above 0.
-        threshold: Confidence phi in [0, 1] that parts the levels: cells above it are at
-            the high level, all others at the low level.
+        threshold: Confidence phi in [0, 1] between the levels: cells (positions of the
+            feature map) above it are at the high level, all others at the low level.
         lc_direction: Whether a low-level cell learns only from a more confident peer;
             False lets it learn from less confident ones too.
         lc_class: Class whose keys are not negatives of a low-level cell: its ``'own'``,
@@ -74,8 +75,9 @@ class PeerContrast(Contrast):
             of a student when the bank of its own pair is ready, the low level when the
             banks of both students are.
         enqueue_number: Number k of features of a class that enter a bank in a step, of
-            all batches and processes together. ``'ratio'``: the number of labeled
-            images / N, ``'inverse'``: N / that number, rounded down and at least 1.
+            all batches and processes together. ``'labeled/size'``: the number of
+            labeled images / N; ``'size/labeled'``: N / that number; both rounded down
+            and at least 1.
         enqueue_select: Correctly predicted features that enter a bank: ``'top'``, the
             most confident ones, or ``'random'`` ones.
         keys_from: Network of a pair whose features enter its bank, ``'teacher'`` or
@@ -101,7 +103,7 @@ class PeerContrast(Contrast):
         bank: dict = BANK,
         ready: str = 'all',
         levels_begin: str = 'together',
-        enqueue_number: int | str = 'ratio',
+        enqueue_number: int | str = 'labeled/size',
         enqueue_select: str = 'top',
         keys_from: str = 'teacher',
     ) -> None:
@@ -287,7 +289,7 @@ class PeerContrast(Contrast):
         """Features of correctly predicted labeled cells, their label (or -1), score.
 
         Args:
-            model: Method that this is a part of.
+            model: Method that has this component.
             index: Number of the pair.
             labeled: Labeled images.
             learned: Output of the student for them, in the pass that it learns; None:

@@ -44,6 +44,7 @@ class CMB(SemiSegmentor):
     a :class:`~mmsemiseg.engine.hooks.MeanTeacherHook`.
 
     Args:
+        student: Config of the segmentor that is trained, any one of MMSegmentation.
         num_augments: Number A of augmentations of each unlabeled image.
         weak_augment: List of operations on labeled images (see :class:`BatchAugment`).
         strong_augment: List of operations on unlabeled images; None: no augmentation.

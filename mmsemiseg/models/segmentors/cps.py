@@ -16,6 +16,7 @@ class CPS(CTT):
     of its own, without gradient and in train mode.
 
     Args:
+        student: Config of the segmentor that is trained, any one of MMSegmentation.
         num_pairs: Number n of students, at least 2.
         contrast: Component that compares features, such as ``dict(type='PeerContrast',
             keys_from='student')``; None: no contrast.

@@ -34,6 +34,7 @@ class CTT(SemiSegmentor):
     Needs a :class:`~mmsemiseg.engine.hooks.MeanTeacherHook`.
 
     Args:
+        student: Config of the segmentor that is trained, any one of MMSegmentation.
         num_pairs: Number n of pairs of student and teacher. One pair is a mean teacher.
         teaching: Teachers whose pseudo labels a student learns: ``'cross'``, those of
             the other pairs; ``'own'``, that of its own pair; ``'dual'``, all of them;
@@ -155,6 +156,6 @@ class CTT(SemiSegmentor):
 
     @property
     def reads_pseudo(self) -> bool:
-        """Whether any part reads pseudo labels, so that the labelers must run."""
+        """Whether a component reads pseudo labels, so that the labelers must run."""
         parts = [part for part in (self.mix, self.contrast) if part is not None]
         return self.pseudo_loss.weight > 0 or any(part.reads_pseudo for part in parts)

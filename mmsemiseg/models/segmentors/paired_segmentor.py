@@ -136,7 +136,7 @@ class PairedSegmentor(BaseSegmentor, metaclass=_Buildable):
         return {id(p) for teacher in teachers for p in teacher.parameters()}
 
     def _followed(self) -> list[Pair]:
-        """Pairs with a teacher: of networks and of the heads of parts."""
+        """Pairs with a teacher: of networks, and of the heads of components."""
         parts = [part for part in self.children() if hasattr(part, 'head_pairs')]
         heads = [pair for part in parts for pair in part.head_pairs]
         return [pair for pair in [*self.pairs, *heads] if pair.teacher is not None]

@@ -44,7 +44,9 @@ class RC2L(SemiSegmentor):
     compiled operators, which such a student is built on.
 
     Args:
-        segments: Part that makes pseudo segments: ``SemanticSegments`` or
+        student: Config of the segmentor that is trained, one with a MaskFormer or
+            Mask2Former head.
+        segments: Component that makes pseudo segments: ``SemanticSegments`` or
             ``QuerySegments``. Its ``min_area`` and ``threshold`` are for the losses on
             segments.
         region_losses: Settings of the :class:`RegionLosses` on them: matching, losses
@@ -57,8 +59,8 @@ class RC2L(SemiSegmentor):
         ramp_up: Ramp-up of ``alpha``,
             ``dict(kind='exp'|'linear'|'cosine'|'step', length=iterations)``; None: the
             full weight at once. While it is 0 no unlabeled image is looked at.
-        mix: Part that mixes the student's images: ``CutMix``, ``ClassMix`` or one of
-            your own; None: no mixing.
+        mix: Component that mixes the student's images: ``CutMix``, ``ClassMix`` or one
+            of your own; None: no mixing.
         views: Names of the teacher's and the student's view in the unlabeled stream.
         teacher: Settings of the EMA teacher, by default ``dict(mode='eval',
             buffers='copy')``.
@@ -152,7 +154,7 @@ class RC2L(SemiSegmentor):
     def mixed_map(
         self, images: Tensor, found: SegmentMap, features: Tensor | None = None
     ) -> tuple[Tensor, SegmentMap, Tensor | None]:
-        """Images, segments and the teacher's features after the part ``mix``.
+        """Images, segments and the teacher's features after the component ``mix``.
 
         Args:
             images: Strong images (N, 3, H, W).

@@ -58,7 +58,7 @@ class RegionLosses(nn.Module):
     """Losses of a student's queries on pseudo segments, each of which may be left out.
 
     Args:
-        matcher: Part that gives each segment a query: ``QueryMatcher``.
+        matcher: Component that gives each segment a query: ``QueryMatcher``.
         mask_contrast: :class:`RegionMaskContrastLoss` (RMC), or None.
         feature_contrast: :class:`RegionFeatureContrastLoss` (RFC), or None.
         class_consistency: :class:`RegionClassConsistencyLoss` (RCC), or None.

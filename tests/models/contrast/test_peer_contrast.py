@@ -140,13 +140,13 @@ def test_which_ones_enter(select):
 @pytest.mark.parametrize(
     ('rule', 'labels', 'number'),
     [
-        ('ratio', 3, 1),
-        ('ratio', 24, 3),
-        ('ratio', 31, 3),
-        ('ratio', 9000, 8),
-        ('inverse', 1, 8),
-        ('inverse', 3, 2),
-        ('inverse', 100, 1),
+        ('labeled/size', 3, 1),
+        ('labeled/size', 24, 3),
+        ('labeled/size', 31, 3),
+        ('labeled/size', 9000, 8),
+        ('size/labeled', 1, 8),
+        ('size/labeled', 3, 2),
+        ('size/labeled', 100, 1),
         (5, 100, 5),
         (5, None, 5),
     ],
@@ -163,7 +163,7 @@ def test_how_many_enter(rule, labels, number):
     assert most == min(number, most) and (most > 1) == (number > 1)
 
 
-@pytest.mark.parametrize('rule', ['ratio', 'inverse'])
+@pytest.mark.parametrize('rule', ['labeled/size', 'size/labeled'])
 def test_a_rule_without_the_number_of_labels(rule):
     with pytest.raises(RuntimeError, match=f"enqueue_number='{rule}' needs the number"):
         make(contrast=dict(enqueue_number=rule)).loss(inputs_of())
@@ -469,10 +469,10 @@ def test_rows_of_another_domain(keys_from):
         (dict(threshold=0, hc_weight=0), ' must be above 0 with hc_weight=0, .* 0'),
         (dict(max_anchors=0), ' must be an integer >= 1, but got 0'),
         (dict(max_anchors=0.5), ' must be an integer >= 1, but got 0.5'),
-        (dict(enqueue_number=0), r" integer >= 1, or in \('ratio', 'inverse'\), .* 0"),
+        (dict(enqueue_number=0), r" integer >= 1, or in .*'labeled/size', .* 0"),
         (dict(enqueue_number=1.5), ' must be an integer >= 1'),
         (dict(enqueue_number=True), ' must be an integer >= 1'),
-        (dict(enqueue_number='half'), r" or in \('ratio', 'inverse'\), but got 'half'"),
+        (dict(enqueue_number='half'), r" or in .*'size/labeled'.*, but got 'half'"),
         (dict(enqueue_number=129), r' must be at most bank\.size=128, but got 129'),
         (
             dict(normalize=False, projector=dict(channels=4)),

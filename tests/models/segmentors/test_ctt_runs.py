@@ -97,7 +97,7 @@ def test_repeated_labeled_images_count_once(data, tmp_path):
         data,
         tmp_path / 'run',
         max_iters=1,
-        model=dict(contrast=dict(enqueue_number='ratio')),
+        model=dict(contrast=dict(enqueue_number='labeled/size')),
     )
     labeled = cfg.train_dataloader.labeled
     labeled.dataset = dict(type='RepeatDataset', dataset=labeled.dataset, times=50)
