@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ENTRY = re.compile(r'(\w[\w, *]*): ?(.*)')
+OF_THEIR_BASE = ('PerClassIoUMetric', 'UnlabeledDataset')  # further arguments
 LEANS = re.compile(r'(Of|As|Its|Their|That|Those|Whose|Among|Likewise|The same)\b')
 SYMBOL = re.compile(r'[A-Za-z]\w?\'?\.|\(.*')  # 'C.', or a shape: '(N, C) of ...'
 
@@ -55,14 +56,36 @@ def test_argument_texts_stand_alone():
     assert not found, '\n'.join(found)
 
 
-def registered(path: Path, registry: str) -> list[ast.ClassDef]:
-    """Classes of a file that are registered there by their decorator."""
+def registered(path: Path, registry: str = r'\w+') -> list[ast.ClassDef]:
+    """Classes of a file that a decorator registers."""
     return [
         node
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ClassDef)
-        and any(ast.unparse(one).startswith(registry) for one in node.decorator_list)
+        and any(
+            re.match(rf'{registry}\.register_module', ast.unparse(one))
+            for one in node.decorator_list
+        )
     ]
+
+
+def untold(cls: ast.ClassDef) -> list[str]:
+    """Arguments of the constructor that the docstring has no text of."""
+    doc = ast.get_docstring(cls) or ''
+    names = {name for entry, _ in entries(doc) for name in re.findall(r'\w+', entry)}
+    found = [one for one in cls.body if getattr(one, 'name', '') == '__init__']
+    arguments = [one.args.args[1:] + one.args.kwonlyargs for one in found]
+    return [one.arg for own in arguments for one in own if one.arg not in names]
+
+
+def test_constructors_of_registered_classes_have_texts():
+    found = {
+        node.name: missing
+        for file in sorted((ROOT / 'mmsemiseg').rglob('*.py'))
+        for node in registered(file)
+        if node.name not in OF_THEIR_BASE and (missing := untold(node))
+    }
+    assert not found
 
 
 def test_each_hook_says_who_adds_it():

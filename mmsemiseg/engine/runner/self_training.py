@@ -47,6 +47,9 @@ class SelfTrainingRunner:
             threshold=None,               # keep all pixels
             network='student',            # which writes the masks
             strong=[dict(type='PhotoMetricDistortion')])  # added for `pseudo`
+
+    Args:
+        cfg: Config of the run.
     """
 
     def __init__(self, cfg: Config) -> None:

@@ -21,7 +21,7 @@ class PerClassIoUMetric(IoUMetric):
     masks nor in the predictions has no IoU and is left out (unless ``nan_to_num`` is
     set). Unlike :class:`IoUMetric`, an unknown setting is an error, and the label maps
     in ``output_dir`` keep the sub-folders of their images and have one numbering for
-    all data sets. Settings that are not below are those of :class:`IoUMetric`.
+    all data sets. All other settings are those of :class:`IoUMetric`.
 
     Args:
         per_class: Whether to return the IoU of each class; False equals
