@@ -112,7 +112,8 @@ def environment_findings(machine: Machine) -> list[Finding]:
                 'Install one family (docs/compatibility.md).',
             )
         )
-    if machine.busy is not None and machine.busy > BUSY * machine.cores:
+    busy = machine.busy is not None and machine.busy > BUSY * machine.cores
+    if busy:
         found.append(
             Finding(
                 'warning',
@@ -123,7 +124,7 @@ def environment_findings(machine: Machine) -> list[Finding]:
                 'other: OMP_NUM_THREADS=1 may be faster.',
             )
         )
-    if machine.device == 'cpu' and machine.threads < machine.cores:
+    if machine.device == 'cpu' and machine.threads < machine.cores and not busy:
         found.append(
             Finding(
                 'note',
