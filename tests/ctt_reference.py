@@ -160,13 +160,13 @@ class Reference:
         features, rules = output.features, self.contrast
         if len(rules.head_pairs):
             features = getattr(rules.head_pairs[index], network)(features)
-        elif rules.normalize:
+        elif rules.cells.normalize:
             features = features / features.norm(dim=1, keepdim=True).clamp(min=1e-12)
         size = features.shape[2:]
-        read = label.shape[1:] if rules.read_at == 'pixel' else size
+        read = label.shape[1:] if rules.cells.read_at == 'pixel' else size
         probs = resized(output.logits.detach(), read, model).softmax(1)
         steps = [big // small for big, small in zip(label.shape[1:], size, strict=True)]
-        far = steps if rules.read_at == 'pixel' else (1, 1)
+        far = steps if rules.cells.read_at == 'pixel' else (1, 1)
         for n in range(len(features)):
             for y in range(size[0]):
                 for x in range(size[1]):
@@ -209,7 +209,7 @@ class Reference:
         cells = []
         for i, (with_label, without) in enumerate(outputs):
             source = labels[self.teachers_of(i)[0]]
-            rule = rules.anchor_label
+            rule = rules.cells.anchor_label
             ignored = [model.ignore_index]
             own = rule == 'self'
             found = self.cells(i, with_label, gt(labeled), own, 'student', ignored)

@@ -14,11 +14,13 @@ NAMES = ('features', 'label', 'score')
 
 
 class PeerBanks(ModuleList):
-    """A :class:`ClassQueueBank` of each pair; k rows of a class enter it in a step.
+    """The banks of all pairs; k features of each class enter one in a step.
 
     Args:
         banks: Banks of the pairs, equal in size.
-        ready, enqueue_number, enqueue_select: Settings of :class:`PeerContrast`.
+        ready: Setting ``ready`` of :class:`PeerContrast`.
+        enqueue_number: Setting ``enqueue_number`` of :class:`PeerContrast`.
+        enqueue_select: Setting ``enqueue_select`` of :class:`PeerContrast`.
 
     Attributes:
         num_labeled: Number of labeled images, told before training; None: not known.
@@ -46,7 +48,7 @@ class PeerBanks(ModuleList):
     def chosen(
         self, features: Tensor, label: Tensor, score: Tensor
     ) -> dict[str, Tensor]:
-        """At most k of the rows (n, D) of each class, label -1 for none."""
+        """At most k of the features (n, D) of each class; label -1: of no class."""
         if self.enqueue_select == 'random':
             score = torch.rand(len(score)).to(score.device, non_blocking=True)
         number, classes = self.number_to_enqueue(), self[0].groups
@@ -54,7 +56,7 @@ class PeerBanks(ModuleList):
         return dict(features=features[index], label=label, score=score[index])
 
     def keys(self, index: int, new: dict[str, Tensor]) -> Keys:
-        """Keys of a bank as it will be with the rows of this step."""
+        """Keys of a bank as it will be with the features of this step."""
         rows = [new[name] for name in NAMES]
         bank = self[index].preview(*rows, self.number_to_enqueue())
         if self.ready == 'class':
@@ -64,7 +66,7 @@ class PeerBanks(ModuleList):
         return Keys(bank.features, bank.filled(), begun)
 
     def enqueue(self, **rows: Tensor) -> None:
-        """Enter the k best rows of each class, from however many batches.
+        """Enter the k best features of each class, of all batches of a step.
 
         Args:
             rows: Rows of pair i as ``features<i>``, ``label<i>`` and ``score<i>``.
@@ -74,7 +76,7 @@ class PeerBanks(ModuleList):
             bank.enqueue(*new, self.number_to_enqueue())
 
     def number_to_enqueue(self) -> int:
-        """k as an integer; a rule takes it from the number of labeled images."""
+        """Number k as an integer, which may follow from that of labeled images."""
         if self.enqueue_number not in RULES:
             return self.enqueue_number
         labels, size = self.num_labeled, self.size

@@ -4,24 +4,18 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ...functional import (
-    PseudoLabel,
-    at_cells,
-    logits_at_cells,
-    pseudo_label,
-    to_rows,
-    valid_labels,
-)
+from ...functional import PseudoLabel
 from ...utils.profiling import stage
 from ...utils.settings import check_choices, check_integers, check_numbers
-from ..adapter import SegmentorOutput, resize_logits
+from ..adapter import SegmentorOutput
 from ..data_preprocessor import Batch
-from ..heads import ProjectionHead, unit_length
+from ..heads import ProjectionHead
 from ..losses import Anchors, Keys, PeerContrastLoss, ready_together
 from ..memories import ClassQueueBank
 from ..parts import build_part
 from .base import Contrast, Pass
 from .peer_banks import PeerBanks
+from .peer_cells import PeerCells
 
 BANK = dict(type='ClassQueueBank', size=128)
 PROJECTOR = dict(type='ProjectionHead')
@@ -32,10 +26,11 @@ class PeerContrast(Contrast):
     """High- and low-level contrast (Xiao et al., Neurocomputing 2022).
 
     ``loss_hc = hc_weight * high_level`` and ``loss_lc = lc_weight * low_level`` of each
-    student, as :class:`~mmsemiseg.models.losses.PeerContrastLoss` has them: confident
-    cells learn from the bank of their own pair, unsure cells from another student where
-    that is more confident. The bank of a pair has features of labeled cells that its
-    teacher, or its student, predicts correctly.
+    student (see :class:`~mmsemiseg.models.losses.PeerContrastLoss`). Each pair has a
+    bank with features of labeled cells that its teacher, or its student, predicts
+    correctly. Confident cells of a student are
+    compared with the bank of its pair; an unsure cell with the same cell of another
+    student, if that one is more confident.
 
     Args:
         model: Method that has this component, and that gives the features.
@@ -47,16 +42,16 @@ class PeerContrast(Contrast):
             feature map) above it are at the high level, all others at the low level.
         lc_direction: Whether a low-level cell learns only from a more confident peer;
             False lets it learn from less confident ones too.
-        lc_class: Class whose keys are not negatives of a low-level cell: its ``'own'``,
-            or the ``'peer'``'s. Either way the cell counts for its own class in the
-            mean over the classes.
+        lc_class: Class whose keys are no negatives of a low-level cell: the cell's
+            ``'own'`` one, or that of the same cell of the ``'peer'``. In the mean over
+            the classes the cell always counts for its own class.
         lc_reduce: Reduction, ``'mean'`` or ``'sum'``, over the other students.
-        norm: Divisor of each class: ``'all'`` its anchors, or the ``'masked'`` ones
-            alone, those that contribute to the loss.
-        read_at: Place where a network's class and confidence for a cell are read.
-            ``'pixel'``: in the logits enlarged to the image, at the pixel whose label
-            the cell has, so that they belong together. ``'cell'``: in the logits at the
-            resolution of the features.
+        norm: Divisor of each class: the number of ``'all'`` its anchors, or of the
+            ``'masked'`` ones, those that contribute to the loss.
+        read_at: Where a network's class and confidence for a cell are read. A cell has
+            the label of one pixel, the nearest. ``'pixel'`` reads the logits, enlarged
+            to the image, at that same pixel; ``'cell'`` reads them at the position of
+            the cell.
         anchor_label: Class of a cell. ``'label'``: the label, or the student's own
             argmax where there is no label; ``'self'``: always the student's argmax;
             ``'pseudo'``: the label, or where there is none the pseudo label that the
@@ -68,20 +63,21 @@ class PeerContrast(Contrast):
         max_anchors: Number of cells that are drawn for the contrast; None: all cells.
         bank: Settings of the :class:`ClassQueueBank` of each pair: its ``size``, the
             number N of features of each class.
-        ready: When a bank is ready: when ``'all'`` its queues are full, or ``'any'``
-            one; ``'class'``: for each class when the queue of that class is full.
-        levels_begin: When the contrast begins. ``'together'``: both levels of all
-            students when the banks of all pairs are ready. ``'apart'``: the high level
-            of a student when the bank of its own pair is ready, the low level when the
-            banks of both students are.
+        ready: When the contrast with a bank may begin: ``'all'``, for all classes when
+            every queue of the bank is full; ``'any'``, for all classes when one queue
+            is full; ``'class'``, for each class when its own queue is full.
+        levels_begin: Which banks a level waits for. ``'together'``: both levels of all
+            students wait for the banks of all pairs. ``'apart'``: the high level of a
+            student waits for the bank of its pair, the low level for those of both
+            students.
         enqueue_number: Number k of features of a class that enter a bank in a step, of
             all batches and processes together. ``'labeled/size'``: the number of
             labeled images / N; ``'size/labeled'``: N / that number; both rounded down
             and at least 1.
         enqueue_select: Correctly predicted features that enter a bank: ``'top'``, the
             most confident ones, or ``'random'`` ones.
-        keys_from: Network of a pair whose features enter its bank, ``'teacher'`` or
-            ``'student'``; those of the student are taken from the pass that it learns.
+        keys_from: Network of a pair whose features enter its bank: the ``'teacher'``,
+            in a pass of its own, or the ``'student'``, in the pass that it learns.
     """
 
     def __init__(
@@ -111,8 +107,6 @@ class PeerContrast(Contrast):
         check_choices(
             lc_class=(lc_class, ('own', 'peer')),
             lc_reduce=(lc_reduce, ('mean', 'sum')),
-            read_at=(read_at, ('pixel', 'cell')),
-            anchor_label=(anchor_label, ('label', 'self', 'pseudo')),
             levels_begin=(levels_begin, ('together', 'apart')),
             keys_from=(keys_from, ('teacher', 'student')),
         )
@@ -135,15 +129,10 @@ class PeerContrast(Contrast):
         self.lc_weight = lc_weight
         self.lc_class = lc_class
         self.lc_reduce = lc_reduce
-        self.read_at = read_at
-        self.anchor_label = anchor_label
-        self.normalize = normalize
+        self.cells = PeerCells(model, read_at, anchor_label, normalize)
         self.max_anchors = max_anchors
         self.levels_begin = levels_begin
         self.keys_from = keys_from
-        self.num_classes = model.num_classes
-        self.ignore_index = model.ignore_index
-        self.align_corners = model.align_corners
         self.banks = PeerBanks(
             [self._make_bank(model, bank, projector) for _ in model.pairs],
             ready,
@@ -169,7 +158,7 @@ class PeerContrast(Contrast):
         if head is not None:
             self.head_pairs.append(model.make_pair(head))
             width = head.channels
-        sizes = dict(groups=self.num_classes, dim=width)
+        sizes = dict(groups=model.num_classes, dim=width)
         return build_part(bank, 'bank', default=BANK, base=ClassQueueBank, **sizes)
 
     def forward(
@@ -229,39 +218,7 @@ class PeerContrast(Contrast):
         self, index: int, labeled: Batch, one: Pass, pseudo: PseudoLabel
     ) -> Anchors:
         """Anchors of a student: cells of the labeled, then of the unlabeled images."""
-        head = self.head_pairs[index].student if len(self.head_pairs) else None
-        label = self._labels(labeled)
-        parts = []
-        for output, given, there, own in (
-            (one.labeled, label, label >= 0, self.anchor_label == 'self'),
-            (one.unlabeled, pseudo.label, pseudo.valid, self.anchor_label != 'pseudo'),
-        ):
-            size = output.features.shape[2:]
-            with torch.no_grad():
-                predicted = self.predicted(output, given.shape[1:])
-                cells = predicted.label if own else at_cells(given, size)
-                cells = torch.where(at_cells(there, size), cells, -1)
-            rows = self.embedded(head, output.features)
-            parts.append((rows, cells.flatten(), predicted.confidence.flatten()))
-        return Anchors(*map(torch.cat, zip(*parts, strict=True)))
-
-    def embedded(self, head: nn.Module | None, features: Tensor) -> Tensor:
-        """Features (N, D, h, w) -> the embeddings to compare, (N * h * w, D')."""
-        if head is not None:
-            return to_rows(head(features))
-        rows = to_rows(features)
-        return unit_length(rows) if self.normalize else rows.float()
-
-    def predicted(
-        self, output: SegmentorOutput, pixels: tuple[int, int]
-    ) -> PseudoLabel:
-        """Prediction at each cell of the features; ``pixels``: image size (H, W)."""
-        size, align_corners = output.features.shape[2:], self.align_corners
-        if self.read_at == 'pixel':
-            logits = logits_at_cells(output.logits, pixels, size, align_corners)
-        else:
-            logits = resize_logits(output.logits.float(), size, align_corners)
-        return pseudo_label(logits)
+        return self.cells.anchors(self._head(index, 'student'), labeled, one, pseudo)
 
     def drawn(self, anchors: list[Anchors]) -> list[Anchors]:
         """At most ``max_anchors`` random cells, the same ones for all students."""
@@ -272,8 +229,9 @@ class PeerContrast(Contrast):
         index = index.to(anchors[0].label.device, non_blocking=True)
         return [Anchors(*(x[index] for x in one)) for one in anchors]
 
-    def _labels(self, labeled: Batch) -> Tensor:
-        return valid_labels(labeled.labels, self.num_classes, self.ignore_index)
+    def _head(self, index: int, network: str) -> nn.Module | None:
+        """The projector of a pair's student or teacher, if there are projectors."""
+        return getattr(self.head_pairs[index], network) if self.head_pairs else None
 
     # Banks
 
@@ -293,20 +251,14 @@ class PeerContrast(Contrast):
             index: Number of the pair.
             labeled: Labeled images.
             learned: Output of the student for them, in the pass that it learns; None:
-                they are not what it learns.
+                the student does not learn them.
         """
-        output, head = learned, None
+        output = learned
         if self.keys_from == 'teacher' or learned is None:
             network = getattr(model.pairs[index], self.keys_from)
             output = model.adapter(network, labeled.inputs)
-        if len(self.head_pairs):
-            head = getattr(self.head_pairs[index], self.keys_from)
-        label = self._labels(labeled)
-        predicted = self.predicted(output, label.shape[1:])
-        label = at_cells(label, output.features.shape[2:])
-        label = torch.where(predicted.label == label, label, -1).flatten()
-        rows = self.embedded(head, output.features)
-        return self.banks.chosen(rows, label, predicted.confidence.flatten())
+        head = self._head(index, self.keys_from)
+        return self.banks.chosen(*self.cells.correct(head, labeled, output))
 
     def set_stream_sizes(
         self, images: dict[str, int], batch_sizes: dict[str, int]
@@ -316,7 +268,7 @@ class PeerContrast(Contrast):
 
     @property
     def reads_pseudo(self) -> bool:
-        return self.anchor_label == 'pseudo'
+        return self.cells.anchor_label == 'pseudo'
 
     @property
     def has_memory(self) -> bool:

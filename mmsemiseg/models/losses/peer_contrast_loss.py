@@ -53,18 +53,23 @@ def ready_together(banks: list[Keys]) -> list[Keys]:
 class PeerContrastLoss(nn.Module):
     r"""Contrast of confident cells with a bank, of others with a more confident peer.
 
-    High level, for anchors i of class c with confidence above phi:
+    An anchor i is a cell of a student, with feature z_i, class c and confidence p_i.
+    Z_c are the anchors of class c, Q_c the keys k of that class in the bank, and
+    :math:`n_i = \log \sum_k e^{z_i \cdot k / \tau}` over the keys k of other classes.
 
-    .. math:: L_{hc} = \frac1C \sum_c \frac{1}{|Z_c|} \sum_{i \in Z_c}
-              \frac{m_i}{|Q_c|} \sum_{k \in Q_c}
+    High level, for the anchors with :math:`p_i > \phi`:
+
+    .. math:: L_{hc} = \frac1C \sum_c \frac{1}{|Z_c|}
+              \sum_{i \in Z_c,\, p_i > \phi} \frac{1}{|Q_c|} \sum_{k \in Q_c}
               \mathrm{softplus}(n_i - z_i \cdot k / \tau)
 
-    with :math:`n_i` the logsumexp over the keys of other classes. Low level, for the
-    others where the peer is more confident, with the peer's feature of the same cell
-    as the positive and keys of several banks as negatives:
+    Low level, for the others: the positive is the feature :math:`z_i'` of the same cell
+    of another student, the peer, if its confidence :math:`p_i'` is greater. The sum in
+    :math:`n_i` is over the keys of several banks.
 
-    .. math:: L_{lc} = \frac1C \sum_c \frac{1}{|Z_c|} \sum_{i \in Z_c}
-              (1 - m_i)\,[p_i < p_i'] \,\mathrm{softplus}(n_i - z_i \cdot z_i' / \tau)
+    .. math:: L_{lc} = \frac1C \sum_c \frac{1}{|Z_c|}
+              \sum_{i \in Z_c,\, p_i \le \phi} [p_i < p_i'] \,
+              \mathrm{softplus}(n_i - z_i \cdot z_i' / \tau)
 
     Xiao et al., Neurocomputing 2022, equations 6 to 9. The gradient reaches the anchors
     alone.
@@ -74,9 +79,9 @@ class PeerContrastLoss(nn.Module):
         temperature: Temperature tau > 0.
         threshold: Confidence phi in [0, 1] above which a cell is at the high level.
         direction: Whether a cell at the low level learns only from a more confident
-            peer; False drops the bracket.
-        norm: Anchors Z_c that normalise a class: ``'all'`` of the class, or
-            ``'masked'``, only those that contribute.
+            peer; False: from any peer, without the bracket [p_i < p_i'].
+        norm: Divisor |Z_c|: the number of ``'all'`` anchors of the class, or of the
+            ``'masked'`` ones, those that the level contrasts.
     """
 
     def __init__(
@@ -122,6 +127,9 @@ class PeerContrastLoss(nn.Module):
         """Loss of the other anchors, a scalar; 0 if there is nothing to compare.
 
         Args:
+            anchors: Cells of a student.
+            peer: Positives: the same cells of another student.
+            banks: Banks whose keys are the negatives.
             excluded_label: Class (A,) whose keys are no negatives of an anchor, -1: all
                 keys are negatives; None: the class of the anchor itself.
         """

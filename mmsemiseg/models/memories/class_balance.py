@@ -4,6 +4,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...functional import PseudoLabel
 from ...functional.class_balance import MEDIANS, balance_weights, class_counts
 from ...utils.settings import check_choices, check_integers
 from .frequency_window import FrequencyWindow
@@ -73,15 +74,15 @@ class ClassBalance(nn.Module):
         for name in self._by_rule:
             windows[name].set_length(max(1, images[name] // batch_sizes[name]))
 
-    def forward(self, model, labels: Tensor, pseudo: Tensor) -> Tensor:
+    def forward(self, model, labeled, pseudo: PseudoLabel) -> Tensor:
         """Class weights (C,) of this step, whose counts are left for the windows.
 
         Args:
             model: Method that this is a component of.
-            labels: Labels (N, H, W) of this step.
-            pseudo: Pseudo labels (N, H, W) of this step.
+            labeled: Batch of labeled images.
+            pseudo: Pseudo labels of the unlabeled images.
         """
-        counts = self.counts(labels, pseudo, model.ignore_index)
+        counts = self.counts(labeled.labels, pseudo.label, model.ignore_index)
         model.remember(self, **counts)
         return self.weights(counts, model.iteration)
 

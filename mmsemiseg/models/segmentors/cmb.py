@@ -110,8 +110,7 @@ class CMB(SemiSegmentor):
         pseudo = self.pseudo_labels(unlabeled)  # (5)
         weights = None
         if self.class_balance is not None:  # (3)
-            labels = (source or streams.labeled).labels
-            weights = self.class_balance(self, labels, pseudo.label)
+            weights = self.class_balance(self, source or streams.labeled, pseudo)
         target = self.weak_augment.labeled(self, streams.labeled)
         labeled = self.weak_augment.labeled(self, source) if source else target
         if self.unlabeled_first:

@@ -46,8 +46,7 @@ class CTT(SemiSegmentor):
         ct_reduce: Reduction, ``'mean'`` or ``'sum'``, over the pseudo labels that a
             student learns.
         contrast: Component that compares features; None: no contrast.
-        checkpointing: Whether the students' activations are computed again in the
-            backward pass instead of being kept.
+        checkpointing: Whether activations are computed again in the backward pass.
         load_heads: Whether a checkpoint fills the heads of the first pair; the heads of
             the others always keep their own initial weights.
         views: Names of the teachers' and the students' view, which show the same place.

@@ -30,7 +30,7 @@ def cells_of(model, label, pseudo):
     pseudo = pseudo.repeat_interleave(2, 0).repeat_interleave(2, 1)[None]
     pseudo = PseudoLabel(pseudo, torch.ones_like(pseudo).float(), pseudo != 255)
     anchors = contrast.anchors(0, inputs, Pass(output, output), pseudo)
-    if contrast.read_at == 'pixel':  # the first of the four pixels of a cell
+    if contrast.cells.read_at == 'pixel':  # the first of the four pixels of a cell
         logits = torch.nn.functional.interpolate(logits, (4, 4), mode='bilinear')
         logits = logits[:, :, ::2, ::2]
     return anchors, logits.softmax(1).max(1)

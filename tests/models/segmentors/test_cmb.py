@@ -569,8 +569,7 @@ def test_no_host_sync(name, at, monkeypatch):
     with NoHostSync() as seen:
         weights = None
         if model.class_balance is not None:
-            labels = inputs['labeled'].labels
-            weights = model.class_balance(model, labels, pseudo.label)
+            weights = model.class_balance(model, inputs['labeled'], pseudo)
         losses = model.unlabeled_losses(output.logits, pseudo, weights)
         passes = [Pass(output, output)]
         losses |= model.contrast(model, inputs['labeled'], passes, [pseudo])
