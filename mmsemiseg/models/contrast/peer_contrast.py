@@ -28,9 +28,8 @@ class PeerContrast(Contrast):
     ``loss_hc = hc_weight * high_level`` and ``loss_lc = lc_weight * low_level`` of each
     student (see :class:`~mmsemiseg.models.losses.PeerContrastLoss`). Each pair has a
     bank with features of labeled cells that its teacher, or its student, predicts
-    correctly. Confident cells of a student are
-    compared with the bank of its pair; an unsure cell with the same cell of another
-    student, if that one is more confident.
+    correctly. Confident cells of a student are compared with the bank of its pair, an
+    unsure cell with the same cell of another student that is more confident.
 
     Args:
         model: Method that has this component, and that gives the features.
