@@ -70,7 +70,13 @@ def run(rows: Rows, args) -> None:
                 if rows.has_time(case.name):
                     with rows.guarded(case.name):
                         compare(rows, case, args.device)
-    checks = (check_mixing, check_augmentation, check_banks, check_selection)
+    checks = (
+        check_mixing,
+        check_augmentation,
+        check_banks,
+        check_selection,
+        check_parts,
+    )
     for check in checks:
         if rows.has_time(check.__name__):
             with rows.guarded(check.__name__):
@@ -531,3 +537,34 @@ def check_selection(rows: Rows, device: str, sizes: dict) -> None:
 
     same = all(map(torch.equal, found(device), found('cpu')))
     rows.passed('selection, tiles, counts', same, 'equal' if same else 'differ')
+
+
+def check_parts(rows: Rows, device: str, sizes: dict) -> None:
+    """Soft labels, parts and K-means of ESL, under deterministic algorithms."""
+    side, before = sizes['height'], torch.are_deterministic_algorithms_enabled()
+    logits = 4 * torch.randn(2, 21, side, side)
+    label = torch.randint(5, (2, side, side))
+    deep, prototypes = torch.randn(2, 32, side // 4, side // 4), torch.randn(5, 3, 32)
+    means = 20 * torch.randn(3, 32)
+    points = means[torch.arange(sizes['keys']) % 3] + torch.randn(sizes['keys'], 32)
+
+    def found(device):
+        probs = logits.to(device).softmax(1)
+        soft = mm.dynamic_soft_label(probs) > 0
+        maps = deep.to(device), prototypes.to(device), label.to(device)
+        part = mm.assign_parts(*maps, label.shape[1:])
+        clusters = mm.kmeans(points.to(device), 3)
+        return soft.cpu(), part.cpu(), clusters.inertia
+
+    try:
+        torch.use_deterministic_algorithms(True)
+        mine, theirs = found(device), found('cpu')
+    finally:
+        torch.use_deterministic_algorithms(before)
+    differ = [
+        (a != b).float().mean().item()
+        for a, b in zip(mine[:2], theirs[:2], strict=True)
+    ]
+    apart = abs(mine[2] / theirs[2] - 1)
+    text = f'{max(differ):.1e} of the places differ, inertia {apart:.1e}'
+    rows.passed('soft labels, parts, K-means', max(*differ, apart) < 1e-3, text)
