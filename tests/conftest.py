@@ -9,6 +9,7 @@ HERE = Path(__file__).parent
 SLOW = (
     'benchmark',
     'configs',
+    'deploy/test_graphs.py',
     'engine',
     'models/segmentors/test_cac_runs.py',
     'models/segmentors/test_cmb_runs.py',
@@ -20,6 +21,7 @@ SLOW = (
     'packaging',
     'test_docs.py',
     'test_no_sync.py',
+    'test_plain_crops.py',
     'test_stock_configs.py',
     'tools',
     'utils/test_quiet.py',

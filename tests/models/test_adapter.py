@@ -282,6 +282,7 @@ COMPILED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('part', 'backend'),
     [*((part, 'eager') for part in COMPILED), ('head', 'aot_eager')],

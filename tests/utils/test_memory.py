@@ -32,6 +32,7 @@ def run(mode):
     return output.split()[-2:]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='a setting of glibc')
 def test_freed_memory_is_used_again():
     taken, kept = run('keep')
