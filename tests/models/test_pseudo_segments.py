@@ -120,5 +120,6 @@ def test_settings():
         SemanticSegments(min_area=0)
     with pytest.raises(ValueError, match='threshold must be in'):
         QuerySegments(threshold=1.5)
-    assert SemanticSegments(threshold=0.5).filters == dict(threshold=0.5)
-    assert SemanticSegments().filters == {}
+    kept_out = SemanticSegments(min_area=16, threshold=0.5).filters
+    assert kept_out == dict(min_area=16, threshold=0.5)
+    assert SemanticSegments(min_area=1).filters == {}
