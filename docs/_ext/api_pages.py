@@ -12,6 +12,7 @@ from pathlib import Path
 from index_toctrees import toctree
 
 LIST = 'docs/api'
+CODE = re.compile(r'(`+.*?`+)')
 ROW = re.compile(r'^\| `(mmsemiseg[\w.]*)` \| (.+?) \|$', re.MULTILINE)
 
 
@@ -79,8 +80,24 @@ def skip_fields(app, what, name, value, skip, options):
     return True if type(value).__name__ == '_tuplegetter' else None
 
 
+def plain_bars(app, what, name, value, options, lines):
+    """In prose a bar is a bar, as in the size |Z| of a set, and no substitution."""
+    block = None  # indent of the directive whose content is not prose
+    for at, line in enumerate(lines):
+        text = line.lstrip()
+        indent = len(line) - len(text)
+        if not text or block is not None and indent > block:
+            continue
+        block = indent if text.startswith('.. ') or text.endswith('::') else None
+        if block is None and not text.startswith('>>>'):
+            parts = CODE.split(line)  # every second one is code or a formula
+            parts[::2] = [part.replace('|', r'\|') for part in parts[::2]]
+            lines[at] = ''.join(parts)
+
+
 def setup(app):
     app.connect('builder-inited', write_pages)
     app.connect('source-read', add_toctree)
     app.connect('autodoc-skip-member', skip_fields)
+    app.connect('autodoc-process-docstring', plain_bars, priority=900)
     return dict(parallel_read_safe=True)
