@@ -12,7 +12,7 @@ from pathlib import Path
 from index_toctrees import toctree
 
 LIST = 'docs/api'
-CODE = re.compile(r'(`+.*?`+)')
+SIZE = re.compile(r"(?<![\w'`])\|(\w+)\|")
 ROW = re.compile(r'^\| `(mmsemiseg[\w.]*)` \| (.+?) \|$', re.MULTILINE)
 
 
@@ -90,9 +90,7 @@ def plain_bars(app, what, name, value, options, lines):
             continue
         block = indent if text.startswith('.. ') or text.endswith('::') else None
         if block is None and not text.startswith('>>>'):
-            parts = CODE.split(line)  # every second one is code or a formula
-            parts[::2] = [part.replace('|', r'\|') for part in parts[::2]]
-            lines[at] = ''.join(parts)
+            lines[at] = SIZE.sub(r'\\|\1\\|', line)
 
 
 def setup(app):
