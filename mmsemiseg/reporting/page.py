@@ -149,11 +149,7 @@ def _classes(row: Row, rows: Sequence[Row]) -> dict:
 
 def _run(run: RunRecord, pictures: int) -> dict:
     charts = [loss_chart(run), *pseudo_charts(run), bank_chart(run), memory_chart(run)]
-    shown = [
-        dict(name=file.name, address=address)
-        for file in chosen(run.pictures, pictures)
-        if (address := data_address(file)) is not None
-    ]
+    shown = _shown(run.pictures, pictures)
     return dict(
         name=run.name,
         taught=taught(run.log.last_words),
@@ -161,6 +157,25 @@ def _run(run: RunRecord, pictures: int) -> dict:
         charts=[one for one in charts if one is not None],
         pseudo=run.log.pseudo,
         pictures=shown,
+        drawn={title: _shown(files, pictures) for title, files in run.drawn.items()},
+        banks=[
+            dict(
+                name=bank.name,
+                size=bank.size,
+                share=100 * bank.share,
+                rows=[(name, n, 100 * n / bank.size) for name, n in bank.rows.items()],
+            )
+            for bank in run.banks
+        ],
         settings={**settings(run), **run.log.machine},
         config=pformat(run.config, width=100, sort_dicts=True),
     )
+
+
+def _shown(files: Sequence[Path], limit: int) -> list[dict]:
+    """Names and contents of at most so many pictures, unreadable ones left out."""
+    return [
+        dict(name=file.name, address=address)
+        for file in chosen(files, limit)
+        if (address := data_address(file)) is not None
+    ]

@@ -1,16 +1,22 @@
 """A run as its work folder shows it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ..apis.config_text import parse_config_text
 from ..utils.launch import read_config
+from .banks import Bank
 from .log_file import Log, Warned, read_log
 
 PICTURES = ('overlays', 'pictures', 'painted', 'views', '*/vis_data/vis_image')
 SUFFIXES = ('.png', '.jpg', '.jpeg')
+DRAWN = {  # below report_pictures/, which `report --draw` writes
+    'validation': 'Validation images',
+    'pseudo_labels': 'Unlabeled images and their pseudo labels',
+    'features': 'Features of validation images (t-SNE)',
+}
 
 
 class RunRecord(NamedTuple):
@@ -23,6 +29,8 @@ class RunRecord(NamedTuple):
         records: Logged scalars in the order of their ``step``, which each has.
         log: What the log says.
         pictures: Files of pictures in the folder.
+        drawn: Files of the pictures that were drawn for the report, by their title.
+        banks: Memory banks of the last checkpoint, where it was read.
     """
 
     name: str
@@ -31,6 +39,8 @@ class RunRecord(NamedTuple):
     records: list[dict]
     log: Log
     pictures: list[Path]
+    drawn: dict[str, list[Path]] = {}  # noqa: RUF012
+    banks: tuple[Bank, ...] = ()
 
     @property
     def seed(self):
@@ -151,15 +161,26 @@ def read_run(folder: str | Path, name: str = '') -> RunRecord:
             break
     if not records:
         raise ValueError(f'{folder}: no run there has logged anything yet')
-    pictures = [
+    name = name or folder.resolve().name
+    pictures = _pictures(folder, PICTURES)
+    drawn = {
+        title: files
+        for place, title in DRAWN.items()
+        if (files := _pictures(folder, [f'report_pictures/{place}']))
+    }
+    return RunRecord(
+        name, folder, _config(folder), records, _joined(logs), pictures, drawn
+    )
+
+
+def _pictures(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    return [
         file
-        for pattern in PICTURES
+        for pattern in patterns
         for place in sorted(folder.glob(pattern))
         for file in sorted(place.rglob('*'))
         if file.suffix.lower() in SUFFIXES
     ]
-    name = name or folder.resolve().name
-    return RunRecord(name, folder, _config(folder), records, _joined(logs), pictures)
 
 
 def _records(file: Path) -> list[dict]:

@@ -24,6 +24,7 @@ figcaption{font-size:.85rem}figcaption b{display:block}
 .key{display:inline-block;margin-right:.8rem}.key::before{content:"";display:inline-block;
 width:1.4rem;margin-right:.3rem;vertical-align:middle;border-top:3px solid var(--k)}
 .key.dashed::before{border-top-style:dashed}
+figure.row{margin:0 0 .6rem}figure.row img{width:auto;max-width:100%}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem}
 th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:right;
@@ -40,5 +41,6 @@ font-size:.8rem;overflow-wrap:normal}
 details{margin:.5rem 0}summary{cursor:pointer}li{margin:.3rem 0}
 @media(max-width:30rem){body{padding:.6rem}dl{grid-template-columns:1fr}
 dd{margin:0 0 .4rem}th,td{padding:.25rem .3rem;font-size:.8rem}
-td.bar,th.bar{display:none}}
+td.bar,th.bar{display:none}
+figure.row img{max-width:none;height:9rem}}
 """

@@ -62,6 +62,18 @@ style="--k:var(--c{{ curve.colour % 8 }})">{{ curve.name }}</span>
 {% for name, (share, kept) in run.pseudo.items() %}<tr><td>{{ name }}</td>
 <td>{{ '%.1f' | format(share) }} %</td><td>{{ '%.0f' | format(kept) }} %</td></tr>
 {% endfor %}</tbody></table></div>{% endif %}
+{% for bank in run.banks %}<h3>Memory bank {{ bank.name }}</h3>
+<p class="soft">{{ '%.0f' | format(bank.share) }} % of its places are filled.</p>
+<div class="scroll"><table><thead><tr><th>class</th><th>rows of {{ bank.size }}</th>
+<th class="bar">filled</th></tr></thead><tbody>
+{% for name, rows, share in bank.rows %}<tr><td>{{ name }}</td><td>{{ rows }}</td>
+<td class="bar"><i style="width:{{ '%.1f' | format(share) }}%"></i></td></tr>
+{% endfor %}</tbody></table></div>{% endfor %}
+{% for title, pictures in run.drawn.items() %}{% if pictures %}<h3>{{ title }}</h3>
+{% for one in pictures %}<figure class="row"><div class="scroll">
+<img src="{{ one.address }}" alt="{{ title }}: {{ one.name }}" loading="lazy"></div>
+</figure>
+{% endfor %}{% endif %}{% endfor %}
 {% if run.pictures %}<h3>Pictures</h3>
 <div class="grid">{% for one in run.pictures %}<figure><img src="{{ one.address }}"
 alt="{{ one.name }}" loading="lazy"><figcaption>{{ one.name }}</figcaption></figure>

@@ -70,7 +70,16 @@ def _write_report(options: Options, say: Say) -> None:
     """The same with curves and pictures, as a page; without it the table is enough."""
     page = os.path.join(options.out, 'report.html')
     runs = [f'{m.name}={work_dir(options.out, m)}' for m in reversed(options.methods)]
-    command = [sys.executable, '-m', 'mmsemiseg', 'report', *runs, '--out', page]
+    command = [
+        sys.executable,
+        '-m',
+        'mmsemiseg',
+        'report',
+        *runs,
+        '--out',
+        page,
+        '--draw',
+    ]
     done = subprocess.run(
         command, env=package_env(), capture_output=True, text=True, check=False
     )

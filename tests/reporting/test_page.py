@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from run_files import records_of, run_config, write_pair, write_run
 
-from mmsemiseg.reporting import read_run, write_report
+from mmsemiseg.reporting import Bank, read_run, write_report
 
 VOID = ('meta', 'link', 'img', 'br')
 
@@ -141,6 +141,28 @@ def test_warnings_audit_and_bank(make, tmp_path):
     assert 'Audit of the pseudo labels' in page.text and 'accuracy@0.9' in page.text
     assert 'coverage.a@0.9' not in page.text
     assert 'Memory bank' in page.text and '51% taught.' in page.text
+
+
+def test_banks_and_drawn_pictures(make, tmp_path):
+    folder = write_pair(tmp_path)[0]
+    for place in ('validation', 'pseudo_labels', 'other'):
+        (folder / 'report_pictures' / place).mkdir(parents=True)
+        for number in range(3):
+            file = folder / 'report_pictures' / place / f'{number}.png'
+            Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(file)
+    run = read_run(folder)
+    assert run.pictures == []
+    bank = Bank('contrast.bank', 4, dict(a=4, b=2))
+    _, page, text = make(run._replace(banks=(bank,)), pictures=2)
+    assert page.tags.count('img') == 2 * 2
+    for part in (
+        'Validation images',
+        'Unlabeled images and their pseudo labels',
+        'Memory bank contrast.bank 75 % of its places',
+        'rows of 4',
+    ):
+        assert part in page.text
+    assert 't-SNE' not in page.text and 'width:50.0%' in text
 
 
 def test_seeds(make, tmp_path):

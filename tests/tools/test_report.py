@@ -39,21 +39,57 @@ def test_names_and_a_folder_of_runs(tool, tmp_path):
     assert '<h1>Mine</h1>' in text
 
 
-def test_a_run_as_it_is_trained(tool, tmp_path):
+def trained(data, work, model):
+    cfg = config(data, work, model, max_iters=4)
+    cfg.visualizer = dict(
+        type='SegLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')]
+    )
+    cfg.train_cfg.val_interval = 2
+    if model is not None and model['type'] == 'SupOnly':
+        del cfg.train_dataloader['unlabeled']
+    runner = train(cfg)
+    runner.visualizer.close()
+    if not (work / 'config.py').is_file():
+        runner.cfg.dump(work / 'config.py')
+
+
+def test_runs_as_they_are_trained(tool, tmp_path, capsys):
     data = write_data(tmp_path / 'data')
     for name, model in (('mt', None), ('sup', sup_only())):
-        cfg = config(data, tmp_path / 'work' / name, model, max_iters=4)
-        cfg.visualizer = dict(
-            type='SegLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')]
-        )
-        cfg.train_cfg.val_interval = 2
-        if name == 'sup':
-            del cfg.train_dataloader['unlabeled']
-        train(cfg).visualizer.close()
+        trained(data, tmp_path / 'work' / name, model)
     call(tool, 'work', '--out', 'r.html')
     text = Path('r.html').read_text()
     assert 'with the same 2 labels alone' in text
     assert 'SupOnly' in text and 'MeanTeacher' in text
+    assert not list(Path('work').rglob('report_pictures'))
+    capsys.readouterr()
+
+    call(tool, 'work', '--out', 'r.html', '--draw', '--pictures', '2')
+    told = capsys.readouterr().out
+    drawn = {
+        name: sorted(
+            p.relative_to(f'work/{name}/report_pictures').as_posix()
+            for p in Path(f'work/{name}/report_pictures').rglob('*.png')
+        )
+        for name in ('mt', 'sup')
+    }
+    validation = ['validation/00.png', 'validation/01.png']
+    assert drawn['sup'] == ['features/classes.png', *validation], told
+    pseudo = ['pseudo_labels/00.png', 'pseudo_labels/01.png']
+    assert drawn['mt'] == ['features/classes.png', *pseudo, *validation], told
+    text = Path('r.html').read_text()
+    assert text.count('Validation images</h3>') == text.count('(t-SNE)</h3>') == 2
+    assert text.count('Unlabeled images and their pseudo labels</h3>') == 1
+
+
+def test_runs_that_cannot_be_drawn(tool, tmp_path, capsys):
+    write_pair(tmp_path / 'runs')
+    (tmp_path / 'runs' / 'sup' / 'last_checkpoint').write_text('gone/iter_1.pth')
+    call(tool, 'runs/mt', 'runs/sup', '--draw')
+    told = capsys.readouterr().out
+    for name in ('mt', 'sup'):
+        assert f'{name}: nothing is drawn: runs/{name} has no checkpoint' in told
+    assert Path('runs/mt/report.html').is_file()
 
 
 @pytest.mark.parametrize(
