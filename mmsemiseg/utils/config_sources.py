@@ -95,9 +95,9 @@ class ConfigFile:
     def _child(self, node, key):
         """(the node of a key in a dict or of a place in a list, its line)."""
         if isinstance(node, (ast.List, ast.Tuple)):
-            plain = not any(isinstance(one, ast.Starred) for one in node.elts)
-            if plain and isinstance(key, int) and key < len(node.elts):
-                return node.elts[key], node.elts[key].lineno
+            for place, (child, line) in enumerate(self._elements(node)):
+                if place == key:
+                    return child, line
         elif isinstance(node, ast.Dict):
             for name, value in zip(node.keys, node.values, strict=True):
                 if isinstance(name, ast.Constant) and name.value == key:
@@ -116,6 +116,29 @@ class ConfigFile:
                 if child is not None:
                     return child, line
         return None, None
+
+    def _elements(self, node):
+        """(node, line) of each element of a list, up to one that is not understood."""
+        for one in node.elts:
+            if not isinstance(one, ast.Starred):
+                yield one, one.lineno
+                continue
+            many, part = one.value, slice(None)  # a[1:] has a slice of its own
+            if isinstance(many, ast.Subscript) and isinstance(many.slice, ast.Slice):
+                ends = (many.slice.lower, many.slice.upper, many.slice.step)
+                part = slice(*(end and ast.literal_eval(end) for end in ends))
+                many = many.value
+            many = self._follow(many)
+            if isinstance(many, (ast.List, ast.Tuple)):
+                yield from list(self._elements(many))[part]
+                continue
+            inside = base_variable(many)
+            found = [lookup(base.values, inside) for base in self.bases if inside]
+            values = next((one for one in found if one is not MISSING), None)
+            if not isinstance(values, (list, tuple)):
+                return
+            for place in range(len(values))[part]:
+                yield ast.Attribute(many, place), one.lineno
 
 
 def assignments(path: Path) -> dict[str, ast.expr]:

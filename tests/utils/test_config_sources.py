@@ -16,6 +16,11 @@ model = dict(
     plain={'depth': 18},
 )
 augment = dict(flip=0.5, scale=2)
+ops = [
+    dict(name='mix'),
+    dict(name='flip'),
+    dict(name='blur'),
+]
 """
 LEAF = """\
 _base_ = './model.py'
@@ -29,6 +34,14 @@ model = dict(
     steps=[dict(type='Flip'), {{_base_.augment}}],
 )
 made = [dict(number=i) for i in range(2)]
+own = [dict(name='last')]
+ops = [
+    dict(name='first'),
+    *_base_.ops[1:],
+    *own,
+    *made,
+    dict(name='lost'),
+]
 """
 
 
@@ -55,6 +68,11 @@ def leaf(tmp_path):
         ('model.steps.0.type', 'leaf.py', 9),
         ('model.steps.1.scale', 'model.py', 7),
         ('made.1.number', 'leaf.py', 11),  # of the list that a loop makes
+        ('ops.0.name', 'leaf.py', 14),
+        ('ops.1.name', 'model.py', 10),  # the slice begins with the second
+        ('ops.2.name', 'model.py', 11),
+        ('ops.3.name', 'leaf.py', 12),
+        ('ops.6.name', 'leaf.py', 13),  # behind what is not understood
     ],
 )
 def test_file_and_line(leaf, path, file, line):

@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import rc2l_reference as reference
@@ -502,7 +503,7 @@ def test_without_compiled_operators():
         [sys.executable, '-W', 'ignore', '-c', code],
         capture_output=True,
         text=True,
-        env=dict(PYTHONPATH=str(__file__).split('/tests/')[0] + '/tests'),
+        env=dict(PYTHONPATH=str(Path(__file__).parents[2])),
     )
     refused = [line for line in child.stdout.splitlines() if 'REFUSED' in line]
     assert 'mmdet' in refused[0], child.stderr
