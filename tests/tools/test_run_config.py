@@ -37,9 +37,10 @@ def run(tmp_path_factory):
     saved = read_checkpoint(str(root / 'work/iter_1.pth'))
     saved['state_dict'] = runner.model.state_dict()
     torch.save(plain_values(saved), root / 'last.pth')
+    dumped = root / 'work/some.py'
     # Runs of one name and second share a logger, which writes where the first did
-    tested = (root / 'work/some.py').rename(root / 'work/tested.py')
-    return data, tested, root / 'last.pth'
+    dumped.write_text(f"{dumped.read_text()}\nexperiment_name = 'tested'\n")
+    return data, dumped, root / 'last.pth'
 
 
 def test_images_are_predicted(run):

@@ -25,8 +25,9 @@ class MeanTeacherHook(StepHook):
     Args:
         decay: Weight d of the old teacher in an update, in [0, 1].
         warmup: Upper bound of the decay, which lets the teacher follow fast in the
-            first steps: ``'1/(t+1)'`` is 1 - 1/(t+1), ``'1/(10t+1)'`` is 1 -
-            1/(10t+1); None: no bound.
+            first steps: ``'1/(t+1)'`` stands for 1 - 1/(t+1), ``'1/(10t+1)'`` for 1 -
+            1/(10t+1), where t is the number of updates before, 0 at first; None: no
+            bound.
         anneal: Change of the decay over the run: ``'cosine'`` raises it from ``decay``
             at the start to 1 at the end; None: it is constant.
     """

@@ -23,7 +23,8 @@ class PseudoLabelMonitorHook(Hook):
     writes:
 
     - ``train/pseudo_coverage``, the kept share of the pixels that are not padding, and
-      ``train/pseudo_confidence``, the mean confidence of these, both in [0, 1];
+      ``train/pseudo_confidence``, the mean confidence of all that are not padding, kept
+      or not, both in [0, 1];
     - a log line with the share of each class among the pseudo labels, and how many of
       them are kept;
     - a warning for each class without a kept pixel in the last ``window`` iterations,

@@ -10,7 +10,7 @@ from ...datasets.image_names import base_names, check_unique, image_names
 
 @HOOKS.register_module()
 class PredictionFilesHook(Hook):
-    """Tell the metrics that write label maps how to name and number them.
+    """Tell the metrics that write label maps the names of files and the class values.
 
     :class:`~mmsemiseg.engine.runner.SemiRunner` adds this hook. Before the first image
     is predicted it tells ``PerClassIoUMetric`` the sub-folder of each image, and

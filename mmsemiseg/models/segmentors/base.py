@@ -28,8 +28,9 @@ class SemiSegmentor(PairedSegmentor):
     returns losses. What the step needs, such as a loss or a memory bank, is a component
     with settings of its own, nested in the config, which :meth:`build_part` builds.
 
-    A step changes no saved state. Teachers and banks are updated after the optimizer
-    step, each by one method that a hook calls.
+    A step changes no weights and no memory bank (its passes do change the statistics of
+    BatchNorm). Teachers and banks are updated after the optimizer step, each by one
+    method that a hook calls.
 
     Args:
         student: Config of the segmentor that is trained, any one of MMSegmentation.
@@ -47,9 +48,9 @@ class SemiSegmentor(PairedSegmentor):
             initialised by itself, so weights that are not pretrained differ.
         load_heads: Whether a checkpoint of a plain segmentor fills the heads too, with
             several pairs those of the first one. Backbones and necks are always filled.
-        data_preprocessor: Config of a :class:`SemiDataPreProcessor`. Left out, or where
-            it is a plain ``SegDataPreProcessor``, the one of the student's config is
-            converted.
+        data_preprocessor: Config of a :class:`SemiDataPreProcessor`, or of a plain
+            ``SegDataPreProcessor``, which is converted; None: that of the student's
+            config. Where both have one, the student's comes before a plain one.
         init_cfg: Initialisation in MMEngine's form, on top of that of the student's
             config; seldom needed.
 

@@ -14,14 +14,15 @@ WEAK = dict(type='WeakClassifier')
 
 @MODELS.register_module()
 class CACWeak(CAC):
-    """CAC that also learns from coarse masks made of image-level labels (section 3.5).
+    """CAC that also learns coarse masks made of image labels (its paper's section 3.5).
 
     ``loss = CAC + weak.weight * ramp(t) * mean over crops of CE(C_w(f), mask)``
 
     ``CAC`` is the whole loss of that method, f the features of a crop, and CE the cross
-    entropy. C_w is a second classifier, which reads the same features as the student's
-    own and is not used in testing. ``contrast.start`` delays the contrast alone;
-    ``weak.ramp_up`` is the ramp(t) of this loss.
+    entropy. The crops are both of each image of ``weak.stream``, which may be the
+    unlabeled stream itself. C_w is a second classifier, which reads the same features
+    as the student's own and is not used in testing. ``contrast.start`` delays the
+    contrast alone; ``weak.ramp_up`` is the ramp(t) of this loss.
 
     Args:
         student: Config of the segmentor that is trained, any one of MMSegmentation.

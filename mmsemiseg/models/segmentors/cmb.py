@@ -53,7 +53,7 @@ class CMB(SemiSegmentor):
         contrast: Component that compares features; None: no contrast.
         class_balance: Settings of the :class:`ClassBalance`, for heads with the loss
             ``BalancedCrossEntropy``; None: all class weights are 1.
-        mix_start: First iteration in which unlabeled images are mixed.
+        mix_start: First iteration in which ``BatchClassMix`` mixes unlabeled images.
         source_ratio: Share of the steps that learn from ``source`` instead of
             ``labeled``, if it exists; the bank is always filled from ``labeled``.
         unlabeled_first: Whether the student sees the unlabeled images before the

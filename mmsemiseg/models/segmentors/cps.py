@@ -11,9 +11,9 @@ class CPS(CTT):
     """Cross pseudo supervision (Chen et al., CVPR 2021): mutual teaching.
 
     Each student learns the labels and the pseudo labels of the *other* students; there
-    are no teachers. A pseudo label comes from the forward pass that the student learns
-    from. Where images are mixed, or the views differ, each student makes it in a pass
-    of its own, without gradient and in train mode.
+    are no teachers. One forward pass of a student gives what it learns with and its
+    pseudo labels for the others. Where images are mixed, or the views differ, it makes
+    these in a second pass, in train mode and without gradient.
 
     Args:
         student: Config of the segmentor that is trained, any one of MMSegmentation.

@@ -30,16 +30,17 @@ class ESL(SemiSegmentor):
 
     No pixel is dropped by a threshold. Where the teacher is not sure, its pseudo label
     is soft: the few most probable classes keep their probabilities. Soft labels blur
-    boundaries, so a contrast pulls features to the means of their object part and
-    pushes them from those of other parts. Needs a
+    boundaries, so a contrast pulls each feature to the nearest prototype of its class
+    and pushes it from all others. A class has several prototypes, each the mean of a
+    cluster of features, which stands for a part of the object. Needs a
     :class:`~mmsemiseg.engine.hooks.MeanTeacherHook` and, with the contrast, a
     :class:`~mmsemiseg.engine.hooks.PrototypeInitHook`.
 
     Args:
         student: Config of the segmentor that is trained, any of mmseg.
-        pseudo_label: Part that makes pseudo labels of the teacher's logits:
+        pseudo_label: Component that makes pseudo labels of the teacher's logits:
             ``DynamicSoftLabel``, ``HardLabel``, ``SoftLabel`` or one of your own.
-        mix: Part that mixes the student's images; None: no mixing.
+        mix: Component that mixes the student's images; None: no mixing.
         pseudo_loss: Settings of the :class:`PseudoLabelLoss`; of all valid pixels by
             default.
         contrast: Settings of the :class:`PartContrast`; None: no contrast.

@@ -15,7 +15,10 @@ SETTINGS = ('mode', 'buffers')
 
 
 class PairList(ModuleList):
-    """Pairs of student and teacher: their names, means and checkpoints.
+    """Pairs of student and teacher, with a name for each network and each mean.
+
+    A mean, such as ``'mean_teachers'``, averages probabilities. The list also fits
+    checkpoints of plain segmentors to the pairs.
 
     >>> pairs = PairList([Pair(nn.Linear(1, 1)), Pair(nn.Linear(1, 1))])
     >>> list(pairs.networks)

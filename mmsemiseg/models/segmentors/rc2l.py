@@ -36,10 +36,11 @@ class RC2L(SemiSegmentor):
     The student classifies masks (``MaskFormerHead``, ``Mask2FormerHead``). The EMA
     teacher divides the weak view into pseudo segments; the map of the segments is mixed
     as the strong view is. Hungarian matching gives each segment one of the student's
-    queries. Then the query learns the class of its segment (RCC), and the union of the
-    masks of each class learns the segments of that class (SMC). A query's mask (RMC),
-    and the features pooled under it (RFC), are to be like those of its own segment and
-    unlike those of the other segments of the image. Needs a
+    queries. Region class consistency (RCC): the query learns the class of its segment.
+    Semantic mask consistency (SMC): the masks of all queries of a class, joined, learn
+    the area of its segments. Region mask contrast (RMC): a query's mask is pulled to
+    its own segment and pushed from the others of the image. Region feature contrast
+    (RFC): so are the features pooled under it. Needs a
     :class:`~mmsemiseg.engine.hooks.MeanTeacherHook`, and mmdet and mmcv with its
     compiled operators, which such a student is built on.
 

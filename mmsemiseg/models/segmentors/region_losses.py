@@ -65,15 +65,16 @@ class RegionLosses(nn.Module):
         semantic_consistency: :class:`SemanticMaskConsistencyLoss` (SMC), or None.
         matched_consistency: :class:`MatchedMaskConsistencyLoss`, the paper's baseline
             in place of the four, or None.
-        beta: Preset of the weights of the four losses. The paper has 1, 20, 4 and 4,
-            but which loss has which is not known. ``'a'``: RCC 1; SMC 1, in it 20 for
-            the focal and 1 for the Dice loss; RMC 4; RFC 4, since MaskFormer too
-            weighs classes by 1 and masks by 20. ``'b'``: RMC 1, RFC 20, RCC 4, SMC 4,
-            the order of the introduction. ``'c'``: SMC 1, RCC 20, RMC 4, RFC 4, the
-            order of Table 3. ``'d'``: 4 each, 1 and 20 being those of the supervised
-            loss. In ``'b'`` to ``'d'`` focal and Dice loss have 1 each. What the
-            settings of a loss say wins. A class of your own in place of one of the four
-            gets its ``weight``.
+        beta: Preset of the weights of the four losses; a weight in the settings of a
+            loss takes precedence. The paper has 1, 20, 4 and 4, but which loss has
+            which is not known, hence four readings.
+            ``'a'``: RMC 4, RFC 4, RCC 1, SMC 1 (in it focal 20, Dice 1), as MaskFormer
+            weighs classes by 1 and masks by 20.
+            ``'b'``: RMC 1, RFC 20, RCC 4, SMC 4, the order of the introduction.
+            ``'c'``: RMC 4, RFC 4, RCC 20, SMC 1, the order of Table 3.
+            ``'d'``: 4 each, if 1 and 20 are those of the supervised loss.
+            In ``'b'`` to ``'d'`` focal and Dice loss have 1 each. A class of your own
+            in place of one of the four gets its ``weight``.
         reduction: Divisor of the sums over segments: ``'segments'``, their number in
             the batches of all processes, or ``'images'``, the number of images.
         aux_layers: Whether all decoder layers learn from the segments, each by its own
