@@ -22,7 +22,7 @@ from .group_select import rank_in_group, select_per_group
 from .kmeans import KMeans, kmeans
 from .mask_losses import dice_terms, focal_terms, union_of_classes
 from .matching_costs import dice_costs, focal_costs
-from .mixing import classmix_masks, cutmix_masks, mix, partners
+from .mixing import classmix_masks, cutmix_masks, image_numbers, mix, partners
 from .multi_positive import multi_positive_info_nce
 from .parts import assign_parts, part_sums
 from .pseudo_label import (
@@ -80,6 +80,7 @@ __all__ = [
     'focal_costs',
     'focal_terms',
     'group_logsumexp',
+    'image_numbers',
     'info_nce',
     'is_turn',
     'keep_mask',

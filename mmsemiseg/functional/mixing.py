@@ -139,6 +139,18 @@ def mix(mask: Tensor, partner: Tensor, *values: Any) -> Any:
     return mixed[0] if len(mixed) == 1 else mixed
 
 
+def image_numbers(label: Tensor) -> Tensor:
+    """Number of the image at each place of maps (N, H, W).
+
+    Mixed as the images are, it says which image a pixel is from.
+
+    >>> image_numbers(torch.zeros(2, 1, 3)).tolist()
+    [[[0, 0, 0]], [[1, 1, 1]]]
+    """
+    numbers = torch.arange(len(label), device=label.device)
+    return numbers[:, None, None].expand(label.shape)
+
+
 def _mix(mask: Tensor, partner: Tensor, value: Any) -> Any:
     if value is None:
         return None

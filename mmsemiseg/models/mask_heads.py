@@ -27,6 +27,12 @@ class QueryOutput(NamedTuple):
     mask_logits: tuple[Tensor, ...]
     features: Tensor
 
+    def pixel_logits(self) -> Tensor:
+        """Logits (N, C, h, w) of the pixels, by the last layer."""
+        return score_logits(
+            semantic_scores(self.class_logits[-1], self.mask_logits[-1])
+        )
+
 
 @dataclass(frozen=True)
 class MaskRule(HeadKind):

@@ -1,14 +1,12 @@
 """Pseudo segments from the queries of a teacher: registered parts."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
 
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..functional import (
-    PseudoLabel,
     Segments,
     nearest_map,
     query_claims,
@@ -16,38 +14,9 @@ from ..functional import (
     segments_of_map,
     semantic_scores,
 )
-from ..functional.pseudo_label import IGNORE_INDEX
 from ..utils.profiling import stage
 from ..utils.settings import check_integers, check_numbers
-
-
-class SegmentMap(NamedTuple):
-    """Maps of the segments of images, which can be mixed as labels are.
-
-    Args:
-        number: Number (N, h, w) int64 of the segment that a pixel belongs to, an index
-            of ``classes``; -1: none.
-        confidence: Confidence (N, h, w) float32 of that.
-        valid: Mask (N, h, w) bool, False on padding.
-        classes: Class (M,) int64 of each number.
-    """
-
-    number: Tensor
-    confidence: Tensor
-    valid: Tensor
-    classes: Tensor
-
-    def resized(self, size: tuple[int, int]) -> 'SegmentMap':
-        """The maps at another size, each place from the nearest centre."""
-        *maps, classes = self
-        return SegmentMap(*(nearest_map(one, size) for one in maps), classes)
-
-    def pseudo_label(self) -> PseudoLabel:
-        """Classes of the pixels; 255 where one is not valid or in no segment."""
-        known = self.valid & (self.number >= 0)
-        label = self.classes[self.number.clamp(min=0)]
-        label = label.masked_fill(~known, IGNORE_INDEX)
-        return PseudoLabel(label, self.confidence, self.valid)
+from .segment_map import SegmentMap
 
 
 class PseudoSegments(ABC):

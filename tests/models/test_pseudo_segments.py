@@ -5,7 +5,7 @@ import torch
 
 from mmsemiseg.functional import mix
 from mmsemiseg.models import QuerySegments, SemanticSegments
-from mmsemiseg.models.pseudo_segments import SegmentMap
+from mmsemiseg.models.segment_map import SegmentMap
 
 
 def example(seed=0, queries=5, classes=3, size=(6, 8)):
@@ -106,13 +106,6 @@ def test_an_image_without_any_query():
     segments, _ = part.cut(part(scores, masks, valid))
     assert not segments.exists[0].any()
     assert segments.exists[1].any()
-
-
-@pytest.mark.parametrize('size', [(24, 32), (23, 31), (50, 70), (6, 8)])
-def test_a_map_at_the_size_of_the_image_and_back(size):
-    found = QuerySegments()(*example())
-    back = found.resized(size).resized((6, 8))
-    assert all(torch.equal(a, b) for a, b in zip(found, back, strict=True))
 
 
 def test_settings():

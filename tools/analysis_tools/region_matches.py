@@ -23,13 +23,7 @@ import torch
 from torch import Tensor
 
 from mmsemiseg.engine.checkpoints import CheckpointError
-from mmsemiseg.functional import (
-    Regions,
-    Segments,
-    mask_similarity,
-    score_logits,
-    semantic_scores,
-)
+from mmsemiseg.functional import Regions, Segments, mask_similarity
 from mmsemiseg.models.adapter import resize_logits
 from mmsemiseg.models.mask_heads import QueryOutput
 from mmsemiseg.utils.command import exit_with
@@ -108,10 +102,7 @@ def find_matches(network: Network, info: dict) -> tuple[np.ndarray, np.ndarray, 
         outlines = to_image(segments.masks).numpy() > 0.5
         matches += map(Match, labels, outlines, *map(queries_of, outputs))
         matches.sort(key=lambda one: -one.segment.sum())
-    scores = (
-        semantic_scores(one.class_logits[-1], one.mask_logits[-1]) for one in outputs
-    )
-    maps = [to_image(score_logits(one)).argmax(0).numpy() for one in scores]
+    maps = [to_image(one.pixel_logits()).argmax(0).numpy() for one in outputs]
     return *maps, matches
 
 

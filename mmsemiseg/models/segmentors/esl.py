@@ -6,7 +6,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ...functional import PseudoLabel
+from ...functional import PseudoLabel, image_numbers
 from ...utils.settings import check_views
 from ..contrast import PartContrast, Parts, PartView, Pass
 from ..data_preprocessor import Batch
@@ -135,9 +135,3 @@ class ESL(SemiSegmentor):
     def prototype_features(self, labeled: Batch) -> tuple[Tensor, Tensor]:
         """Features (n, D) of labeled images that are grouped, and their class (n,)."""
         return self.contrast.prototype_features(self, labeled)
-
-
-def image_numbers(label: Tensor) -> Tensor:
-    """Number of its image at each place of maps (N, H, W)."""
-    numbers = torch.arange(len(label), device=label.device)
-    return numbers[:, None, None].expand(label.shape)

@@ -4,19 +4,14 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ...functional import (
-    PseudoLabel,
-    nearest_map,
-    pseudo_label_stats,
-    score_logits,
-    semantic_scores,
-)
+from ...functional import pseudo_label_stats
 from ...functional.schedules import check_ramp_up
 from ...utils.settings import check_numbers, check_views
 from ..losses import PseudoLabelLoss
 from ..mask_heads import QueryOutput
 from ..mixing import Mixing
-from ..pseudo_segments import PseudoSegments, SegmentMap
+from ..pseudo_segments import PseudoSegments
+from ..segment_map import SegmentMap
 from ..streams import Streams
 from .base import SemiSegmentor
 from .region_losses import RegionLosses
@@ -53,9 +48,8 @@ class RC2L(SemiSegmentor):
         region_losses: Settings of the :class:`RegionLosses` on them: matching, losses
             and their weights.
         pixel_consistency: Settings of a :class:`PseudoLabelLoss` on the label map of
-            the segments, the paper's pixel-wise baseline; None: without. The pixels
-            that it learns are chosen by its own ``threshold``, None by default, and not
-            by the settings of ``segments``.
+            the segments, the paper's pixel-wise baseline; None: without. Its pixels are
+            chosen by its own ``threshold``, None by default, not that of ``segments``.
         alpha: Weight of all losses on unlabeled images.
         ramp_up: Ramp-up of ``alpha``,
             ``dict(kind='exp'|'linear'|'cosine'|'step', length=iterations)``; None: the
@@ -119,77 +113,45 @@ class RC2L(SemiSegmentor):
         if not factor:
             return losses
         weak, strong = streams.unlabeled(self.views)
-        teacher = self.teacher_output(weak.inputs)
-        found = self.segments(
-            teacher.class_logits[-1],
-            teacher.mask_logits[-1],
-            weak.valid & strong.valid,
+        found, features = self.teach(weak.inputs, weak.valid & strong.valid)
+        images, found, features = found.mixed(
+            strong.inputs, self.mix, self.num_classes, features
         )
-        reads_features = self.region_losses.reads_target_features
-        features = teacher.features if reads_features else None
-        images, found, features = self.mixed_map(strong.inputs, found, features)
         student = self.adapter.queries(self.student, images)
-        unlabeled, learned = {}, torch.zeros_like(found.valid)
-        if self.region_losses.losses:
-            segments, counts = self.segments.cut(found)
-            unlabeled |= self.region_losses(student, segments, counts, features)
-            learned |= segments.masks.any(1)
-        pseudo = found.pseudo_label()
-        if self.pixel_consistency is not None:
-            scores = semantic_scores(student.class_logits[-1], student.mask_logits[-1])
-            unlabeled['loss_pixel'] = self.pixel_consistency(
-                score_logits(scores), pseudo, self.iteration
-            )
-            learned |= self.pixel_consistency.pixel_weights(pseudo) > 0
-        self.step_outputs['pseudo'] = pseudo_label_stats(
-            pseudo, learned.float(), self.num_classes
-        )
+        unlabeled = self.unlabeled_losses(student, found, features)
         return losses | {name: factor * loss for name, loss in unlabeled.items()}
 
     @torch.no_grad()
-    def teacher_output(self, images: Tensor) -> QueryOutput:
-        """Queries of the teacher for weak images (N, 3, H, W)."""
-        return self.adapter.queries(self.teacher, images)
+    def teach(self, images: Tensor, valid: Tensor) -> tuple[SegmentMap, Tensor | None]:
+        """Segments of weak images, and the teacher's features if a loss reads them."""
+        teacher = self.adapter.queries(self.teacher, images)
+        found = self.segments(teacher.class_logits[-1], teacher.mask_logits[-1], valid)
+        read = self.region_losses.reads_target_features
+        return found, teacher.features if read else None
 
-    @torch.no_grad()
-    def mixed_map(
-        self, images: Tensor, found: SegmentMap, features: Tensor | None = None
-    ) -> tuple[Tensor, SegmentMap, Tensor | None]:
-        """Images, segments and the teacher's features after the component ``mix``.
-
-        Args:
-            images: Strong images (N, 3, H, W).
-            found: Segments of the images.
-            features: Features (N, D, h, w) of the teacher; None: not needed.
-        """
-        if self.mix is None:
-            return images, found, features
-        large, size = found.resized(images.shape[2:]), found.number.shape[1:]
-        label = large.pseudo_label()  # of which ClassMix chooses classes
-        maps = [label, PseudoLabel(large.number, large.confidence, large.valid)]
-        if features is not None:
-            origin = torch.arange(len(images), device=images.device).view(-1, 1, 1)
-            maps.append(label._replace(label=origin.expand_as(label.label)))
-        images, (_, number, *origins) = self.mixed(images, maps)
-        found = SegmentMap(*number[:3], found.classes).resized(size)
-        if features is not None:
-            origin = nearest_map(origins[0].label, size)[:, None]
-            features = features.gather(0, origin.expand_as(features))
-        return images, found, features
+    def unlabeled_losses(
+        self, student: QueryOutput, found: SegmentMap, features: Tensor | None
+    ) -> dict:
+        """Losses on the segments (5)-(10), and on the pixels of their map."""
+        losses, learned = {}, torch.zeros_like(found.valid)
+        if self.region_losses.losses:
+            segments, counts = self.segments.cut(found)
+            losses |= self.region_losses(student, segments, counts, features)
+            learned |= segments.masks.any(1)
+        pseudo = found.pseudo_label()
+        if (pixel := self.pixel_consistency) is not None:
+            losses['loss_pixel'] = pixel(student.pixel_logits(), pseudo, self.iteration)
+            learned |= pixel.pixel_weights(pseudo) > 0
+        self.step_outputs['pseudo'] = pseudo_label_stats(
+            pseudo, learned.float(), self.num_classes
+        )
+        return losses
 
     @property
     def filters(self) -> dict:
         """Settings that keep pixels from being learned, with their values."""
-        parts = {}
-        if self.region_losses.losses:
-            parts['segments'] = self.segments
-        if self.pixel_consistency is not None:
-            parts['pixel_consistency'] = self.pixel_consistency
-        return {
-            f'{part}.{name}': value
-            for part, one in parts.items()
-            for name, value in one.filters.items()
-        }
+        own = self.segments.filters if self.region_losses.losses else {}
+        return {f'segments.{name}': own[name] for name in own} | super().filters
 
     @property
     def learns_unlabeled(self) -> bool:
