@@ -110,7 +110,7 @@ class RC2L(SemiSegmentor):
     def step(self, streams: Streams) -> dict:
         losses = self.supervised_loss(streams.labeled)
         factor = self.alpha * self.ramp(self.ramp_up)
-        if not factor:
+        if not (factor and self.learns_unlabeled):
             return losses
         weak, strong = streams.unlabeled(self.views)
         found, features = self.teach(weak.inputs, weak.valid & strong.valid)
@@ -155,4 +155,6 @@ class RC2L(SemiSegmentor):
 
     @property
     def learns_unlabeled(self) -> bool:
-        return self.alpha > 0
+        """Whether any loss of the unlabeled images has a weight."""
+        losses = (*self.region_losses.losses.values(), self.pixel_consistency)
+        return self.alpha > 0 and any(one.weight for one in losses if one is not None)

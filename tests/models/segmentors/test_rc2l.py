@@ -388,8 +388,25 @@ def test_the_ramp_up(monkeypatch):
     iteration['iter'] = 10
     for key in UNSUPERVISED:
         assert_close(model.loss(data)[key], plain[key])
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        dict(alpha=0),
+        dict(losses=dict.fromkeys(PARTS)),
+        dict(losses={part: dict(weight=0) for part in PARTS}),
+        dict(losses=dict.fromkeys(PARTS), pixel_consistency=dict(weight=0)),
+    ],
+    ids=['alpha', 'none', 'weights', 'pixels'],
+)
+def test_no_unlabeled_image_is_looked_at_if_nothing_learns_from_it(settings):
+    model = make(**settings)
+    assert not model.learns_unlabeled
+    model.teacher.backbone.register_forward_hook(lambda *args: pytest.fail('teacher'))
+    losses = model.loss(streams(size=SIZE))
+    assert all(key.startswith('sup.') for key in losses)
     assert make().learns_unlabeled
-    assert not make(alpha=0).learns_unlabeled
 
 
 def test_an_image_of_padding_alone():
