@@ -1,12 +1,15 @@
 """Anchors of ESL's contrast: some of the cells of each class."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...functional import draw_anchors, take_rows, valid_indices
+from ...functional import can_drop_rows, draw_anchors, take_rows, valid_indices
+from ...functional.regions import at_least_float
+from ..heads.split_head import RowFunction
 
 
 class PartAnchors(NamedTuple):
@@ -27,8 +30,9 @@ class PartAnchors(NamedTuple):
 
 
 def part_anchors(
-    embeddings: list[Tensor],
-    maps: list[Tensor],
+    features: Sequence[Tensor],
+    end: RowFunction,
+    maps: Sequence[Tensor],
     classes: int,
     parts: int,
     share: float,
@@ -38,7 +42,9 @@ def part_anchors(
     """Draw anchors among the cells that have a part.
 
     Args:
-        embeddings: Embeddings (N, D, h, w) of the cells, of several batches of images.
+        features: Features (N, F, h, w) of the cells, of several batches of images.
+        end: Function that makes embeddings of features, rows (n, F) -> (n, D); it sees
+            the anchors alone.
         maps: Part (N, h, w) of each cell, -1 where it cannot be an anchor.
         classes: Number of classes C.
         parts: Number K of parts of a class.
@@ -60,12 +66,27 @@ def part_anchors(
     index, scope = draw_anchors(label, number, share, most)
     places = valid_indices(scope >= 0)
     index, scope = take_rows(index, places), take_rows(scope, places)
-    rows = F.normalize(_cells(embeddings, index).float(), dim=1)
+    rows = F.normalize(at_least_float(end(_cells(features, index))), dim=1)
     return PartAnchors(rows, part[index].where(scope >= 0, -1), scope, number)
 
 
-def _cells(maps: list[Tensor], index: Tensor) -> Tensor:
-    """Rows of the cells of all maps (N, D, h, w), numbered one map after the other."""
+def _cells(maps: Sequence[Tensor], index: Tensor) -> Tensor:
+    """Rows of the cells of all maps (N, D, h, w), numbered one map after the other.
+
+    Where invalid rows are dropped, numbers are in ascending order.
+    """
+    if can_drop_rows(index):
+        images = [image.flatten(1) for one in maps for image in one]
+        area = [image.shape[1] for image in images]
+        ends = torch.tensor(area).cumsum(0)
+        counts = torch.searchsorted(index, ends).diff(prepend=ends.new_zeros(1))
+        places = index.split(counts.tolist())
+        starts = (ends - torch.tensor(area)).tolist()
+        found = [
+            image.index_select(1, place - start)
+            for image, place, start in zip(images, places, starts, strict=True)
+        ]
+        return torch.cat(found, 1).T
     sizes = [len(one) * one[0, 0].numel() for one in maps]
     found, start = None, 0
     for one, size in zip(maps, sizes, strict=True):

@@ -9,6 +9,7 @@ from ...utils.gather import gather_rows
 from ...utils.profiling import stage
 from ...utils.settings import check_choices, check_integers, check_numbers
 from ..data_preprocessor import Batch
+from ..heads import split_head
 from ..memories import ClassQueueBank, PartPrototypes
 from ..parts import build_part
 from .base import Contrast, Pass
@@ -72,7 +73,9 @@ class PartContrast(Contrast):
         projector: Settings of the head that makes embeddings of features, such as
             :class:`ConvBlocks` or :class:`ProjectionHead`. The teacher has an EMA copy
             of it. A head of your own needs an attribute ``channels``, the width of the
-            embeddings. None: the features are the embeddings.
+            embeddings; as a :class:`~mmsemiseg.models.heads.SplitHead` its end sees
+            nothing but the anchors and the means of parts. None: the features are the
+            embeddings.
         bank: Settings of the :class:`ClassQueueBank`, which has a queue for each part
             of each class.
         prototypes: Settings of the :class:`PartPrototypes`.
@@ -182,9 +185,10 @@ class PartContrast(Contrast):
 
         What the step enters into queues and prototypes is left for the hook.
         """
+        features = [view.features[0] for view in views]
         parts, rows = read_parts(
             views,
-            [self.embed(view.features[0], 'teacher') for view in views],
+            *split_head(self.head('teacher'), features, linear=True),
             self.prototypes,
             self.part_threshold,
             self.threshold,
@@ -194,11 +198,14 @@ class PartContrast(Contrast):
         model.remember(self, **rows)
         return parts
 
+    def head(self, network: str) -> nn.Module | None:
+        """The projector of the ``'student'`` or the ``'teacher'``."""
+        return getattr(self.head_pairs[0], network) if len(self.head_pairs) else None
+
     def embed(self, feature: Tensor, network: str) -> Tensor:
-        """Embeddings by the projector of the ``'student'`` or the ``'teacher'``."""
-        if not len(self.head_pairs):
-            return feature
-        return getattr(self.head_pairs[0], network)(feature)
+        """Embeddings of all cells, by that projector."""
+        head = self.head(network)
+        return feature if head is None else head(feature)
 
     def update_memory(
         self,
@@ -241,8 +248,9 @@ class PartContrast(Contrast):
         labeled_map, unlabeled_map = parts.maps
         confidence = at_cells(pseudo[0].confidence, unlabeled_map.shape[1:])
         unlabeled_map = unlabeled_map.where(confidence > self.threshold, -1)
+        features = [one.features[0] for one in passes[0]]
         anchors = part_anchors(
-            [self.embed(one.features[0], 'student') for one in passes[0]],
+            *split_head(self.head('student'), features),
             [labeled_map, unlabeled_map],
             self.num_classes,
             self.num_parts,

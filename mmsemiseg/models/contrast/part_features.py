@@ -18,6 +18,8 @@ from ...functional import (
     select_per_group,
     to_rows,
 )
+from ...functional.regions import at_least_float
+from ..heads.split_head import RowFunction
 from ..memories import PartPrototypes
 from .part_view import Parts, PartView
 
@@ -44,7 +46,8 @@ class PartRows(NamedTuple):
 
 def part_rows(
     view: PartView,
-    embedding: Tensor,
+    features: Tensor,
+    end: RowFunction,
     prototypes: PartPrototypes,
     threshold: float = 0.0,
     grid: str = 'encoder',
@@ -53,16 +56,17 @@ def part_rows(
     """Group the cells of a view into parts.
 
     Args:
-        embedding: Embeddings (N, D, h, w) of the view.
+        features: Features (N, F, h, w) of the view in front of the projector's end.
+        end: The projector's end, which is linear: rows (n, F) -> embeddings (n, D).
         threshold: Least confidence of the unlabeled pixels in means and sums.
         grid: Whether the sums are over the cells of the ``'encoder'``, or over those of
             the ``'embedding'``.
     """
     classes, parts, _ = prototypes.vectors.shape
     number, deep = classes * parts, view.features[1]
-    part = part_map(view, prototypes, embedding.shape[2:], align_corners)
+    part = part_map(view, prototypes, features.shape[2:], align_corners)
     trusted = _trusted_parts(part, view, threshold)
-    means, group = image_means(embedding, trusted, number)
+    means, group = image_means(features, trusted, number, end)
     if grid == 'encoder':
         cells = part_map(view, prototypes, deep.shape[2:], align_corners)
         cells = _trusted_parts(cells, view, threshold)
@@ -74,7 +78,8 @@ def part_rows(
 
 def read_parts(
     views: Sequence[PartView],
-    embeddings: list[Tensor],
+    features: list[Tensor],
+    end: RowFunction,
     prototypes: PartPrototypes,
     threshold: float,
     first_threshold: float,
@@ -85,15 +90,16 @@ def read_parts(
 
     Args:
         views: Views of the teacher.
-        embeddings: Embeddings (N, D, h, w) of each view.
+        features, end: Features of each view in front of the projector's end, and this
+            end, see :func:`part_rows`.
         threshold: Least confidence of the unlabeled pixels in means and sums.
         first_threshold: Least confidence of those that begin the prototypes of a class.
         grid: Cells that are summed for the prototypes, see :func:`part_rows`.
     """
     settings = threshold, grid, align_corners
     found = [
-        part_rows(view, embedding, prototypes, *settings)
-        for view, embedding in zip(views, embeddings, strict=True)
+        part_rows(view, one, end, prototypes, *settings)
+        for view, one in zip(views, features, strict=True)
     ]
     maps, means, group, sums, counts = zip(*found, strict=True)
     parts = Parts(list(maps), torch.cat(means), torch.cat(group))
@@ -135,19 +141,28 @@ def _trusted_parts(part: Tensor, view: PartView, threshold: float) -> Tensor:
     return part.where(at_cells(view.trusted(threshold), part.shape[1:]), -1)
 
 
-def image_means(embedding: Tensor, part: Tensor, number: int) -> tuple[Tensor, Tensor]:
+def image_means(
+    features: Tensor,
+    part: Tensor,
+    number: int,
+    end: RowFunction | None = None,
+) -> tuple[Tensor, Tensor]:
     """Mean embedding of each part of each image, and its part.
 
     Args:
-        embedding: Embeddings (N, D, h, w).
+        features: Features (N, F, h, w).
         part: Part (N, h, w) of each cell, of ``number`` parts.
+        end: Linear function that makes embeddings of features, rows (n, F) -> (n, D);
+            it sees the mean features alone. None: features are embeddings.
 
     Returns:
         Means (N * number, D) of unit length, and their parts (N * number,), -1 where an
         image does not have it.
     """
-    sums, count = part_sums(embedding, part, number)
+    sums, count = part_sums(features, part, number)
     means = (sums / count.clamp(min=1)[..., None]).flatten(0, 1)
+    if end is not None:
+        means = at_least_float(end(means.to(features.dtype)))
     numbers = torch.arange(number, device=part.device)
     return F.normalize(means, dim=1), numbers.where(count > 0, -1).flatten()
 

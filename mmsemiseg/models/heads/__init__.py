@@ -7,6 +7,7 @@ from .deeplabv3plus_head import DeepLabV3PlusHead
 from .masked_batch_norm import MaskedBatchNorm
 from .mlp_head import MLPHead
 from .projection_head import ProjectionHead, unit_length
+from .split_head import SplitHead, split_head
 
 __all__ = [
     'BankContrastHead',
@@ -17,8 +18,10 @@ __all__ = [
     'MLPHead',
     'MaskedBatchNorm',
     'ProjectionHead',
+    'SplitHead',
     'block_classifier_head',
     'element_dropout_head',
     'set_classifier_dropout',
+    'split_head',
     'unit_length',
 ]

@@ -1,16 +1,15 @@
 """Blocks of convolutions in front of a 1x1 convolution: a projector or a classifier."""
 
 from mmcv.cnn import ConvModule
-from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ...utils.profiling import stage
 from ...utils.settings import check_integers
+from .split_head import SplitHead
 
 
 @MODELS.register_module()
-class ConvBlocks(BaseModule):
+class ConvBlocks(SplitHead):
     """Blocks of 3x3 convolution, BatchNorm, ReLU and dropout; then a 1x1 convolution.
 
     With two blocks it is the head of U2PL, with three it is what ESL's text calls
@@ -26,6 +25,8 @@ class ConvBlocks(BaseModule):
         norm_cfg: Config of the normalisation in the blocks; None: BatchNorm.
         init_cfg: Initialisation in MMEngine's form.
     """
+
+    linear_end = True
 
     def __init__(
         self,
@@ -63,10 +64,11 @@ class ConvBlocks(BaseModule):
             width = hidden_channels
         self.layers = nn.Sequential(*layers, nn.Conv2d(width, channels, 1))
 
-    @stage('projection')
-    def forward(self, features: Tensor) -> Tensor:
-        """Features (N, in_channels, h, w) -> (N, channels, h, w)."""
-        return self.layers(features)
+    def body(self, features: Tensor) -> Tensor:
+        return self.layers[:-1](features)
+
+    def end(self, features: Tensor) -> Tensor:
+        return self.layers[-1](features)
 
 
 @MODELS.register_module(name='BlockClassifierHead')

@@ -2,15 +2,14 @@
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ...utils.profiling import stage
+from .split_head import SplitHead
 
 
 @MODELS.register_module()
-class ProjectionHead(BaseModule):
+class ProjectionHead(SplitHead):
     """Projector: 1x1 convolution, ReLU, 1x1 convolution, scaling to unit length.
 
     Args:
@@ -43,8 +42,10 @@ class ProjectionHead(BaseModule):
             nn.Conv2d(hidden_channels, channels, 1),
         )
 
-    @stage('projection')
-    def forward(self, features: Tensor) -> Tensor:
+    def body(self, features: Tensor) -> Tensor:
+        return features
+
+    def end(self, features: Tensor) -> Tensor:
         """Features (N, D, h, w) -> embeddings (N, D', h, w) float32 of unit length."""
         return unit_length(self.layers(features))
 

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -5,6 +6,7 @@ import torch
 from helpers import batch, build, streams, student_cfg
 from no_sync import NoHostSync
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmsemiseg.functional import (
     PseudoLabel,
@@ -21,6 +23,7 @@ from mmsemiseg.functional import (
 from mmsemiseg.models import MeanTeacher
 from mmsemiseg.models.adapter import SegmentorOutput
 from mmsemiseg.models.contrast import PartContrast, Parts, PartView, Pass
+from mmsemiseg.models.heads import ConvBlocks, ProjectionHead
 
 CLASSES = 3
 
@@ -414,6 +417,151 @@ def test_the_last_map_is_mixed_as_the_images():
     mixed = parts.mixed(source)
     assert mixed.maps[0] is maps[0]
     assert mixed.maps[1].tolist() == [[[1, 4]], [[3, 2]]]
+
+
+# The projector's end sees the anchors and the means alone
+
+
+class WholeBlocks(ConvBlocks):
+    """Used as a map of all cells, as it has a ``forward`` of its own."""
+
+    def forward(self, features):
+        return self.layers(features)
+
+
+class WholeProjection(ProjectionHead):
+    def forward(self, features):
+        return self.end(features)
+
+
+class WithTeacher(Method):
+    def make_pair(self, head):
+        pair = torch.nn.Module()
+        pair.student, pair.teacher = head, copy.deepcopy(head).eval()
+        return pair
+
+
+BLOCKS = dict(type=ConvBlocks, hidden_channels=3)
+FORMS = {
+    'two blocks': (BLOCKS, WholeBlocks),
+    'three blocks': (BLOCKS | dict(num_blocks=3), WholeBlocks),
+    'no block': (BLOCKS | dict(num_blocks=0), WholeBlocks),
+    'projection': (dict(type=ProjectionHead), WholeProjection),
+}
+
+
+def in_double(projector, channels=7, **settings):
+    torch.manual_seed(0)
+    projector = dict(projector, channels=channels)
+    part, method = contrast(WithTeacher(), projector=projector, **settings)
+    return part.double(), method
+
+
+def one_step(part, method, seed, case=''):
+    """Loss, gradients, and means of the parts that images have, of a random step."""
+    g = torch.Generator().manual_seed(seed)
+    given = views(part, method, seed)
+    for view in given:
+        view.label[view.label == seed % CLASSES] = -1  # a class that is not there
+        view.label[0, :6] = 1
+    given = [v._replace(features=tuple(f.double() for f in v.features)) for v in given]
+    fill(part, seed, holes=False)
+    parts = part.read(method, *given)
+    if case == 'no anchor':
+        for one in parts.maps:
+            one.fill_(-1)
+    rows = [
+        torch.randn(len(m), 4, 6, 8, generator=g).double().requires_grad_()
+        for m in parts.maps
+    ]
+    passes = [Pass(*(SegmentorOutput(None, (one, None)) for one in rows))]
+    pseudo = PseudoLabel(None, given[1].confidence, None)
+    torch.manual_seed(seed)
+    loss = part(method, None, passes, [pseudo], parts)['loss_ctr']
+    inputs = [*rows, *part.head_pairs[0].student.parameters()]
+    return loss, torch.autograd.grad(loss, inputs), parts
+
+
+@pytest.mark.parametrize('devices', [('cpu',), ()])
+@pytest.mark.parametrize('name', FORMS)
+def test_it_equals_the_form_with_maps_of_embeddings(name, devices, monkeypatch):
+    monkeypatch.setattr(compact, 'DEVICES', devices)
+    settings, whole = FORMS[name]
+    some = 0
+    for seed in range(3):
+        options = dict(anchor_share=(0.1, 0.3, 1.0)[seed])
+        loss, grads, parts = one_step(*in_double(settings, **options), seed)
+        mapped = one_step(*in_double(settings | dict(type=whole), **options), seed)
+        assert_close(loss, mapped[0])
+        for mine, theirs in zip(grads, mapped[1], strict=True):
+            assert_close(mine, theirs)
+            some += mine.abs().sum().item()
+        assert parts.group.equal(mapped[2].group)
+        there = parts.group >= 0
+        assert not there.all()
+        assert_close(parts.means[there], mapped[2].means[there])
+    assert some > 0
+
+
+@pytest.mark.parametrize('name', FORMS)
+def test_without_an_anchor_the_projector_has_gradients_of_zero(name):
+    loss, grads, _ = one_step(*in_double(FORMS[name][0]), 0, 'no anchor')
+    assert loss.item() == 0
+    assert all(grad.eq(0).all() for grad in grads)
+
+
+@pytest.mark.parametrize('number', [2, 3])
+def test_student_and_teacher_learn_as_with_maps(number):
+    found = []
+    for kind in (ConvBlocks, WholeBlocks):
+        torch.manual_seed(0)
+        projector = dict(type=kind, channels=9, hidden_channels=4, num_blocks=number)
+        model = build(
+            dict(
+                type='ESL',
+                student=student_cfg(),
+                contrast=dict(projector=projector, threshold=0.0, anchor_share=0.5),
+            )
+        )
+        part = model.contrast
+        groups, classes = part.bank.groups, part.num_classes
+        deep = part.prototypes.vectors.shape[2]
+        part.prototypes.begin(torch.randn(60, deep), torch.arange(60) % classes)
+        part.bank.enqueue(torch.randn(200, 9), torch.arange(200) % groups)
+        losses = model.loss(streams())
+        assert losses['loss_ctr'] > 0
+        losses['loss_ctr'].backward()
+        found.append({k: p.grad for k, p in model.named_parameters()})
+    split, whole = found
+    learning = [k for k, grad in whole.items() if grad is not None]
+    assert any('backbone' in k for k in learning)
+    assert any('projector' in k or 'head_pairs' in k for k in learning)
+    for name in learning:
+        assert_close(split[name], whole[name], atol=1e-6, rtol=1e-4)
+
+
+class Largest(TorchDispatchMode):
+    """Numbers of the largest result."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self.numbers = max(self.numbers, result.numel())
+        return result
+
+
+def test_no_map_of_embeddings_is_made(monkeypatch):
+    monkeypatch.setattr('mmsemiseg.functional.shared_keys.HEIGHT', 4)
+    channels, cells = 200, 2 * 6 * 8
+    found = []
+    for kind in (ConvBlocks, WholeBlocks):
+        part, method = in_double(BLOCKS | dict(type=kind), channels, num_parts=1)
+        with Largest() as largest:
+            one_step(part, method, 0)
+        found.append(largest.numbers)
+    assert found[0] < channels * cells <= found[1]
 
 
 # Settings

@@ -35,9 +35,12 @@ def test_layers_and_shape(blocks):
     head = ConvBlocks(6, channels=5, hidden_channels=4, num_blocks=blocks)
     kinds = [type(layer) for layer in head.layers]
     assert kinds == [ConvModule, nn.Dropout2d] * blocks + [nn.Conv2d]
-    out = head(torch.randn(2, 6, 4, 4))
+    given = torch.randn(2, 6, 4, 4)
+    out = head.eval()(given)
     assert out.shape == (2, 5, 4, 4)
     assert out.lt(0).any()
+    assert out.equal(head.layers(given))
+    assert all(name.startswith('layers.') for name in head.state_dict())
 
 
 def test_a_classifier_of_blocks_sees_the_features_in_front_of_them():
