@@ -23,7 +23,7 @@ env: ## the environment .venv with the tested packages
 ops: ## the same with the compiled ops of mmcv (MaskFormer needs them)
 	@bash .ci/setup_env.sh ops
 
-quickstart: env ## train, evaluate and predict on a small generated data set
+quickstart: env ## what `start` does, on a small generated data set
 	@"$(BIN)/mim" run mmsemiseg quickstart
 
 test: ## set up what the tests need, check the style, run all tests

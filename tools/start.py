@@ -149,8 +149,6 @@ def main(args):
         return
     names = vars(args).keys() - {'dry_run', 'resume', 'debug'}
     values = {name: getattr(args, name) for name in names}
-    lists = ('unlabeled', 'val', 'ignore', 'crop')
-    values |= {name: values[name] and tuple(values[name]) for name in lists}
     options = Options(**{k: v for k, v in values.items() if v is not None})
     if not args.dry_run:
         flow.run(options)

@@ -28,6 +28,8 @@ KINDS = (
 )
 """(shape, texture) of the classes 1 to 5; 0 is the background."""
 
+PARTS = ('labeled', 'unlabeled', 'val')
+
 
 @DATASETS.register_module()
 class SyntheticShapesDataset(FolderSegDataset):
@@ -103,7 +105,7 @@ def write_synthetic(
         os.makedirs(os.path.join(folder, name), exist_ok=True)
     if hidden:
         os.makedirs(os.path.join(folder, 'HiddenClass'), exist_ok=True)
-    for number, part in enumerate(('labeled', 'unlabeled', 'val')):
+    for number, part in enumerate(PARTS):
         stems = [f'{part}_{i:05}' for i in range(counts.get(part, 0))]
         for i, stem in enumerate(stems):
             sample = make_sample((seed, number, i), size, difficulty)
@@ -115,6 +117,39 @@ def write_synthetic(
         listed = os.path.join(folder, 'ImageSets', 'Segmentation', f'{part}.txt')
         with open(listed, 'w', encoding='utf-8', newline='\n') as file:
             file.writelines(f'{stem}\n' for stem in stems)
+
+
+def write_folders(
+    folder: str,
+    counts: dict[str, int],
+    size: int = 96,
+    seed: int = 0,
+    difficulty: float = 0.5,
+) -> None:
+    """Write the images of :func:`write_synthetic` in folders as a user has them.
+
+    images/ has those of 'labeled' and 'unlabeled', masks/ the masks of the former under
+    the same names; val/images/ and val/masks/; classes.txt names the classes and has
+    their colours.
+    """
+    roots = dict.fromkeys(PARTS, folder) | dict(val=os.path.join(folder, 'val'))
+    for root in roots.values():
+        for name in ('images', 'masks'):
+            os.makedirs(os.path.join(root, name), exist_ok=True)
+    meta = SyntheticShapesDataset.METAINFO
+    classes = zip(meta['classes'], meta['palette'], strict=True)
+    lines = [' '.join([name, *map(str, colour)]) for name, colour in classes]
+    with open(os.path.join(folder, 'classes.txt'), 'w', encoding='utf-8') as file:
+        file.writelines(f'{line}\n' for line in lines)
+    for number, part in enumerate(PARTS):
+        name = 'val' if part == 'val' else 'shapes'
+        first = counts.get('labeled', 0) if part == 'unlabeled' else 0
+        for i in range(counts.get(part, 0)):
+            sample = make_sample((seed, number, i), size, difficulty)
+            stem = f'{name}_{first + i:04}'
+            _save(sample.image, os.path.join(roots[part], 'images', stem))
+            if part != 'unlabeled':
+                _save(sample.mask, os.path.join(roots[part], 'masks', stem))
 
 
 def _save(pixels: np.ndarray, stem: str) -> None:

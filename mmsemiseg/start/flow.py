@@ -50,8 +50,8 @@ def dry_run(options: Options, folder: str, say: Say = print) -> None:
     tell(say, [f'{names}, {plan.iterations} iterations each: leave out --dry-run'])
 
 
-def resume(out: str, say: Say = print) -> None:
-    """Go on with the start in a folder.
+def resume(out: str, say: Say = print) -> Options:
+    """Go on with the start in a folder; returns its options.
 
     Raises:
         FileNotFoundError: There is none that had begun to train.
@@ -66,6 +66,7 @@ def resume(out: str, say: Say = print) -> None:
     options = Options(**{**state['options'], 'out': out})
     train_all(options, Plan(**state['plan']), True, say)
     report(options, say)
+    return options
 
 
 def prepare(options: Options, out: str, began: float, say: Say) -> Plan:

@@ -63,6 +63,9 @@ class Options:
     precision: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ('unlabeled', 'val', 'ignore', 'crop'):
+            value = getattr(self, name)
+            setattr(self, name, None if value is None else tuple(value))
         for name in ('hours', 'scale', 'iterations', 'rate'):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -93,6 +96,22 @@ class Options:
     def methods(self) -> list[Method]:
         """The baseline and the method, in the order in which they are trained."""
         return [BASELINE, METHODS[self.method]]
+
+    def words(self) -> list[str]:
+        """Words of the command that asks for this, without what is the default.
+
+        >>> Options(images='photos', crop=(64, 96), from_scratch=True).words()
+        ['--images', 'photos', '--from-scratch', '--crop', '64', '96']
+        """
+        found = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value == field.default:
+                continue
+            found.append(f'--{field.name.replace("_", "-")}')
+            if value is not True:
+                found += map(str, value if isinstance(value, tuple) else [value])
+        return found
 
 
 def config_path(out: str, method: Method) -> str:

@@ -32,3 +32,10 @@ def test_paths():
 
 def test_durations():
     assert [duration(s) for s in (3.4, 600, 7300)] == ['3 s', '10 min', '2 h 2 min']
+
+
+def test_lists_are_tuples_and_the_same_options():
+    given = Options(images='x', unlabeled=[], val=['a', 'b'], crop=[64, 96])
+    assert given == Options(images='x', val=('a', 'b'), crop=(64, 96))
+    words = ['--images', 'x', '--val', 'a', 'b', '--crop', '64', '96']
+    assert given.words() == words

@@ -1,7 +1,12 @@
+import shlex
 from pathlib import Path
 
-import cv2
 import pytest
+
+from mmsemiseg.start import choices
+from mmsemiseg.start.probe import Probe
+
+OUT = Path('work_dirs/quickstart')
 
 
 @pytest.fixture
@@ -12,65 +17,80 @@ def tool(load_tool, tmp_path, monkeypatch):
     return tool
 
 
-def run(tool, *words):
-    """Titles and the row of mIoU of the table, and the pictures."""
-    assert tool.main(['--max-iters', '2', '--pictures', '2', *words]) == 0
-    folder = Path('work_dirs/quickstart')
-    text = (folder / 'table.txt').read_text()
-    head, *_, last = [line for line in text.splitlines() if line.startswith('|')]
-    titles, cells = (
-        [cell.strip() for cell in line.split('|')[1:-1]] for line in (head, last)
+@pytest.fixture
+def quickstart(tool):
+    """``quickstart(words...)`` runs the tool with few images."""
+    return lambda *words: tool.main(tool.parse_args(words))
+
+
+@pytest.fixture
+def asked(tool, monkeypatch):
+    """Options that `start` was called with; nothing is trained or predicted."""
+    found = []
+    monkeypatch.setattr(tool.flow, 'run', lambda options, *say: found.append(options))
+    monkeypatch.setattr(tool, 'predict', lambda options: None)
+    return found
+
+
+def test_data_start_and_predictions(quickstart, monkeypatch, capfd):
+    monkeypatch.setattr(
+        choices, 'probe', lambda config, extent: Probe(1.0, 0.1, 2.0, 2**30)
     )
-    assert cells[0] == 'mIoU'
-    return titles[1:], cells[1:], text, sorted((folder / 'overlays').glob('*.png'))
-
-
-def test_two_trainings_a_table_and_pictures(tool, capfd):
-    titles, cells, text, pictures = run(tool)
-    assert titles == ['SupOnly', 'CTT student', 'CTT teacher', 'gain of CTT']
-    sup, student, _, gain = map(float, cells)
-    assert gain == pytest.approx(student - sup, abs=0.11)
-    printed = capfd.readouterr().out
-    assert text in printed
-    assert '$ mim train mmsemiseg configs/ctt/' in printed
-    assert '[4/4]' in printed
-    assert [path.name for path in pictures] == ['00.png', '01.png']
-    assert cv2.imread(str(pictures[0])).shape == (192 + 24, 4 * 192, 3)
-
-
-def test_two_methods(tool, monkeypatch):
-    def train(config, work_dir, seed, max_iters):
-        scores = {'sup-only': (50, 51), 'mean-teacher': (60, 65), 'ctt': (70, 72)}
-        name, (student, teacher) = next(
-            (n, s) for n, s in scores.items() if f'/{n}_' in config
-        )
-        networks = dict(student=student + seed, teacher=teacher + seed)
-        if name == 'ctt':
-            networks = {f'{key}0': value for key, value in networks.items()}
-        runs[work_dir] = {f'{k}/{c}': v for k, v in networks.items() for c in CLASSES}
-
-    CLASSES = ('mIoU', 'IoU.disk')
-    runs = {}
-    monkeypatch.setattr(tool, 'train', train)
-    monkeypatch.setattr(tool, 'last_metrics', lambda folder: runs[folder])
-    monkeypatch.setattr(tool, 'write_overlays', lambda *args: 'none')
-    Path('work_dirs/quickstart').mkdir(parents=True)
-    titles, cells, text, _ = run(
-        tool, '--methods', 'MeanTeacher', 'CTT', '--seeds', '1'
+    quickstart('--iterations', '2')
+    said = capfd.readouterr().out
+    steps = (
+        'data/shapes: 8 images with a mask, 8 without, 3 to validate',
+        '$ mim run mmsemiseg start --images data/shapes/images',
+        '8 labeled, 8 unlabeled, 3 validation',
+        'Training 2 of 2: MeanTeacher',
+        (OUT / 'table.txt').read_text(),
+        '$ mim run mmsemiseg predict work_dirs/quickstart/mean-teacher/iter_2.pth',
+        '3 images in',
     )
-    assert dict(zip(titles, cells, strict=True)) == {
-        'SupOnly': '51.0',
-        'MeanTeacher student': '61.0',
-        'MeanTeacher teacher': '66.0',
-        'CTT student': '71.0',
-        'CTT teacher': '73.0',
-        'gain of MeanTeacher': '+15.0',
-        'gain of CTT': '+20.0',
-    }
-    assert '| disk ' in text
+    places = [said.find(text) for text in steps]
+    assert -1 not in places and places == sorted(places)
+    assert 'disk with dots' in steps[4] and 'MeanTeacher teacher' in steps[4]
+    assert (OUT / 'report.html').is_file()
+    for kind in ('masks', 'overlays'):
+        files = (OUT / 'predictions' / kind).iterdir()
+        assert sorted(path.stem for path in files) == [f'val_000{i}' for i in range(3)]
 
 
-def test_several_seeds_are_averaged(load_tool):
-    tool = load_tool('quickstart')
-    assert tool._cell(tool.np.array([30.0, 33.0])) == '31.5 ± 2.1'
-    assert tool._cell(tool.np.array([5.04]), '+') == '+5.0'
+def test_the_printed_command_asks_for_the_same(quickstart, asked, load_tool, capsys):
+    quickstart('--method', 'CTT', '--seed', '1', '--out', 'a folder')
+    start = load_tool('start')
+    said = capsys.readouterr().out
+    line = next(line for line in said.splitlines() if ' start ' in line)
+    start.main(start.parse_args(shlex.split(line)[5:]))
+    first, second = asked
+    assert first == second
+    assert (first.method, first.seed, first.out) == ('CTT', 1, 'a folder')
+
+
+def test_data_that_are_complete_are_kept(quickstart, asked, capsys):
+    for changed in ('images/shapes_0000.png', 'val/masks/val_0002.png'):
+        quickstart()
+        Path('data/shapes', changed).unlink()
+    assert 'data/shapes is there already' in capsys.readouterr().out
+    assert not Path('data/shapes/images/shapes_0000.png').exists()
+    quickstart()
+    assert 'is there already' not in capsys.readouterr().out
+    assert Path('data/shapes/images/shapes_0000.png').is_file()
+
+
+def test_an_earlier_one_is_gone_on_with_when_asked(quickstart, tool, monkeypatch):
+    OUT.mkdir(parents=True)
+    (OUT / 'start.json').write_text('{}')
+    with pytest.raises(FileExistsError, match='--resume goes on with it'):
+        quickstart()
+    predicted = []
+    monkeypatch.setattr(tool.flow, 'resume', lambda out, say: f'options of {out}')
+    monkeypatch.setattr(tool, 'predict', predicted.append)
+    quickstart('--resume')
+    assert predicted == [f'options of {OUT}']
+
+
+def test_methods_that_its_network_cannot_learn_are_no_choice(tool, capsys):
+    with pytest.raises(SystemExit):
+        tool.parse_args(['--method', 'RC2L'])
+    assert "choose from 'MeanTeacher', 'FixMatch'" in capsys.readouterr().err
