@@ -59,8 +59,7 @@ class Chooser:
         plan = self._first_plan()
         student = self._student(plan)
         tell(self.say, student.said)
-        if student.pretrained:
-            plan.backbone_rate = plans.BACKBONE_RATE
+        self._set_rate(plan, student)
         wanted, why = plans.wanted_iterations(self._labels, plan.batch)
         plan.iterations = plan.val_interval = wanted
         plan.warmup = min(100, wanted // 10)
@@ -124,14 +123,23 @@ class Chooser:
         if options.scale:
             side, reasons['scale'] = options.scale, '--scale'
         self._set_side(plan, side)
-        reasons['rate'] = 'AdamW; a pretrained backbone learns at a fifth'
-        if options.student:
-            reasons['rate'] = 'AdamW, or the optimizer that the config has'
-        for name in ('batch', 'rate'):
-            if given := getattr(options, name):
-                setattr(plan, name, given)
-                reasons[name] = f'--{name}'
+        if options.batch:
+            plan.batch, reasons['batch'] = options.batch, '--batch'
         return plan
+
+    def _set_rate(self, plan: Plan, student: Student) -> None:
+        """What the configs will have, be the optimizer the user's or not."""
+        given = self.options.rate
+        if student.optimizer is not None:
+            plan.rate = student.optimizer['optimizer'].get('lr', plan.rate)
+            reason = f'{student.optimizer["optimizer"].get("type")}, as the config says'
+        else:
+            plan.rate = given or plan.rate
+            reason = 'AdamW'
+            if student.pretrained:
+                plan.backbone_rate = plans.BACKBONE_RATE
+                reason += '; a pretrained backbone learns at a fifth'
+        plan.reasons['rate'] = '--rate' if given else reason
 
     def _precision(self) -> tuple[str | None, str]:
         if given := self.options.precision:
@@ -158,6 +166,7 @@ class Chooser:
             plan.crop,
             options.pretrained,
             options.from_scratch,
+            options.rate,
         )
 
     def _measure(self, plan: Plan, student: Student) -> list[Probe]:

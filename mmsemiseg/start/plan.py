@@ -47,12 +47,15 @@ class Plan:
     def lines(self) -> list[tuple[str, str, str]]:
         """(what, value, reason) of each choice, to be printed."""
         height, width = self.crop
+        rate = f'{self.rate:g}'
+        if self.backbone_rate != 1:
+            rate += f', backbone x {self.backbone_rate:g}'
         shown = dict(
             scale=f'long side {self.side}',
             crop=f'{height} x {width} (height x width)',
             batch=f'{self.batch} labeled + {self.batch} unlabeled',
             precision=self.precision or 'fp32',
-            rate=f'{self.rate:g}, backbone x {self.backbone_rate:g}',
+            rate=rate,
             iterations=f'{self.iterations}, validation every {self.val_interval}',
         )
         return [(k, v, self.reasons.get(k, '')) for k, v in shown.items()]

@@ -76,6 +76,7 @@ def own_student(
     crop: tuple[int, int],
     pretrained: str | None,
     from_scratch: bool,
+    rate: float | None = None,
 ) -> Student:
     """The segmentor of a config, with the classes of the data.
 
@@ -83,6 +84,7 @@ def own_student(
         path: Config of MMSegmentation, or of this package.
         crop: Height and width of a training image.
         pretrained: File of the weights of the backbone.
+        rate: Learning rate in place of that of the config's optimizer.
 
     Raises:
         ValueError: It has no segmentor with a backbone, or would download weights and
@@ -124,7 +126,7 @@ def own_student(
         _imports(cfg),
         bool(find_pretrained(student)),
         _mean(processor),
-        _optimizer(cfg),
+        _optimizer(cfg, rate),
         said,
     )
 
@@ -186,10 +188,13 @@ def _imports(cfg: Config) -> tuple[str, ...]:
     return tuple(name for name in names if name != 'mmsemiseg')
 
 
-def _optimizer(cfg: Config) -> dict | None:
+def _optimizer(cfg: Config, rate: float | None) -> dict | None:
     """Optimizer and its rules for parameters, where the config has them."""
     wrapper = cfg.get('optim_wrapper') or {}
     if 'optimizer' not in wrapper:
         return None
     names = ('optimizer', 'paramwise_cfg', 'constructor', 'clip_grad')
-    return {name: wrapper[name] for name in names if name in wrapper}
+    kept = {name: wrapper[name] for name in names if name in wrapper}
+    if rate is not None:
+        kept['optimizer'] = {**kept['optimizer'], 'lr': rate}
+    return kept

@@ -40,6 +40,8 @@ def test_a_config_of_mmsegmentation(config):
     assert found.mean == (100, 110, 120)
     assert found.imports == ('mmseg.models',)
     assert found.optimizer == dict(optimizer=dict(type='SGD', lr=0.01))
+    given = own_student(config, 3, (64, 96), None, False, rate=0.3)
+    assert given.optimizer == dict(optimizer=dict(type='SGD', lr=0.3))
     assert found.pretrained
     assert 'as the config says: open-mmlab://resnet18_v1c' in found.said[1]
 

@@ -109,6 +109,25 @@ def test_what_is_chosen_can_be_given(start, quick, tmp_path, monkeypatch, capsys
     assert (tmp_path / 'o/configs/fix-match.py').is_file()
 
 
+def test_the_rate_of_a_network_of_the_users(start, quick, tmp_path, capsys):
+    (tmp_path / 'mine.py').write_text(
+        'model = dict(type="EncoderDecoder", backbone=dict(type="EfficientNetLite", '
+        'arch="lite0", out_indices=(1, 2, 4, 6)), decode_head=dict(type="FCNHead", '
+        'in_channels=320, in_index=3, channels=8, num_classes=19))\n'
+        "optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.3))\n"
+    )
+    words = (*FOLDERS, *SMALL, '--student', 'mine.py', '--dry-run')
+    for more, rate, reason in (
+        ((), 0.3, 'SGD, as the config says'),
+        (('--rate', '0.2'), 0.2, '--rate'),
+    ):
+        start(*words, *more)
+        said = capsys.readouterr().out
+        assert said.count(f"optimizer={{'type': 'SGD', 'lr': {rate}}}") == 2
+        line = next(x for x in said.splitlines() if x.startswith('  rate '))
+        assert line.split(maxsplit=2) == ['rate', f'{rate}', reason]
+
+
 def test_the_batch_is_halved_until_it_fits(start, monkeypatch, capsys):
     sizes = []
 
