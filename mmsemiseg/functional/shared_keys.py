@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .compact import can_drop_rows
 from .tiles import tiles_by_group
 
 HEIGHT = 64  # anchors of a tile
@@ -45,6 +46,9 @@ class _SharedLogSumExp(torch.autograd.Function):
             slopes = anchors.new_zeros(len(anchors) + 1, anchors.shape[1])
         if len(anchors) and index.shape[1] and len(keys):
             tiles = tiles_by_group(group, len(index), HEIGHT)
+            if can_drop_rows(group):  # the last tiles may have no row
+                used = int(tiles.filled.any(1).sum())
+                tiles = [x[:used] for x in tiles]
             numbers = max(index.shape[1], HEIGHT) * max(anchors.shape[1], 1)
             size = max(NUMBERS_PER_CHUNK // numbers, 1)
             for part in zip(*(x.split(size) for x in tiles), strict=True):

@@ -5,7 +5,7 @@ import torch
 from no_sync import NoHostSync
 from torch.testing import assert_close
 
-from mmsemiseg.functional import shared_logsumexp
+from mmsemiseg.functional import compact, shared_logsumexp
 
 module = sys.modules['mmsemiseg.functional.shared_keys']
 
@@ -42,8 +42,10 @@ def with_gradient(function, args):
 
 
 @pytest.mark.parametrize('chunk', [(1, 1), (2, 40), (64, 2**24)])
+@pytest.mark.parametrize('devices', [('cpu',), ()])
 @pytest.mark.parametrize('seed', range(20))
-def test_equals_loops_with_the_gradient(seed, chunk, monkeypatch):
+def test_equals_loops_with_the_gradient(seed, devices, chunk, monkeypatch):
+    monkeypatch.setattr(compact, 'DEVICES', devices)
     monkeypatch.setattr(module, 'HEIGHT', chunk[0])
     monkeypatch.setattr(module, 'NUMBERS_PER_CHUNK', chunk[1])
     case = random_case(seed)
@@ -72,11 +74,13 @@ def test_no_key_gives_minus_infinity_and_no_gradient():
     for keys, places in ((torch.ones(0, 2), index[:, :0]), (torch.ones(1, 2), index)):
         empty = shared_logsumexp(anchors[:0], group[:0], keys, places, 0.5)
         assert empty.shape == (0,)
+    nowhere = shared_logsumexp(anchors, group + 2, torch.ones(1, 2), index, 0.5)
+    assert nowhere.tolist() == [-torch.inf] * 3
     nothing = shared_logsumexp(anchors, group, torch.ones(1, 2), index[:, :0], 0.5)
     assert nothing.tolist() == [-torch.inf] * 3
 
 
-def test_fp32_under_autocast_and_no_host_sync():
+def test_fp32_under_autocast_and_no_host_sync(monkeypatch):
     anchors, group, keys, index, _ = random_case(7, torch.float32)
     expected = shared_logsumexp(anchors, group, keys, index, 0.01)
     with torch.autocast('cpu', torch.bfloat16):
@@ -84,5 +88,6 @@ def test_fp32_under_autocast_and_no_host_sync():
     half = shared_logsumexp(anchors.bfloat16(), group, keys, index, 0.01)
     assert half.dtype == torch.float32
     anchors.requires_grad_()
+    monkeypatch.setattr(compact, 'DEVICES', ())
     with NoHostSync():
         shared_logsumexp(anchors, group, keys, index, 0.01).sum().backward()

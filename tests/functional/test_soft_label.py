@@ -221,10 +221,11 @@ def test_off_the_cpu_no_floats_are_summed_up(monkeypatch):
     assert set(seen.dtypes) == {torch.int32}
 
 
+@pytest.mark.parametrize('ties', ['all', 'first'])
 @pytest.mark.parametrize('classes', [2, 21, 150])
-def test_off_the_cpu_labels_are_the_same(classes, monkeypatch):
+def test_off_the_cpu_labels_are_the_same(classes, ties, monkeypatch):
     g = torch.Generator().manual_seed(0)
     probs = (4 * torch.randn(50, classes, generator=g)).softmax(1)
-    expected = dynamic_soft_label(probs)
+    expected = dynamic_soft_label(probs, ties=ties)
     monkeypatch.setattr(soft_label_module, 'on_cpu', lambda rows: False)
-    assert dynamic_soft_label(probs).equal(expected)
+    assert dynamic_soft_label(probs, ties=ties).equal(expected)
