@@ -41,6 +41,25 @@ def test_gain_is_paired_by_the_seeds_that_both_have(tool, tmp_path, capsys):
     assert '| 33.0 | +3.0 |' in capsys.readouterr().out
 
 
+def test_a_run_with_a_seed_that_has_not_ended_yet(tool, tmp_path, capsys):
+    write_run(tmp_path / 'a', 0, {5: 10.0, 10: 20.0})
+    write_run(tmp_path / 'a', 1, {5: 30.0})
+    picture = tmp_path / 'c.png'
+    tool.main([f'A={tmp_path / "a"}', '--classes', '--plot', str(picture)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == 'NOTE: A: seeds end at 0: 10, 1: 5; compared at 5'
+    assert '| A | 20.0 ± 14.1 |  | 10.0, 30.0 |  |' in lines
+    assert '| car | 40.0 ± 28.3 |' in lines
+    assert picture.is_file()
+
+
+def test_seeds_that_were_never_validated_at_one_iteration(tool, tmp_path):
+    write_run(tmp_path / 'a', 0, {10: 20.0})
+    write_run(tmp_path / 'a', 1, {5: 30.0})
+    with pytest.raises(ValueError, match='A: no iteration at which all its seeds'):
+        tool.main([f'A={tmp_path / "a"}'])
+
+
 @pytest.mark.parametrize('text', ['no-equals-sign', 'A='])
 def test_a_run_that_cannot_be_read(tool, text):
     with pytest.raises(ValueError, match='NAME=FOLDER'):

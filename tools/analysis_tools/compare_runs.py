@@ -1,7 +1,8 @@
 """Validation curves and last scores of several runs, over their seeds.
 
 Each run is NAME=FOLDER[:NETWORK]; the folder holds one work folder a seed. Scores are
-those of the last checkpoint; gains are paired by seed and taken against the first run.
+those of the last validation that all its seeds have; gains are paired by seed and taken
+against the first run.
 
 examples:
   python tools/analysis_tools/compare_runs.py \\
@@ -36,6 +37,26 @@ def values(seeds: dict, step: int, metric: str) -> np.ndarray:
     return np.array([seeds[s][step].get(metric, np.nan) for s in sorted(seeds)])
 
 
+def shared_steps(name: str, seeds: dict) -> list[int]:
+    """Iterations at which all seeds of a run were validated."""
+    steps = set.intersection(*(set(curve) for curve in seeds.values()))
+    if not steps:
+        raise ValueError(f'{name}: no iteration at which all its seeds were validated')
+    return sorted(steps)
+
+
+def unfinished(runs: dict[str, dict]) -> list[str]:
+    """A line for each run whose seeds do not end at one iteration."""
+    lines = []
+    for name, seeds in runs.items():
+        ends = {seed: max(curve) for seed, curve in seeds.items()}
+        if len(set(ends.values())) > 1:
+            each = ', '.join(f'{seed}: {ends[seed]}' for seed in sorted(ends))
+            last = shared_steps(name, seeds)[-1]
+            lines.append(f'{name}: seeds end at {each}; compared at {last}')
+    return lines
+
+
 def report(runs: dict[str, dict], metric: str, classes: bool) -> str:
     """One row a run: the curve, the last score of each seed, the paired gain."""
     first = next(iter(runs.values()))
@@ -45,9 +66,9 @@ def report(runs: dict[str, dict], metric: str, classes: bool) -> str:
     head = ['', *map(str, steps), 'seeds', 'gain']
     rows = []
     for name, seeds in runs.items():
-        own = set.intersection(*(set(curve) for curve in seeds.values()))
+        own = shared_steps(name, seeds)
         cells = [spread(values(seeds, s, metric)) if s in own else '' for s in steps]
-        last = max(own)
+        last = own[-1]
         each = ', '.join(f'{value:.1f}' for value in values(seeds, last, metric))
         rows.append([name, *cells, each, _gain(first, seeds, last, metric)])
     text = markdown(head, rows)
@@ -60,7 +81,8 @@ def _gain(first: dict, seeds: dict, last: int, metric: str) -> str:
     shared = sorted(set(first) & set(seeds))
     if seeds is first or not shared:
         return ''
-    pairs = [seeds[s][last][metric] - first[s][max(first[s])][metric] for s in shared]
+    end = shared_steps('first run', first)[-1]
+    pairs = [seeds[s][last][metric] - first[s][end][metric] for s in shared]
     return spread(np.array(pairs), '+')
 
 
@@ -70,8 +92,8 @@ def _class_rows(runs: dict[str, dict]) -> list[list[str]]:
     rows = []
     for key in dict.fromkeys(keys):
         cells = []
-        for seeds in runs.values():
-            last = max(next(iter(seeds.values())))
+        for name, seeds in runs.items():
+            last = shared_steps(name, seeds)[-1]
             cells.append(spread(values(seeds, last, key)))
         rows.append([key.removeprefix('IoU.'), *cells])
     return rows
@@ -85,7 +107,7 @@ def plot(runs: dict[str, dict], metric: str, path: Path) -> None:
         for curve in seeds.values():
             points = sorted((step, scores[metric]) for step, scores in curve.items())
             axes.plot(*zip(*points, strict=True), colour, alpha=0.25, linewidth=1)
-        own = sorted(set.intersection(*(set(curve) for curve in seeds.values())))
+        own = shared_steps(name, seeds)
         means = [values(seeds, step, metric).mean() for step in own]
         axes.plot(own, means, colour, marker='o', markersize=3, label=name)
     axes.set(xlabel='iteration', ylabel=f'{metric} in %')
@@ -97,6 +119,8 @@ def plot(runs: dict[str, dict], metric: str, path: Path) -> None:
 def main(argv=None) -> int:
     args = parse_args(argv)
     runs = dict(read_run(text, args.metric) for text in args.runs)
+    for line in unfinished(runs):
+        print(f'NOTE: {line}')
     print(report(runs, args.metric, args.classes))
     if args.plot is not None:
         plot(runs, args.metric, args.plot)
