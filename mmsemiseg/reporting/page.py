@@ -12,7 +12,7 @@ from ..engine.checkpoints import atomic_write
 from ..version import __version__
 from .pictures import chosen, data_address
 from .run_charts import (
-    bank_chart,
+    bank_charts,
     loss_chart,
     memory_chart,
     pseudo_charts,
@@ -148,7 +148,12 @@ def _classes(row: Row, rows: Sequence[Row]) -> dict:
 
 
 def _run(run: RunRecord, pictures: int) -> dict:
-    charts = [loss_chart(run), *pseudo_charts(run), bank_chart(run), memory_chart(run)]
+    charts = [
+        loss_chart(run),
+        *pseudo_charts(run),
+        *bank_charts(run),
+        memory_chart(run),
+    ]
     shown = _shown(run.pictures, pictures)
     return dict(
         name=run.name,

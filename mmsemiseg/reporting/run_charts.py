@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from .charts import Chart, Curve, line_chart
 from .run_folder import RunRecord
 
+FILL = re.compile(r'bank_(fill|least)(\d*)')
 BANK = re.compile(r'bank|queue|fill|prototype|memory_(?!mb)', re.IGNORECASE)
 AUDIT = re.compile(r'audit/(?:.+/)?([A-Za-z]+(?:@[\d.]+)?)')  # of no single class
 SCORE = re.compile(r'(?:(.+)/)?mIoU')
@@ -61,11 +62,23 @@ def pseudo_charts(run: RunRecord) -> list[Chart]:
     return [chart for chart in charts if chart is not None]
 
 
-def bank_chart(run: RunRecord) -> Chart | None:
-    """How full the memory banks are, where it is logged."""
-    keys = [key for key in run.keys if BANK.search(key) and 'loss' not in key]
-    curves = [Curve(key, run.curve(key), n) for n, key in enumerate(keys)]
-    return line_chart('Memory bank', curves, bottom=0)
+def bank_charts(run: RunRecord) -> list[Chart]:
+    """How full the memory banks are, and what else is logged of them."""
+    fills, others = [], []
+    for key in run.keys:
+        match = FILL.fullmatch(key)
+        if match is not None:
+            bank = f'bank {match[2]}' if match[2] else 'bank'
+            least = match[1] == 'least'
+            name = f'{bank}, class with the fewest rows' if least else f'{bank}, all'
+            fills.append(Curve(name, run.curve(key), int(match[2] or 0), least))
+        elif BANK.search(key) and 'loss' not in key:
+            others.append(Curve(key, run.curve(key), len(others)))
+    charts = [
+        line_chart('Fill of the memory bank', fills, 'share', bottom=0),
+        line_chart('Memory bank', others, bottom=0),
+    ]
+    return [chart for chart in charts if chart is not None]
 
 
 def memory_chart(run: RunRecord) -> Chart | None:

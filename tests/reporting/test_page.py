@@ -129,6 +129,7 @@ def test_as_many_as_more_labels(make, tmp_path):
 def test_warnings_audit_and_bank(make, tmp_path):
     records = records_of((30.0, 50.0))
     records[0].update({'audit/pseudo/accuracy@0.9': 80.0, 'bank_rows': 3.0})
+    records[0].update(dict(bank_fill1=0.5, bank_least1=0.0))
     records[0]['audit/pseudo/coverage.a@0.9'] = 1.0
     lines = [
         ('WARNING', 'class <b> starves'),
@@ -141,6 +142,9 @@ def test_warnings_audit_and_bank(make, tmp_path):
     assert 'Audit of the pseudo labels' in page.text and 'accuracy@0.9' in page.text
     assert 'coverage.a@0.9' not in page.text
     assert 'Memory bank' in page.text and '51% taught.' in page.text
+    assert 'Fill of the memory bank' in page.text and 'bank 1, all' in page.text
+    assert 'bank 1, class with the fewest rows' in page.text
+    assert 'bank_fill' not in page.text and 'bank_rows' in page.text
 
 
 def test_banks_and_drawn_pictures(make, tmp_path):

@@ -27,6 +27,11 @@ class MemoryHook(StepHook):
     order and the memories stay equal. A process without rows must have tensors of 0
     rows under the same names.
 
+    Every ``interval`` iterations it writes ``train/bank_fill``, the share of the places
+    of a memory bank that hold a row, and where each class has places of its own
+    ``train/bank_least``, that of the class with the fewest (``train/bank_fill0``, ...
+    for several banks). The model tells it by ``bank_fill()``.
+
     Once, after iteration ``warn_after`` or at the half of a shorter run, it warns of
     the classes of which a memory still has too few rows to learn from, which the model
     tells by ``unready_classes()``.
@@ -34,15 +39,18 @@ class MemoryHook(StepHook):
     Args:
         warn_after: Iteration after which to warn of classes with too few rows, at least
             1; None: never.
+        interval: Number of iterations between two values of the fill.
     """
 
     priority = 'NORMAL'
     why_once = 'every row would enter the memory bank twice'
 
-    def __init__(self, warn_after: int | None = 10000) -> None:
+    def __init__(self, warn_after: int | None = 10000, interval: int = 50) -> None:
+        check_integers(1, interval=interval)
         if warn_after is not None:
             check_integers(1, warn_after=warn_after)
         self.warn_after = warn_after
+        self.interval = interval
         self._asked = False
 
     def before_train(self, runner) -> None:
@@ -72,11 +80,25 @@ class MemoryHook(StepHook):
         self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
     ) -> None:
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        if self.every_n_train_iters(runner, self.interval):
+            self._write_fill(runner)
         if self.warn_after is None or self._asked:
             return
         if runner.iter + 1 >= min(self.warn_after, runner.max_iters // 2):
             self._asked = True
             self._warn(runner)
+
+    def _write_fill(self, runner) -> None:
+        model = unwrap(runner.model)
+        banks = model.bank_fill() if hasattr(model, 'bank_fill') else []
+        if not banks:
+            return
+        shares = torch.stack([torch.stack([b.mean(), b.min()]) for b in banks]).tolist()
+        for i, (bank, (mean, least)) in enumerate(zip(banks, shares, strict=True)):
+            number = i if len(banks) > 1 else ''
+            runner.message_hub.update_scalar(f'train/bank_fill{number}', mean)
+            if len(bank) > 1:
+                runner.message_hub.update_scalar(f'train/bank_least{number}', least)
 
     def _warn(self, runner) -> None:
         missing = describe_unready(runner)

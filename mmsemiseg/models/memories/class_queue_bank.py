@@ -135,6 +135,10 @@ class ClassQueueBank(nn.Module):
             raise ValueError(f'mode must be one of {list(modes)}, but got {mode!r}')
         return modes[mode]()
 
+    def fill(self, num_classes: int) -> Tensor:
+        """Share of the places of each class that hold a row, (num_classes,)."""
+        return self.count.view(num_classes, -1).float().mean(1) / self.size
+
     def extra_repr(self) -> str:
         return f'groups={self.groups}, size={self.size}, dim={self.dim}'
 

@@ -71,6 +71,11 @@ class StepQueue(nn.Module):
         """
         return self.features, self.labels
 
+    def fill(self, num_classes: int) -> Tensor:
+        """Share of the places that hold a row of a class, (1,): classes share them."""
+        known = (self.labels >= 0) & (self.labels < num_classes)
+        return known.float().mean()[None]
+
     def _load_from_state_dict(self, state: dict, prefix: str, *args) -> None:
         names = [prefix + name for name in ('features', 'labels', 'pointer')]
         if all(name in state for name in names):

@@ -173,6 +173,14 @@ class SemiSegmentor(PairedSegmentor):
         found = [p.unready_classes() for p in parts if hasattr(p, 'unready_classes')]
         return sorted({label for one in found for label in one})
 
+    def bank_fill(self) -> list[Tensor]:
+        """Share of the places of each memory bank that hold a row.
+
+        (C,) by class, or (1,) where the classes share the places of a bank.
+        """
+        modules = [m for part in self._memories().values() for m in part.modules()]
+        return [m.fill(self.num_classes) for m in modules if hasattr(m, 'fill')]
+
     @property
     def filters(self) -> dict:
         """Settings that filter pseudo labels, with their values, for hooks."""

@@ -1,6 +1,9 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from distributed_run import FakeRunner, Memory, parts
+from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from mmseg.registry import HOOKS, MODELS, OPTIM_WRAPPERS
 from tiny_run import build, config, mean_teacher, sup_only, train, write_data
@@ -148,6 +151,53 @@ def test_a_process_that_leaves_out_the_names():
         assert error.endswith('[1, 0]')
 
 
+# Fill
+
+
+class Filling:
+    """A model with banks of these rows."""
+
+    def __init__(self, *banks):
+        self.banks = banks
+
+    def bank_fill(self):
+        return [torch.tensor(bank) for bank in self.banks]
+
+
+@pytest.mark.parametrize(
+    ('banks', 'expected'),
+    [
+        ([], {}),
+        ([[0.5, 0.25]], dict(bank_fill=0.375, bank_least=0.25)),
+        ([[0.5]], dict(bank_fill=0.5)),
+        (
+            [[1.0, 0.5], [0.25]],
+            dict(bank_fill0=0.75, bank_least0=0.5, bank_fill1=0.25),
+        ),
+    ],
+)
+def test_fill_is_written_at_the_interval(banks, expected):
+    hub = MessageHub.get_instance(f'test_memory_{len(banks)}_{len(expected)}')
+    runner = SimpleNamespace(
+        model=Filling(*banks), iter=0, max_iters=9, message_hub=hub
+    )
+    hook = MemoryHook(warn_after=None, interval=2)
+    hook._stepped = False
+    for iteration in range(2):
+        assert not hub.log_scalars
+        runner.iter = iteration
+        hook.after_train_iter(runner, iteration)
+    found = {key: value.current() for key, value in hub.log_scalars.items()}
+    assert found == {f'train/{key}': value for key, value in expected.items()}
+
+
+def test_a_model_that_tells_no_fill(data, tmp_path):
+    cfg = remembering(data, tmp_path / 'run', max_iters=1)
+    cfg.custom_hooks[1].interval = 1
+    scalars = train(cfg).message_hub.log_scalars
+    assert not any('bank' in key for key in scalars)
+
+
 # Classes with too few rows
 
 
@@ -194,9 +244,10 @@ def test_no_warning_without_such_classes(data, tmp_path, capsys):
             assert warnings_of(cfg, capsys)[1] == []
 
 
-def test_wrong_warn_after():
-    with pytest.raises(ValueError, match='warn_after must be an integer >= 1'):
-        MemoryHook(warn_after=0)
+@pytest.mark.parametrize('name', ['warn_after', 'interval'])
+def test_wrong_settings(name):
+    with pytest.raises(ValueError, match=f'{name} must be an integer >= 1'):
+        MemoryHook(**{name: 0})
 
 
 def test_a_model_without_memory(data, tmp_path):

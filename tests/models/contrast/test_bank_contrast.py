@@ -129,6 +129,7 @@ def test_a_step_of_several_batches_enters_by_rank():
     )
     assert kept(bank_of(model))[1].flatten().tolist() == [2, 12, 3, 13]
     assert bank_of(model).count.tolist() == [0, 4, 0]
+    assert [fill.tolist() for fill in model.bank_fill()] == [[0, 1, 0]]
     assert model.unready_classes() == [0, 2]
 
 

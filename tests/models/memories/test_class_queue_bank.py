@@ -361,3 +361,14 @@ def test_bad_rows_are_refused_and_change_nothing(given, rule):
     with pytest.raises(ValueError, match=rule):
         bank.enqueue(**{**rows, **given})
     assert_same(bank, before)
+
+
+def test_fill_by_class():
+    """Class 0 has the queues 0 and 1, class 1 the queues 2 and 3."""
+    bank = ClassQueueBank(groups=4, size=2, dim=1)
+    assert bank.fill(2).tolist() == [0, 0]
+    bank.enqueue(torch.ones(4, 1), torch.tensor([0, 0, 0, 1]))
+    with NoHostSync():
+        parts, queues = bank.fill(2), bank.fill(4)
+    assert parts.tolist() == [0.75, 0]
+    assert queues.tolist() == [1, 0.5, 0, 0]

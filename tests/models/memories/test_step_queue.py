@@ -202,3 +202,12 @@ def test_checkpoint_of_another_size_gives_the_newest_rows(size):
     assert features[labels >= 0, 0].long().tolist() == labels[labels >= 0].tolist()
     new.enqueue(torch.full((1, 1), 6.0), torch.tensor([6]))
     assert sorted(new.labels[new.labels >= 0].tolist()) == [2, 3, 4, 5, 6][-size:]
+
+
+def test_fill_counts_rows_of_a_class():
+    queue = StepQueue(steps=2, rows=2, dim=1)
+    assert queue.fill(3).tolist() == [0]
+    queue.enqueue(torch.ones(3, 1), torch.tensor([2, -1, 3]))
+    with NoHostSync():
+        fill = queue.fill(3)
+    assert fill.tolist() == [0.25]

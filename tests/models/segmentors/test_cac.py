@@ -175,6 +175,7 @@ def test_there_is_no_teacher():
     assert model.predict_with == 'student'
     assert not model.has_memory
     assert make(**BANK).has_memory
+    assert [fill.tolist() for fill in make(**BANK).bank_fill()] == [[0]]
     result = model.eval().predict(batch(1).inputs)
     assert result[0].pred_sem_seg.shape == (32, 32)
 

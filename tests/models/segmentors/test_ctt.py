@@ -642,6 +642,7 @@ def test_without_contrast_there_are_no_banks():
     model = make(**BASE)
     assert not model.has_memory
     assert model.unready_classes() == []
+    assert model.bank_fill() == []
     assert not any('bank' in key for key in model.state_dict())
     model.loss(inputs_of())
     assert 'memory' not in model.step_outputs

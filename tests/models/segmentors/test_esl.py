@@ -145,6 +145,8 @@ def test_a_step_leaves_rows_and_update_memory_takes_them():
     assert 'prototypes.vectors' in changed
     assert 'bank.features' in changed
     assert model.has_memory
+    (fill,) = model.bank_fill()
+    assert fill.shape == (model.num_classes,) and fill.gt(0).all()
     assert model.unready_classes() == []
 
 
