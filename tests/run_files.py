@@ -24,7 +24,7 @@ def run_config(method='MeanTeacher', seed=0, max_iters=100, **settings):
             dataset=dict(type='UnlabeledDataset', images='more')
         )
     cfg = dict(
-        model=dict(type=method, student=student),
+        model=dict(type=method, student=student, predict_with='student'),
         train_dataloader=streams,
         val_dataloader=dict(dataset=dict(type='FolderSegDataset', data_root='val')),
         train_cfg=dict(max_iters=max_iters),

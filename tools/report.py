@@ -86,6 +86,7 @@ def drawn(run, count):
         print(f'{run.name}: nothing is drawn: {error}')
         return run
     steps = {
+        'colours of classes': lambda: run_pictures.write_colours(network, out),
         'validation images': lambda: run_pictures.draw_validation(network, out, count),
         'pseudo labels': lambda: run_pictures.draw_pseudo_labels(network, out, count),
         'features': lambda: _features(run.folder, out),

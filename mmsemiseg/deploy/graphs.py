@@ -21,6 +21,10 @@ from .timing import milliseconds
 GENERATED = (320, 480)
 SECOND = (0.75, 1.25)  # another size, relative to that of the image
 SECONDS = 6.0
+SIDES = (
+    '. Its sides may have to be multiples of a number, to which images are padded by '
+    'model.data_preprocessor.test_cfg=dict(size_divisor=...)'
+)
 HINT = '. One file for all sizes cannot be: name one by --size'
 
 
@@ -154,8 +158,9 @@ def _logits(network: ImageNetwork, example: Tensor) -> Tensor:
             return network.logits(example)
     except RuntimeError as error:
         sides = example.shape[2:] if network.prepare is None else example.shape[1:3]
+        hint = SIDES + (HINT if network.any_size else '')
         raise ValueError(
-            f'the network takes no image of {sides[0]} x {sides[1]}: {error}{HINT}'
+            f'the network takes no image of {sides[0]} x {sides[1]}: {error}{hint}'
         ) from error
 
 

@@ -37,12 +37,12 @@ class Chart(NamedTuple):
     Attributes:
         title: Title above the chart.
         svg: Drawing, an ``<svg>`` element.
-        curves: Curves, for the legend.
+        legend: Curves of different names, for the legend.
     """
 
     title: str
     svg: str
-    curves: list[Curve]
+    legend: list[Curve]
 
 
 def line_chart(
@@ -71,7 +71,9 @@ def line_chart(
             markersize=3,
         )
     if bottom is not None:
-        axes.set_ylim(bottom=bottom)
+        highest = max(y for curve in curves for _, y in curve.points)
+        top = max(axes.get_ylim()[1], bottom + 1.05 * (highest - bottom))
+        axes.set_ylim(bottom, top if top > bottom else None)
     axes.set_xlabel('iteration', color=INK)
     axes.set_ylabel(unit, color=INK)
     axes.tick_params(colors=INK, labelsize=8)
@@ -79,7 +81,8 @@ def line_chart(
     for side, spine in axes.spines.items():
         spine.set_visible(side in ('left', 'bottom'))
         spine.set_edgecolor(INK)
-    return Chart(title, _svg(figure, title), curves)
+    legend = list({curve.name: curve for curve in curves}.values())
+    return Chart(title, _svg(figure, title), legend)
 
 
 def thinned(points: Sequence) -> list:

@@ -10,7 +10,7 @@ import jinja2
 
 from ..engine.checkpoints import atomic_write
 from ..version import __version__
-from .pictures import chosen, data_address
+from .pictures import Embedded, chosen, embedded
 from .run_charts import (
     bank_charts,
     loss_chart,
@@ -80,14 +80,17 @@ def _compared(rows: Sequence[Row]) -> list[Row]:
 
 
 def _overview(rows: Sequence[Row]) -> dict:
-    networks = list(
-        dict.fromkeys(network for row in rows for network in row.first.scores)
-    )
-    head = ['run', *networks, *HEAD, 'memory']
-    return dict(head=head, rows=[_overview_row(row, networks) for row in rows])
+    kinds = list(dict.fromkeys(_kind(net) for row in rows for net in row.first.scores))
+    head = ['run', *kinds, *HEAD, 'memory']
+    return dict(head=head, rows=[_overview_row(row, kinds) for row in rows])
 
 
-def _overview_row(row: Row, networks: list[str]) -> list[str]:
+def _kind(network: str) -> str:
+    """A network without the number of its pair."""
+    return network.rstrip('0123456789')
+
+
+def _overview_row(row: Row, kinds: list[str]) -> list[str]:
     run = row.first
     images = {name: stream.images for name, stream in run.log.streams.items()}
     labels = images.pop('labeled', None)
@@ -97,9 +100,12 @@ def _overview_row(row: Row, networks: list[str]) -> list[str]:
         length += f' of {run.planned}: stopped'
     steps = [one['time'] for one in run.records if 'time' in one and 'loss' in one]
     peak = max((value for _, value in run.curve('peak_memory_mb')), default=None)
+    scores: dict[str, list[str]] = {kind: [] for kind in kinds}
+    for network in run.scores:
+        scores[_kind(network)].append(_cell(row.values(network)))
     return [
         row.name,
-        *(_cell(row.values(network)) for network in networks),
+        *map(', '.join, scores.values()),
         '?' if labels is None else str(labels),
         others or '-',
         method_name(run),
@@ -163,6 +169,7 @@ def _run(run: RunRecord, pictures: int) -> dict:
         pseudo=run.log.pseudo,
         pictures=shown,
         drawn={title: _shown(files, pictures) for title, files in run.drawn.items()},
+        colours=run.colours,
         banks=[
             dict(
                 name=bank.name,
@@ -177,10 +184,7 @@ def _run(run: RunRecord, pictures: int) -> dict:
     )
 
 
-def _shown(files: Sequence[Path], limit: int) -> list[dict]:
-    """Names and contents of at most so many pictures, unreadable ones left out."""
-    return [
-        dict(name=file.name, address=address)
-        for file in chosen(files, limit)
-        if (address := data_address(file)) is not None
-    ]
+def _shown(files: Sequence[Path], limit: int) -> list[Embedded]:
+    """At most so many pictures, unreadable ones left out."""
+    pictures = map(embedded, chosen(files, limit))
+    return [picture for picture in pictures if picture is not None]

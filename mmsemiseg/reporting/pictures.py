@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 
@@ -20,15 +21,31 @@ def chosen(files: Sequence[Path], limit: int) -> list[Path]:
     return [files[place] for place in places]
 
 
-def data_address(file: Path) -> str | None:
-    """A picture as an address that holds it; None where it cannot be read."""
+class Embedded(NamedTuple):
+    """A picture as it stands in a page.
+
+    Attributes:
+        name: Name of its file.
+        address: Address that holds its content.
+        wide: Whether it is a row of pictures.
+    """
+
+    name: str
+    address: str
+    wide: bool
+
+
+def embedded(file: Path) -> Embedded | None:
+    """A picture for a page; None where it cannot be read."""
     picture = cv2.imread(str(file))
     if picture is None:
         return None
+    wide = picture.shape[1] > 1.5 * picture.shape[0]
     scale = SIDE / max(picture.shape[:2])
     if scale < 1:
         picture = cv2.resize(
             picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
         )
     _, data = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return f'data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}'
+    content = base64.b64encode(data.tobytes()).decode()
+    return Embedded(file.name, f'data:image/jpeg;base64,{content}', wide)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from .charts import Chart, Curve, line_chart
+from .charts import COLOURS, Chart, Curve, line_chart
 from .run_folder import RunRecord
 
 FILL = re.compile(r'bank_(fill|least)(\d*)')
@@ -13,7 +13,7 @@ SCORE = re.compile(r'(?:(.+)/)?mIoU')
 
 
 def shared_charts(runs: Sequence[RunRecord]) -> list[Chart]:
-    """Charts that have all runs in them, a colour each."""
+    """Charts that have all runs in them, a colour each, also where one has pairs."""
     many = len(runs) > 1
     scores, rates = [], []
     for number, run in enumerate(runs):
@@ -25,6 +25,8 @@ def shared_charts(runs: Sequence[RunRecord]) -> list[Chart]:
                 continue
             network = match[1] or 'model'
             dashed = network.startswith('teacher')
+            if many:
+                network = re.sub(r'\d+$', 's', network)
             name = f'{prefix}{network}'
             scores.append(
                 Curve(name, run.curve(key), colour + dashed * (not many), dashed)
@@ -43,7 +45,9 @@ def loss_chart(run: RunRecord) -> Chart | None:
     """All losses of a run: their sum, those on labels, those on unlabeled images."""
     keys = [key for key in run.keys if 'loss' in key and '/' not in key]
     keys.sort(key=lambda key: key != 'loss')
-    curves = [Curve(key, run.curve(key), n) for n, key in enumerate(keys)]
+    curves = [
+        Curve(key, run.curve(key), n, dashed=n >= COLOURS) for n, key in enumerate(keys)
+    ]
     return line_chart('Losses', curves, bottom=0)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mmseg.registry import MODELS
+
 from ..apis.config_text import parse_config_text
 from ..utils.launch import read_config
 from .banks import Bank
@@ -31,6 +33,7 @@ class RunRecord(NamedTuple):
         pictures: Files of pictures in the folder.
         drawn: Files of the pictures that were drawn for the report, by their title.
         banks: Memory banks of the last checkpoint, where it was read.
+        colours: Colour of each class in the drawn pictures, as ``#rrggbb``.
     """
 
     name: str
@@ -41,6 +44,7 @@ class RunRecord(NamedTuple):
     pictures: list[Path]
     drawn: dict[str, list[Path]] = {}  # noqa: RUF012
     banks: tuple[Bank, ...] = ()
+    colours: dict[str, str] = {}  # noqa: RUF012
 
     @property
     def seed(self):
@@ -87,7 +91,8 @@ class RunRecord(NamedTuple):
     @property
     def tested(self) -> str | None:
         """The network that the run predicts with, among those that were validated."""
-        chosen = (self.config.get('model') or {}).get('predict_with', 'student')
+        model = self.config.get('model') or {}
+        chosen = model.get('predict_with') or _default_network(model.get('type'))
         known = list(self.scores)
         if chosen.startswith('mean_'):
             chosen = f'{chosen.removeprefix("mean_").removesuffix("s")}0'
@@ -101,6 +106,12 @@ class RunRecord(NamedTuple):
     def keys(self) -> list[str]:
         """Names of all scalars."""
         return list(dict.fromkeys(key for record in self.records for key in record))
+
+
+def _default_network(method: str | None) -> str:
+    """Network by which a method predicts where no setting says it."""
+    known = MODELS.get(method) if method else None
+    return getattr(known, 'default_network', 'student')
 
 
 def _scores(record: Mapping) -> dict[str, dict[str, float]]:
@@ -168,8 +179,16 @@ def read_run(folder: str | Path, name: str = '') -> RunRecord:
         for place, title in DRAWN.items()
         if (files := _pictures(folder, [f'report_pictures/{place}']))
     }
+    colours = folder / 'report_pictures' / 'colours.json'
     return RunRecord(
-        name, folder, _config(folder), records, _joined(logs), pictures, drawn
+        name,
+        folder,
+        _config(folder),
+        records,
+        _joined(logs),
+        pictures,
+        drawn,
+        colours=json.loads(colours.read_text('utf-8')) if colours.is_file() else {},
     )
 
 

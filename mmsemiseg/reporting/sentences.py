@@ -22,7 +22,8 @@ def verdict(row: Row, rows: Sequence[Row]) -> list[str]:
             f'{row.name} reaches {score:.1f} mIoU ({run.tested}). What the unlabeled '
             'images are worth cannot be said: no run here has the same '
             f'{run.num_labeled or ""} labels alone. This one does: mim train mmsemiseg '
-            f'{run.folder / "config.py"} --sup-only'
+            f'{run.folder / "config.py"} --sup-only',
+            *_one_class(row),
         ]
     base = baseline_of(row, rows)
     return [_worth(row, base, found), *_doubts(row, base)]
@@ -68,6 +69,21 @@ def _doubts(row: Row, base: Row) -> list[str]:
             'with --seed 1 before you rely on it.'
         )
     found += [f'Not quite like with like: {reason}.' for reason in unlike(row, base)]
+    return _one_class(row, base) + found
+
+
+def _one_class(*rows: Row) -> list[str]:
+    """Which of the rows find no more than one class."""
+    found = []
+    for row in rows:
+        scores = dict(row.first.scores[row.first.tested])
+        scores.pop('mIoU')
+        some = [name for name, value in scores.items() if value >= 1]  # in %
+        if len(scores) > 1 and len(some) < 2:
+            what = f'no class but {some[0]!r}' if some else 'no class'
+            found.append(
+                f'{row.name} finds {what} yet: train longer before you compare.'
+            )
     return found
 
 

@@ -24,7 +24,10 @@ figcaption{font-size:.85rem}figcaption b{display:block}
 .key{display:inline-block;margin-right:.8rem}.key::before{content:"";display:inline-block;
 width:1.4rem;margin-right:.3rem;vertical-align:middle;border-top:3px solid var(--k)}
 .key.dashed::before{border-top-style:dashed}
-figure.row{margin:0 0 .6rem}figure.row img{width:auto;max-width:100%}
+.swatch{display:inline-block;margin-right:.8rem;font-size:.85rem}
+.swatch::before{content:"";display:inline-block;width:.8rem;height:.8rem;
+margin-right:.3rem;vertical-align:-.1rem;background:var(--k);border:1px solid var(--line)}
+figure.row{margin:0 0 .6rem}figure.row img,figure.one img{width:auto;max-width:100%}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem}
 th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:right;

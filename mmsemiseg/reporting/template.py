@@ -3,7 +3,7 @@
 PAGE = """
 {%- macro chart(one) -%}
 <figure><figcaption><b>{{ one.title }}</b></figcaption>{{ one.svg | safe }}
-<figcaption>{% for curve in one.curves %}
+<figcaption>{% for curve in one.legend %}
 <span class="key{{ ' dashed' if curve.dashed }}"
 style="--k:var(--c{{ curve.colour % 8 }})">{{ curve.name }}</span>
 {% endfor %}</figcaption>
@@ -50,7 +50,7 @@ style="--k:var(--c{{ curve.colour % 8 }})">{{ curve.name }}</span>
 {% if run.taught %}<p>{{ run.taught }}</p>{% endif %}
 <h3>Warnings</h3>
 {% if run.warnings %}<ul>{% for one in run.warnings %}<li>{{ one.text }}
-<small>{{ 'after iteration %d' | format(one.step) if one.step else 'at the start' }}
+<small>{{ 'near iteration %d' | format(one.step) if one.step else 'at the start' }}
 {%- if one.count > 1 %}, {{ one.count }} times{% endif %}</small></li>{% endfor %}</ul>
 {% else %}<p class="soft">None.</p>{% endif %}
 {% if run.charts %}<h3>Losses, pseudo labels, memory</h3>
@@ -60,7 +60,8 @@ style="--k:var(--c{{ curve.colour % 8 }})">{{ curve.name }}</span>
 <div class="scroll"><table><thead><tr><th>class</th><th>share of the pixels</th>
 <th>kept of them</th></tr></thead><tbody>
 {% for name, (share, kept) in run.pseudo.items() %}<tr><td>{{ name }}</td>
-<td>{{ '%.1f' | format(share) }} %</td><td>{{ '%.0f' | format(kept) }} %</td></tr>
+<td>{{ '%.1f' | format(share) }} %</td>
+<td>{{ '%.0f %%' | format(kept) if share or kept else '-' }}</td></tr>
 {% endfor %}</tbody></table></div>{% endif %}
 {% for bank in run.banks %}<h3>Memory bank {{ bank.name }}</h3>
 <p class="soft">{{ '%.0f' | format(bank.share) }} % of its places are filled.</p>
@@ -70,7 +71,12 @@ style="--k:var(--c{{ curve.colour % 8 }})">{{ curve.name }}</span>
 <td class="bar"><i style="width:{{ '%.1f' | format(share) }}%"></i></td></tr>
 {% endfor %}</tbody></table></div>{% endfor %}
 {% for title, pictures in run.drawn.items() %}{% if pictures %}<h3>{{ title }}</h3>
-{% for one in pictures %}<figure class="row"><div class="scroll">
+{% if run.colours and pictures[0].wide %}<p class="soft">
+{% for name, colour in run.colours.items() %}<span class="swatch"
+style="--k:{{ colour }}">{{ name }}</span>
+{% endfor %}</p>{% endif %}
+{% for one in pictures %}<figure class="{{ 'row' if one.wide else 'one' }}">
+<div class="scroll">
 <img src="{{ one.address }}" alt="{{ title }}: {{ one.name }}" loading="lazy"></div>
 </figure>
 {% endfor %}{% endif %}{% endfor %}

@@ -1,6 +1,7 @@
 """Pictures of a run from its last checkpoint, for its report."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from .pictures import write_picture
 HEIGHT = 192
 PADDING = (255, 0, 255)
 FOLDER = 'report_pictures'
+COLOURS = 'colours.json'
 VALIDATION, PSEUDO, FEATURES = 'validation', 'pseudo_labels', 'features'
 
 
@@ -58,10 +60,19 @@ def load_run(folder: str | Path, device: str | None = None) -> Network:
     return load_network(Source(f'run={config}:{last_checkpoint(folder)}'), device)
 
 
+def write_colours(network: Network, out: Path) -> None:
+    """The colour of each class in the pictures, for their legend."""
+    hexadecimal = ['#{:02x}{:02x}{:02x}'.format(*map(int, c)) for c in network.palette]
+    colours = dict(zip(network.classes, hexadecimal, strict=False))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / COLOURS).write_text(json.dumps(colours, indent=1), encoding='utf-8')
+
+
 def draw_validation(network: Network, out: Path, count: int, seed: int = 0) -> int:
     """Image, truth and the prediction of each network; returns how many there are."""
     names = list(getattr(network.model, 'networks', {})) or [None]
     infos = draw(dataset_infos([network.data]), count, seed)
+    _forget(out / VALIDATION)
     for number, info in enumerate(infos):
         image, truth = read_image(network, info)
         row = dict(image=image)
@@ -85,17 +96,26 @@ def draw_pseudo_labels(network: Network, out: Path, count: int, seed: int = 0) -
     if 'unlabeled' not in loaders:
         return 0
     dataset = StreamDataset(DATASETS.build(loaders.unlabeled.dataset), 'unlabeled')
+    _forget(out / PSEUDO)
     places = np.linspace(0, len(dataset) - 1, min(count, len(dataset)))
     for number, place in enumerate(places.round().astype(int).tolist()):
         with sample_rng(seed + place):
             views = _views(dataset[place])
-        labeled = views.get('weak') or next(iter(views.values()))
+        first = 'weak' if 'weak' in views else next(iter(views))
+        labeled = views.pop(first)
         label, confidence = _pseudo_label(network, labeled.sample)
-        row = {name: view.picture for name, view in views.items()}
+        row = {first: labeled.picture}
         row['pseudo labels'] = overlay(labeled.picture, label, network.palette)
         row['confidence'] = np.repeat(confidence[..., None], 3, axis=2)
+        row |= {name: view.picture for name, view in views.items()}
         write_picture(out / PSEUDO / f'{number:02}.png', titled_row(row, HEIGHT))
     return len(places)
+
+
+def _forget(folder: Path) -> None:
+    """Remove the pictures of an earlier report, of which there may be more."""
+    for picture in folder.glob('[0-9][0-9]*.png'):
+        picture.unlink()
 
 
 def _views(sample: dict) -> dict[str, View]:

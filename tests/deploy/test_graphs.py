@@ -123,6 +123,19 @@ def check_one_size(make, student):
     assert found.files[0].pixels > 0.99
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['ddrnet', 'pidnet'])
+def test_sides_that_must_be_multiples(make, name):
+    student = ConfigDict(copy.deepcopy(ZOO[name]))
+    student.data_preprocessor = dict(type='SegDataPreProcessor')
+    with pytest.raises(ValueError, match='no image of 41 x 56: .*size_divisor') as told:
+        make(student, size=(41, 56))
+    assert '--size' not in str(told.value)
+    student.data_preprocessor.test_cfg = dict(size_divisor=8)
+    found, _ = make(student)
+    assert found.sizes == [(40, 56), (30, 70)]
+
+
 def test_a_size_that_the_network_keeps(make, tmp_path, monkeypatch):
     classify = FCNHead.cls_seg
 

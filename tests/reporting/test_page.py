@@ -149,16 +149,22 @@ def test_warnings_audit_and_bank(make, tmp_path):
 
 def test_banks_and_drawn_pictures(make, tmp_path):
     folder = write_pair(tmp_path)[0]
-    for place in ('validation', 'pseudo_labels', 'other'):
+    places = dict(validation=8, pseudo_labels=8, features=4, other=4)
+    for place, width in places.items():
         (folder / 'report_pictures' / place).mkdir(parents=True)
         for number in range(3):
             file = folder / 'report_pictures' / place / f'{number}.png'
-            Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(file)
+            Image.fromarray(np.zeros((4, width, 3), np.uint8)).save(file)
+    colours = folder / 'report_pictures' / 'colours.json'
+    colours.write_text('{"sky": "#0080ff"}')
     run = read_run(folder)
     assert run.pictures == []
     bank = Bank('contrast.bank', 4, dict(a=4, b=2))
     _, page, text = make(run._replace(banks=(bank,)), pictures=2)
-    assert page.tags.count('img') == 2 * 2
+    assert page.tags.count('img') == 3 * 2
+    assert text.count('class="row"') == 2 * 2 and text.count('class="one"') == 2
+    legend = re.findall(r'class="swatch"\s+style="--k:(.+?)">(.+?)<', text)
+    assert legend == [('#0080ff', 'sky')] * 2  # of rows of pictures
     for part in (
         'Validation images',
         'Unlabeled images and their pseudo labels',
@@ -166,7 +172,7 @@ def test_banks_and_drawn_pictures(make, tmp_path):
         'rows of 4',
     ):
         assert part in page.text
-    assert 't-SNE' not in page.text and 'width:50.0%' in text
+    assert 't-SNE' in page.text and 'width:50.0%' in text
 
 
 def test_seeds(make, tmp_path):
@@ -181,3 +187,36 @@ def test_seeds(make, tmp_path):
     ]
     _, page, _ = make(*runs)
     assert '25.0 ± 7.1' in page.text and '0, 1' in page.text
+
+
+def test_pairs_share_a_column_and_a_name_in_the_legend(make, tmp_path):
+    *train, last = records_of((20.0, 30.0))
+    pairs = dict(step=last['step'])
+    for number in range(2):
+        for key, value in last.items():
+            if key.startswith('student/'):
+                pairs[key.replace('/', f'{number}/')] = value + 10 * number
+    cfg = run_config('CTT')
+    cfg['model']['predict_with'] = 'mean_students'
+    ctt = write_run(tmp_path / 'ctt', cfg, [*train, pairs])
+    sup = write_pair(tmp_path)[1]
+    _, page, text = make(read_run(ctt), read_run(sup))
+    head = re.search(r'<thead>.*?</thead>', text, re.DOTALL)[0]
+    assert re.findall(r'<th>(.+?)</th>', head)[:3] == ['run', 'student', 'labels']
+    assert '25.0, 35.0' in page.text
+    assert page.text.count('ctt: students') == 1
+    assert 'sup: student' in page.text
+
+
+@pytest.mark.parametrize(
+    ('scores', 'said'),
+    [
+        ((0.0, 90.0), "finds no class but 'b' yet: train longer before you compare."),
+        ((0.5, 0.0), 'finds no class yet: train longer before you compare.'),
+        ((1.0, 90.0), None),
+    ],
+)
+def test_a_run_that_has_learned_nothing(make, tmp_path, scores, said):
+    run = read_run(write_run(tmp_path / 'mt', run_config(), records_of(scores)))
+    sentences, *_ = make(run)
+    assert sentences[1:] == ([f'mt {said}'] if said else [])

@@ -26,6 +26,23 @@ def test_the_network_that_predicts(tmp_path, predict_with, tested):
     assert read_run(folder).tested == tested
 
 
+@pytest.mark.parametrize(
+    ('method', 'tested'),
+    [
+        ('MeanTeacher', 'teacher'),
+        ('FixMatch', 'student'),
+        ('ESL', 'teacher'),
+        ('CTT', 'student'),
+        ('MethodOfMine', 'student'),
+    ],
+)
+def test_the_network_that_predicts_by_default(tmp_path, method, tested):
+    cfg = run_config(method)
+    del cfg['model']['predict_with']
+    folder = write_run(tmp_path, cfg, records_of((1, 2), teacher=(3, 4)))
+    assert read_run(folder).tested == tested
+
+
 def test_scores_of_a_plain_loop(tmp_path):
     records = [dict(loss=1.0, step=1), {'mIoU': 12.0, 'aAcc': 3.0, 'step': 2}]
     cfg = run_config('SupOnly', train_dataloader=dict(dataset=dict(type='A')))

@@ -2,7 +2,9 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -436,3 +438,25 @@ def test_without_scikit_learn(tool, runs, monkeypatch):
     monkeypatch.setitem(sys.modules, 'sklearn.manifold', None)
     with pytest.raises(ImportError, match=r'needs scikit-learn: pip install .*\[viz\]'):
         tool.main([f'A={runs["CTT"]}'])
+
+
+@pytest.mark.parametrize('letters', [1, 16, 90])
+def test_the_legend_fits_the_picture(tool, monkeypatch, letters):
+    """Also names of which a row of three has no room."""
+    kept = []
+    monkeypatch.setattr(tool, 'save_plot', lambda figure, path: kept.append(figure))
+    group = torch.arange(6)
+    points = tool.Points(torch.zeros(6, 2), group, group)
+    network = SimpleNamespace(
+        palette=[[9 * k] * 3 for k in range(6)],
+        classes=[f'{k}{"n" * letters}' for k in range(6)],
+    )
+    args = tool.parse_args(['name=config.py:file.pth'])
+    tool.draw_figure(args, dict(name=(points, np.zeros((6, 2)))), network)
+    (figure,) = kept
+    (legend,) = figure.legends
+    columns = len(legend.get_children()[0].get_children()[-1].get_children())
+    assert columns == {1: 3, 16: 2, 90: 1}[letters]
+    if letters < 90:
+        assert legend.get_window_extent().width <= figure.bbox.width
+    plt.close(figure)

@@ -80,6 +80,9 @@ def test_runs_as_they_are_trained(tool, tmp_path, capsys):
     text = Path('r.html').read_text()
     assert text.count('Validation images</h3>') == text.count('(t-SNE)</h3>') == 2
     assert text.count('Unlabeled images and their pseudo labels</h3>') == 1
+    call(tool, 'work', '--out', 'r.html', '--draw', '--pictures', '1')
+    assert len(list(Path('work').rglob('validation/*.png'))) == 2  # of two runs
+    assert text.count('class="swatch"') == 3 * 3  # classes in the pictures of rows
 
 
 def test_runs_that_cannot_be_drawn(tool, tmp_path, capsys):

@@ -317,8 +317,13 @@ def _legend(figure, found: dict, colours: np.ndarray, names: list[str]) -> None:
         star = dict(color='white', markeredgecolor='black', marker='*', markersize=8)
         dots.append(('vector of the bank', star))
     handles = [Line2D([], [], linestyle='', label=text, **dot) for text, dot in dots]
-    columns = min(len(handles), 3 * len(found))
-    figure.legend(handles=handles, loc='outside lower center', ncol=columns, fontsize=7)
+    for columns in range(min(len(handles), 3 * len(found)), 0, -1):
+        legend = figure.legend(
+            handles=handles, loc='outside lower center', ncol=columns, fontsize=7
+        )
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()  # long names: fewer columns
 
 
 def main(argv=None) -> int:

@@ -47,13 +47,14 @@ class ESL(SemiSegmentor):
         views: Names of the teacher's and the student's view in the unlabeled stream.
         teacher: Settings of the EMA teacher, those of the :class:`Pair`. By default it
             is in eval mode, and its buffers are copies of the student's.
-        predict_with: Network for prediction and testing: ``'teacher'``, which the
-            default is here, ``'student'`` or ``'mean'``.
+        predict_with: Network for prediction and testing: ``'teacher'``, ``'student'``
+            or ``'mean'``; None: the teacher.
         segmentor: All other settings are those of :class:`SemiSegmentor`.
     """
 
     reads_streams = (('labeled', 'unlabeled'), ())
     views_parts = True
+    default_network = 'teacher'
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class ESL(SemiSegmentor):
         contrast: dict | None = PART_CONTRAST,
         views: tuple[str, str] = ('weak', 'strong'),
         teacher: Mapping = {},  # noqa: B006
-        predict_with: str = 'teacher',
+        predict_with: str | None = None,
         **segmentor,
     ) -> None:
         check_views(views)

@@ -19,6 +19,7 @@ class FixMatch(MeanTeacher):
     """
 
     with_teacher = False
+    default_network = 'student'
 
     @torch.no_grad()
     def pseudo_labels(self, images: Tensor, valid: Tensor) -> PseudoLabel:

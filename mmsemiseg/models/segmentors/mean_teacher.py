@@ -51,6 +51,7 @@ class MeanTeacher(SemiSegmentor):
     """
 
     with_teacher = True
+    default_network = 'teacher'
     reads_streams = (('labeled', 'unlabeled'), ())
 
     def __init__(
@@ -74,8 +75,7 @@ class MeanTeacher(SemiSegmentor):
         super().__init__(
             student,
             teacher=(teacher or {}) if self.with_teacher else None,
-            predict_with=predict_with
-            or ('teacher' if self.with_teacher else 'student'),
+            predict_with=predict_with,
             **segmentor,
         )
         self.pseudo_label = self.build_part('pseudo_label', pseudo_label, HARD_LABEL)

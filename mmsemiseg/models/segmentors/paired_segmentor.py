@@ -46,7 +46,13 @@ class PairedSegmentor(BaseSegmentor, metaclass=_Buildable):
     """Pairs of student and teacher: networks, prediction, EMA and checkpoints.
 
     The settings are those of :class:`SemiSegmentor`, which trains them.
+
+    Attributes:
+        default_network: Kind of the network that predicts where ``predict_with`` is
+            None, ``'student'`` or ``'teacher'``; a method says its own.
     """
+
+    default_network = 'student'
 
     def __init__(
         self,
@@ -73,7 +79,7 @@ class PairedSegmentor(BaseSegmentor, metaclass=_Buildable):
         self.adapter = SegmentorAdapter(students[0], feature=feature)
         self.pairs = PairList([self.make_pair(one) for one in students])
         self.load_heads = load_heads
-        predict_with = predict_with or self.pairs.numbered('student', 0)
+        predict_with = predict_with or self.pairs.numbered(self.default_network, 0)
         self._check_predict_with(predict_with)
         self.predict_with = predict_with
         self._register_load_state_dict_pre_hook(self._load_plain_checkpoint)
