@@ -26,7 +26,8 @@ width:1.4rem;margin-right:.3rem;vertical-align:middle;border-top:3px solid var(-
 .key.dashed::before{border-top-style:dashed}
 .swatch{display:inline-block;margin-right:.8rem;font-size:.85rem}
 .swatch::before{content:"";display:inline-block;width:.8rem;height:.8rem;
-margin-right:.3rem;vertical-align:-.1rem;background:var(--k);border:1px solid var(--line)}
+margin-right:.3rem;vertical-align:-.1rem;background:var(--k);
+border:1px solid var(--line)}
 figure.row{margin:0 0 .6rem}figure.row img,figure.one img{width:auto;max-width:100%}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem}
