@@ -78,6 +78,11 @@ def fill(model):
         labels = torch.arange(12) % 4  # the last is no class
         parts = getattr(model.contrast, 'num_parts', 1)
         bank.enqueue(rows + number, labels * parts + torch.arange(12) // 4 % parts)
+    prototypes = getattr(model.contrast, 'prototypes', None)
+    if prototypes is not None:
+        classes, _, dim = prototypes.vectors.shape
+        rows = torch.randn(30, dim, generator=torch.Generator().manual_seed(8))
+        prototypes.begin(rows, torch.arange(30) % classes)
 
 
 def prepared(tool, texts, *more):
@@ -277,6 +282,63 @@ def test_the_bank_s_space_is_the_method_s(tool, runs):
         assert embedded.features.equal(points.features)
 
 
+def test_parts_of_cells(tool, runs):
+    """The prototype of its class whose cosine with the teacher's encoder is largest."""
+    text, more = f'A={runs["ESL"]}:student', ['--show', 'parts', '--points', '99999']
+    args, (network,), groups = prepared(tool, [text], *more)
+    found = tool.image_points(args, network, groups, network)
+    args.show = 'classes'
+    points = tool.image_points(args, network, groups)
+    assert found.features.equal(points.features)
+    assert torch.div(found.group, 2, rounding_mode='floor').equal(points.group)
+    model, start = network.model, 0
+    prototypes = torch.nn.functional.normalize(model.contrast.prototypes.vectors, dim=2)
+    for info in groups[0]:
+        images = network.prepare(network.load(info))['inputs']
+        with torch.no_grad():
+            deep = model.teacher.extract_feat(images)[-1]
+        deep = model.upsampled(deep, images)
+        step = images.shape[2] * images.shape[3] // (len(points.group) // 3)
+        cells = deep[0, :, :: round(step**0.5), :: round(step**0.5)].flatten(1).T
+        label = points.group[start : start + len(cells)]
+        score = torch.einsum('nd,nkd->nk', cells, prototypes[label])
+        own = found.group[start : start + len(cells)]
+        assert own.equal(label * 2 + score.argmax(1))
+        start += len(cells)
+    assert start == len(points.group)
+
+
+def test_a_network_without_parts_shows_those_of_another(tool, runs):
+    texts = [f'A={runs["Plain"]}', f'B={runs["ESL"]}:teacher']
+    options = ['--show', 'parts', '--points', '99999']
+    args, networks, groups = prepared(tool, texts, *options)
+    assert tool.first_with_parts(args, networks) is networks[1]
+    plain, own = (tool.image_points(args, n, groups, networks[1]) for n in networks)
+    assert plain.group.equal(own.group)
+    assert not plain.features.equal(own.features)
+
+
+def test_chosen_classes(tool, runs):
+    names = prepared(tool, [f'A={runs["ESL"]}'])[1][0].classes
+    chosen = ['--classes', names[2], names[0], '--points', '99999']
+    points = drawn(tool, [f'A={runs["ESL"]}'], *chosen)
+    assert points.group.unique().tolist() == [0, 2]
+    whole = drawn(tool, [f'A={runs["ESL"]}'], '--points', '99999')
+    assert whole.features[whole.group != 1].equal(points.features)
+
+
+def test_affinity_of_parts_is_within_a_class(tool):
+    east, north = [1.0, 0.0], [0.0, 1.0]
+    points = tool.Points(
+        torch.tensor([east, east, north, east]),
+        torch.tensor([0, 0, 1, 2]),  # the last is of another class
+        torch.arange(4),
+    )
+    found = tool.affinity(points, 1, parts=2)
+    assert found.same == pytest.approx(1) and found.other == pytest.approx(0)
+    assert tool.affinity(points, 1).other == pytest.approx(2 / 5)
+
+
 def test_affinity_of_a_hand_made_set(tool):
     """Cosines of 0 and 1 alone; pairs of one image do not count."""
     east, north = [1.0, 0.0], [0.0, 1.0]
@@ -333,7 +395,7 @@ def panels(tool, monkeypatch):
     return found
 
 
-@pytest.mark.parametrize('show', ['classes', 'streams', 'bank'])
+@pytest.mark.parametrize('show', ['classes', 'streams', 'parts', 'bank'])
 def test_what_is_drawn_and_printed(
     tool, runs, panels, tmp_path, capsys, monkeypatch, show
 ):
@@ -346,7 +408,9 @@ def test_what_is_drawn_and_printed(
 
     monkeypatch.setattr(tool, 'lay_out', place)
     second = 'CAC' if show == 'bank' else 'Plain'
-    texts = [f'CTT={runs["CTT"]}:student1', f'Other={runs[second]}']
+    texts = [f'First={runs["CTT"]}:student1', f'Other={runs[second]}']
+    if show == 'parts':
+        texts[0] = f'First={runs["ESL"]}:teacher'
     out = tmp_path / 'a' / 'features.png'
     options = ['--show', show, '--points', '18', '--perplexity', '4', '--seed', '3']
     options += ['--out', str(out), '--device', 'cpu']
@@ -354,15 +418,16 @@ def test_what_is_drawn_and_printed(
     assert out.stat().st_size > 1000
     lines = [line.split('|') for line in capsys.readouterr().out.splitlines()]
     rows = [[cell.strip() for cell in line[1:-1]] for line in lines[2:4]]
-    assert [row[0] for row in rows] == ['CTT', 'Other']
+    assert [row[0] for row in rows] == ['First', 'Other']
     args, networks, groups = prepared(tool, texts, *options[:-4])
     for network, row, panel, places in zip(
         networks, rows, panels, layouts, strict=True
     ):
-        points = tool.image_points(args, network, groups)
+        teller = networks[0] if show == 'parts' else None
+        points = tool.image_points(args, network, groups, teller)
         if show == 'bank':
             points = tool.with_bank(points, tool.bank_of(network), 18, 3)
-        near = tool.affinity(points)
+        near = tool.affinity(points, parts=2 if show == 'parts' else 1)
         values = near.same, near.other, 100 * near.nearest, 100 * near.chance
         assert int(row[1]) == len(points.group)
         assert [float(x) for x in row[2:]] == pytest.approx(values, abs=0.06)
@@ -370,6 +435,9 @@ def test_what_is_drawn_and_printed(
         colours = np.array(palette) / 255
         if show == 'streams':
             colours = tool.STREAM_COLOURS
+        if show == 'parts':  # a quarter of the colour on white
+            pale = 1 - 0.25 * (1 - colours)
+            colours = np.stack([colours, pale], 1).reshape(-1, 3)
         expected = [
             (*place, *colours[group], image < 0)
             for place, group, image in zip(
@@ -409,6 +477,9 @@ def test_a_real_layout(tool, runs, tmp_path):
         ('Plain', ['--embedding'], 'A is a EncoderDecoder without a projector'),
         ('CTT', ['--show', 'bank', '--embedding'], 'leave out --feature and --embed'),
         ('CTT', ['--show', 'streams', '--images', 'x'], 'leave out --images'),
+        ('CTT', ['--show', 'parts'], 'needs a run of ESL with its contrast'),
+        ('CTT', ['--classes', 'x'], r"--classes: \['x'\] are not among"),
+        ('CTT', ['--show', 'streams', '--classes', 'x'], 'leave out --classes'),
         ('CTT', ['--points', '1'], '--points must be at least 2, but got 1'),
         ('CTT', ['--feature', 'stage9'], 'feature index 8'),
         ('CTT', ['--count', '0'], '--count must be at least 1'),
