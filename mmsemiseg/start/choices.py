@@ -59,7 +59,6 @@ class Chooser:
         plan = self._first_plan()
         student = self._student(plan)
         tell(self.say, student.said)
-        self._set_rate(plan, student)
         wanted, why = plans.wanted_iterations(self._labels, plan.batch)
         plan.iterations = plan.val_interval = wanted
         plan.warmup = min(100, wanted // 10)
@@ -78,6 +77,7 @@ class Chooser:
         self.check()
         title(self.say, 'Choices')
         self._set_length(plan, probes, wanted, why)
+        self._set_rate(plan, student)
         self._write(plan, student)
         for name, value, reason in plan.lines():
             self.say(f'  {name:11} {value:34} {reason}')
@@ -137,8 +137,10 @@ class Chooser:
             plan.rate = given or plan.rate
             reason = 'AdamW'
             if student.pretrained:
-                plan.backbone_rate = plans.BACKBONE_RATE
-                reason += '; a pretrained backbone learns at a fifth'
+                plan.backbone_rate, more = plans.backbone_rate_of(
+                    plan.iterations, student.masks
+                )
+                reason += f'; {more}'
         plan.reasons['rate'] = '--rate' if given else reason
 
     def _precision(self) -> tuple[str | None, str]:
