@@ -58,6 +58,7 @@ html_theme_options = {'top_of_page_buttons': []}
 html_math_renderer = 'mathml'
 html_static_path = ['_static']
 html_css_files = ['site.css']
+html_search_scorer = '_static/search_scorer.js'
 templates_path = ['_templates']
 html_additional_pages = {'index': 'to_first_page.html'}
 html_copy_source = False  # a test reads every *.md below docs

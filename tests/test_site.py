@@ -134,6 +134,15 @@ def test_api_lists_the_packages_with_public_names():
     assert set(listed) == public - {'mmsemiseg'}
 
 
+def test_the_guides_that_the_search_puts_first():
+    text = (DOCS / '_static' / 'search_scorer.js').read_text(encoding='utf-8')
+    named = re.findall(r'"docs/(\w+)"', text)
+    for group in re.findall(r'/\^docs\\/\((.+?)\)\$/', text):
+        named += [name for name in group.split('|') if name.isidentifier()]
+    assert {'faq', 'get_started', 'architecture'} <= set(named)
+    assert [name for name in named if not (DOCS / f'{name}.md').is_file()] == []
+
+
 @pytest.fixture(scope='module')
 def site(tmp_path_factory):
     """The built pages."""
@@ -181,6 +190,12 @@ def test_links_inside_resolve(site):
             if not target.exists() or anchor and anchor not in ids.get(target, ()):
                 broken.append(f'{path.relative_to(site)}: {link}')
     assert broken == []
+
+
+@pytest.mark.slow
+def test_the_search_has_an_order_of_its_own(site):
+    script = (site / '_static' / 'language_data.js').read_text(encoding='utf-8')
+    assert (DOCS / '_static' / 'search_scorer.js').read_text(encoding='utf-8') in script
 
 
 @pytest.mark.slow
