@@ -53,7 +53,11 @@ load_masks = dict(type='LoadAnnotations')
 pack = dict(type='PackSegInputs')
 resize = dict(type='RandomResize', scale=scale, ratio_range={ratio}, keep_ratio=True)
 # Padding is the mean of the images; it is ignored in masks, and not valid elsewhere
-pad = dict(type='Pad', size=crop_size, pad_val=dict(img={tuple(mean)}, seg=255))
+pad = dict(
+    type='Pad',
+    size=crop_size[::-1],  # (width, height)
+    pad_val=dict(img={tuple(mean)}, seg=255),
+)
 flip = dict(type='RandomFlip', prob=0.5)
 colors = dict(type='PhotoMetricDistortion')
 crop = dict(type='RandomCrop', crop_size=crop_size)

@@ -71,6 +71,15 @@ def test_configs_build(written, method):
     assert item['inputs'].shape[1:] == (64, 96)
 
 
+@pytest.mark.parametrize('crop', [(96, 64), (64, 96)])
+def test_oblong_crops_are_not_padded(written, crop):
+    cfg = written(METHODS['MeanTeacher'], default_student(True), crop=crop)
+    for name in ('labeled', 'unlabeled'):
+        item = DATASETS.build(cfg.train_dataloader[name].dataset)[0]
+        views = [item] if 'inputs' in item else item.values()
+        assert {tuple(view['inputs'].shape[1:]) for view in views} == {crop}
+
+
 @needs_ops
 def test_the_baseline_of_a_maskformer_is_one(written):
     model = MODELS.build(written(BASELINE, default_student(True, True)).model)
