@@ -172,7 +172,7 @@ def method_text(
         f'val_interval={plan.val_interval})',
     ]
     if method.hooks:
-        hooks = '\n'.join(f'    {hook}' for hook in method.hooks)
+        hooks = '\n'.join(f'    {hook}' for hook in filled(method.hooks, plan))
         parts.append(f'custom_hooks = [\n{hooks}\n]')
     interval = max(1, min(SAVE_INTERVAL, plan.val_interval))
     parts += [

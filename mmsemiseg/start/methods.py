@@ -3,7 +3,7 @@
 from string import Template
 from typing import NamedTuple
 
-from .plan import STRIDE, Plan
+from .plan import STRIDE, Plan, decay_of
 
 
 class Method(NamedTuple):
@@ -12,8 +12,8 @@ class Method(NamedTuple):
     ``best`` is the network whose best checkpoint is kept, and which predicts. The other
     texts are lines of the config: of ``model=dict(...)``, ``custom_hooks``, and
     ``train_dataloader=dict(...)``. In them :func:`filled` replaces ``$batch``,
-    ``$workers``, ``$warmup``, ``$half`` of the iterations, and ``$cells``, the cells of
-    a batch of crops at stride 8.
+    ``$workers``, ``$warmup``, ``$half`` of the iterations, ``$decay`` of a teacher, and
+    ``$cells``, the cells of a batch of crops at stride 8.
 
     ``own_settings`` and ``own_streams`` are for a network of the user's, of which
     nothing is known; None: the same. ``bases`` are more files of ``configs/_base_``.
@@ -52,13 +52,14 @@ def filled(lines: tuple[str, ...], plan: Plan) -> list[str]:
         warmup=1 if plan.measuring else plan.warmup,
         half=1 if plan.measuring else max(1, plan.iterations // 2),
         cells=plan.batch * (height // 8) * (width // 8),
+        decay=f'{decay_of(plan.iterations):g}',
     )
     return [Template(line).substitute(numbers) for line in lines]
 
 
-TEACHER = "dict(type='MeanTeacherHook', decay=0.99, warmup='1/(t+1)'),"
+TEACHER = "dict(type='MeanTeacherHook', decay=$decay, warmup='1/(t+1)'),"
 ANNEALED = (
-    "dict(type='MeanTeacherHook', decay=0.99, warmup='1/(t+1)', anneal='cosine'),"
+    "dict(type='MeanTeacherHook', decay=$decay, warmup='1/(t+1)', anneal='cosine'),"
 )
 MEMORY = "dict(type='MemoryHook'),"
 

@@ -16,6 +16,8 @@ PASSES = 130  # over the labels; 1 000 iterations of 8 for 60 labels
 LEAST_ITERATIONS, MOST_ITERATIONS = 1000, 20000
 MOST_TIMES_WANTED = 4
 SHORT = 300
+DECAY = 0.99  # of a teacher
+SHORT_WINDOW = 1 / 20  # of a short run is what a teacher averages over
 MARGIN = 0.95  # of the time is planned
 SAVE_INTERVAL = 500  # iterations between two checkpoints
 PROBE_SHARE = 0.01  # of the time, for the steps that measure a method
@@ -195,6 +197,18 @@ def length(
     elif fits < wanted:
         reason += f'; {wanted} would be better ({why_wanted})'
     return fits, reason
+
+
+def decay_of(iterations: int) -> float:
+    """Decay of a teacher: smaller in runs that are shorter than they should be.
+
+    >>> decay_of(1000), decay_of(300), decay_of(10)
+    (0.99, 0.93, 0.0)
+    """
+    if iterations >= LEAST_ITERATIONS:
+        return DECAY
+    window = max(1.0, SHORT_WINDOW * iterations)
+    return round(1 - 1 / window, 2)
 
 
 def probe_seconds(seconds: float | None) -> float:

@@ -80,6 +80,14 @@ def test_oblong_crops_are_not_padded(written, crop):
         assert {tuple(view['inputs'].shape[1:]) for view in views} == {crop}
 
 
+@pytest.mark.parametrize('name', ['MeanTeacher', 'CTT'])
+def test_teachers_of_short_runs_are_quick(written, name):
+    cfg = written(METHODS[name], default_student(True), iterations=300)
+    assert cfg.custom_hooks[0].decay == 0.93
+    cfg = written(METHODS[name], default_student(True), iterations=1000)
+    assert cfg.custom_hooks[0].decay == 0.99
+
+
 @needs_ops
 def test_the_baseline_of_a_maskformer_is_one(written):
     model = MODELS.build(written(BASELINE, default_student(True, True)).model)
