@@ -43,9 +43,10 @@ def dry_run(options: Options, folder: str, say: Say = print) -> None:
     """Say all that would be done; nothing but ``folder`` is written."""
     plan = prepare(options, folder, time.time(), say)
     title(say, 'What would be trained')
-    for path in sorted((Path(folder) / 'configs').glob('*.py')):
+    root = Path(folder)
+    for path in [root / 'classes.json', *sorted((root / 'configs').glob('*.py'))]:
         text = path.read_text(encoding='utf-8').replace(folder, options.out)
-        say(f'\n# {options.out}/configs/{path.name}\n{text}')
+        say(f'\n# {options.out}/{path.relative_to(root).as_posix()}\n{text}')
     names = ' and '.join(method.name for method in options.methods)
     tell(say, [f'{names}, {plan.iterations} iterations each: leave out --dry-run'])
 

@@ -229,7 +229,9 @@ def _with_palette(table: ClassTable, masks: Sequence[MaskValues]) -> ClassTable:
 def _require_two(values: Sequence[int], colours: bool) -> None:
     if len(values) < 2:
         shown = [hex_colour(v) if colours else str(v) for v in values]
+        what = f'the value {shown[0]} alone' if shown else 'no value that is a class'
         raise ValueError(
-            f'the masks hold {len(values)} classes ({", ".join(shown) or "none"}), but '
-            'two are needed: a background and a class, say'
+            f'all masks together hold {what}: nothing is painted in them, but two '
+            'classes are needed, a background and an object, say. Open one of them: '
+            'they may have been saved wrongly, or --masks names another folder'
         )

@@ -1,6 +1,7 @@
 """The folders of the user, understood and written as lists and index masks."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,12 +9,14 @@ from ..datasets.files import listed_name
 from ..datasets.headers import read_headers
 from .classes import IGNORE, ClassTable, write_classes
 from .configs import DataFiles
-from .mask_values import survey_all
+from .mask_values import MaskValues, survey_all
 from .masks import choose_classes, write_masks
 from .near_copies import near_copies, thumbnails
 from .options import Options, Say, tell, title
+from .pair_sizes import check_readable, check_sizes
 from .partition import Partition, partition
 from .sources import Source, read_source, read_unlabeled, read_validation
+from .strays import strays
 
 
 class Data(NamedTuple):
@@ -38,7 +41,13 @@ def read_data(options: Options, out: str, say: Say) -> Data:
     val = read_validation(options.val) if options.val else None
     if val is not None:
         tell(say, [f'--val: {text}' for text in val.said])
-    table = _classes(options, source, val, say)
+    sources = [source] if val is None else [source, val]
+    surveyed = [survey_all(one.masks.values()) for one in sources]
+    table = _classes(options, sources, surveyed, out, say)
+    for one, masks in zip(sources, surveyed, strict=True):
+        headers = read_headers(map(one.path, one.masks))
+        check_readable(headers)
+        check_sizes(one, masks, headers)
     os.makedirs(os.path.join(out, 'data'), exist_ok=True)
     write_classes(os.path.join(out, 'classes.json'), table)
     written = write_masks(source.masks, os.path.join(out, 'data', 'masks'), table)
@@ -65,20 +74,27 @@ def read_data(options: Options, out: str, say: Say) -> Data:
 
 
 def _classes(
-    options: Options, source: Source, val: Source | None, say: Say
+    options: Options,
+    sources: Sequence[Source],
+    surveyed: Sequence[list[MaskValues]],
+    out: str,
+    say: Say,
 ) -> ClassTable:
-    masks = [*source.masks.values(), *(val.masks.values() if val else ())]
-    folders = [source.mask_root, source.root]
+    masks = [mask for part in surveyed for mask in part]
+    folders = [sources[0].mask_root, sources[0].root]
     folders += [str(Path(folder).resolve().parent) for folder in folders]
-    guess = choose_classes(survey_all(masks), folders, options.classes, options.ignore)
+    guess = choose_classes(masks, folders, options.classes, options.ignore)
     tell(say, guess.said)
     wide = max(len(name) for name in guess.table.names)
     for number, entry in enumerate(guess.table.classes):
         values = ', '.join(map(guess.table.text, entry.values))
         say(f'    {number:3}  {entry.name:{wide}}  is {values} in the masks')
     if options.classes is None:
-        path = os.path.join(options.out, 'classes.json')
-        tell(say, [f'to name or merge classes, edit {path} and give it by --classes'])
+        file = os.path.join(out, 'classes.json')
+        if out != options.out:
+            file = 'a copy of classes.json, which is printed at the end,'
+        tell(say, [f'to name or merge classes, edit {file} and give it by --classes'])
+        tell(say, strays(guess.table, masks))
     return guess.table
 
 
@@ -92,6 +108,7 @@ def _split(
     known |= {os.path.realpath(path) for path in given}
     unique = {os.path.realpath(path): path for path in rest}
     rest = [path for real, path in unique.items() if real not in known]
+    check_readable(read_headers(rest))
     groups = near_copies(thumbnails([*pixels, *rest, *given]))
     split = partition(
         pixels,

@@ -98,7 +98,8 @@ def next_commands(options: Options) -> list[str]:
     network = options.methods[-1].best
     commands = dict(
         test=f'mim test mmsemiseg {config} --checkpoint {last} --show-dir painted',
-        predict=f'mim run mmsemiseg predict {last} NEW_IMAGES --out predictions',
+        predict=f'mim run mmsemiseg predict {last} NEW_IMAGES --overlay '
+        '--out predictions',
         export=f'mim run mmsemiseg export {config} {last} --network {network} '
         '--out plain',
     )

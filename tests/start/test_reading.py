@@ -100,3 +100,13 @@ def test_a_name_like_a_comment(folders):
         folders / 'out/data/val.txt'
     )
     assert './#shot00.jpg' in written
+
+
+def test_bad_files_are_told_before_anything_is_measured(folders):
+    (folders / 'more/shot09.jpg').write_bytes(b'no image')
+    with pytest.raises(ValueError, match='more/shot09.jpg cannot be read'):
+        read(masks='gt', unlabeled=('more',))
+    mask = Image.open(folders / 'gt/shot01_gt.png')
+    mask.resize((48, 32), Image.Resampling.NEAREST).save(folders / 'gt/shot01_gt.png')
+    with pytest.raises(ValueError, match=r'shot01_gt.png \[mask 48x32, image 96x64\]'):
+        read(masks='gt')

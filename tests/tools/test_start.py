@@ -79,6 +79,8 @@ def test_dry_run_writes_nothing(start, tmp_path, quick, capsys):
     assert {path.name for path in tmp_path.iterdir()} == before
     said = capsys.readouterr().out
     for text in (
+        'edit a copy of classes.json, which is printed at the end',
+        '# work_dirs/start/classes.json\n{\n  "masks": "colours"',
         '# work_dirs/start/configs/mean-teacher.py',
         "ann_file='work_dirs/start/data/labeled.txt'",
         'what fits 0.5 h',
