@@ -22,6 +22,7 @@ from mmsemiseg.models import (
 )
 from mmsemiseg.models.contrast import part_contrast, peer_banks
 from mmsemiseg.models.pseudo_segments import PseudoSegments
+from mmsemiseg.models.segment_map import SegmentMap
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / 'docs'
@@ -45,8 +46,9 @@ HOMES = (
 
 def named(code):
     """The class or function that a page names, as `OverlapContrast.draw`."""
-    if code.startswith('PseudoSegments.'):
-        return getattr(PseudoSegments, code.partition('.')[2])
+    for kind in (PseudoSegments, SegmentMap):
+        if code.startswith(f'{kind.__name__}.'):
+            return getattr(kind, code.partition('.')[2])
     first, *rest = code.removeprefix('functional.').split('.')
     found = [getattr(home, first) for home in HOMES if hasattr(home, first)]
     found += [kinds.get(first) for kinds in (MODELS, HOOKS)]
