@@ -323,6 +323,7 @@ def test_resumed_at_its_end(done, data, tmp_path):
     written = read_checkpoint(folder / 'with' / FILE)
     (folder / 'with' / FILE).unlink()
     cfg = run(data, folder / 'with', resume=True)
+    cfg.experiment_name = 'resumed_at_its_end'  # of one second: one message hub
     cfg.load_from = str(folder / 'with' / 'iter_4.pth')
     cfg.train_cfg.val_interval = 2
     runner = train(cfg)
