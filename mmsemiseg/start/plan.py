@@ -112,8 +112,8 @@ def batch_of(labels: int) -> tuple[int, str]:
 def backbone_rate_of(iterations: int, masks: bool) -> tuple[float, str]:
     """Rate of a pretrained backbone as a share of the heads', and why.
 
-    In a few hundred iterations at a fifth it hardly learns. A MaskFormer was not tried
-    with another rate than a fifth.
+    In runs of 300 to 400 iterations SupOnly was better with the heads' rate
+    (docs/results.md). A MaskFormer was not tried with another rate than a fifth.
 
     >>> backbone_rate_of(300, masks=False)
     (1.0, 'a pretrained backbone learns as the heads do in a short run')
