@@ -74,6 +74,21 @@ def size_and_crop(
     return None
 
 
+def padded_to(pipeline: Sequence[Mapping]) -> Size | None:
+    """Size to which crops are padded; None where that cannot be told.
+
+    mmseg's ``Pad`` takes (width, height), its ``RandomCrop`` (height, width).
+
+    >>> padded_to([dict(type='Pad', size=(96, 128))])
+    (96, 128)
+    """
+    for step in flat_steps(pipeline):
+        size = step.get('size')
+        if step.get('type') == 'Pad' and size is not None:
+            return (size, size) if isinstance(size, int) else tuple(size)
+    return None
+
+
 def highest_ratio(pipeline: Sequence[Mapping]) -> float:
     """The largest factor of the random resizes of a pipeline."""
     found = 1.0

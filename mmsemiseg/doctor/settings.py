@@ -10,7 +10,7 @@ from ..utils.tool_settings import find_pipeline
 from .data import DataLook
 from .environment import Machine
 from .findings import Finding
-from .image_sizes import highest_ratio, padded_share, size_and_crop
+from .image_sizes import highest_ratio, padded_share, padded_to, size_and_crop
 
 ABOUT = 'settings'
 FEW = 50  # validation images below which a score says little
@@ -25,6 +25,7 @@ def setting_findings(
     found = []
     for name in look.files:
         found += _crops(name, look)
+        found += _padding(name, look)
         found += _palette(name, look)
     found += _batches(cfg, look)
     found += _validation(cfg, look)
@@ -81,6 +82,26 @@ def _crops(name: str, look: DataLook) -> list[Finding]:
         text += f', and {always} images never fill a crop'
     level = 'warning' if share > MUCH or always else 'note'
     return [Finding(level, ABOUT, text, 'Take a smaller crop_size, or a larger scale.')]
+
+
+def _padding(name: str, look: DataLook) -> list[Finding]:
+    """Crops that are padded though the image fills them."""
+    pipeline = find_pipeline(look.configs[name]) or []
+    size = padded_to(pipeline)
+    found = size_and_crop((1, 1), pipeline)
+    if name in HELD_OUT or size is None or found is None:
+        return []
+    crop = found[1]
+    if size[0] <= crop[0] and size[1] <= crop[1]:
+        return []
+    share = padded_share(crop, tuple(map(max, size, crop)))
+    text = (
+        f'stream {name!r}: Pad has size={size} (width, height), larger than '
+        f'crop_size={crop[::-1]} (height, width): at least {share:.0%} of what is '
+        'trained on is padding'
+    )
+    how = f'Set size={crop} in Pad, which takes the width first.'
+    return [Finding('warning', ABOUT, text, how)]
 
 
 def _palette(name: str, look: DataLook) -> list[Finding]:

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from ..utils.launch import CONTENT
 from .classes import ClassTable
-from .methods import Method, filled
+from .methods import BASELINE, Method, filled
 from .plan import RATIO, SAVE_INTERVAL, Plan
 from .students import Student
 
@@ -175,11 +175,15 @@ def method_text(
         hooks = '\n'.join(f'    {hook}' for hook in filled(method.hooks, plan))
         parts.append(f'custom_hooks = [\n{hooks}\n]')
     interval = max(1, min(SAVE_INTERVAL, plan.val_interval))
+    hooks = [
+        f'logger=dict(interval={max(1, min(50, plan.iterations // 10))}),',
+        f"checkpoint=dict(interval={interval}, save_best='{method.best}/mIoU'),",
+    ]
+    if method is not BASELINE:
+        baseline = os.path.join(os.path.dirname(folder), BASELINE.folder)
+        hooks.append(f'advice=dict(baseline={baseline!r}),')
     parts += [
-        'default_hooks = dict(\n'
-        f'    logger=dict(interval={max(1, min(50, plan.iterations // 10))}),\n'
-        f'    checkpoint=dict(interval={interval}, '
-        f"save_best='{method.best}/mIoU'),\n)",
+        _dict('default_hooks', hooks),
         'channels_last = True',
         f'randomness = dict(seed={seed})',
     ]

@@ -5,6 +5,7 @@ from mmcv.transforms import RandomResize, Resize
 from mmsemiseg.doctor.image_sizes import (
     highest_ratio,
     padded_share,
+    padded_to,
     resized,
     size_and_crop,
 )
@@ -53,6 +54,19 @@ def test_crops_within_steps_that_views_share():
     overlap = dict(type='OverlapCrops', crop_size=16, shared=[resize])
     assert size_and_crop((40, 20), [LOAD, overlap], 2.0) == ((40, 20), (16, 16))
     assert highest_ratio([LOAD, views]) == 2.0
+
+
+@pytest.mark.parametrize(
+    ('step', 'size'),
+    [
+        (dict(type='Pad', size=(96, 64)), (96, 64)),
+        (dict(type='Pad', size=64), (64, 64)),
+        (dict(type='Pad', size_divisor=32), None),
+        (dict(type='Resize', size=8), None),
+    ],
+)
+def test_padding(step, size):
+    assert padded_to([dict(type='MultiView', shared=[step])]) == size
 
 
 def test_share_of_padding():

@@ -61,6 +61,8 @@ def test_configs_build(written, method):
     assert cfg.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult == 0.2
     assert cfg.randomness.seed == 5
     assert cfg.default_hooks.checkpoint.save_best == f'{method.best}/mIoU'
+    advice = None if method is BASELINE else dict(baseline='out/sup-only')
+    assert cfg.default_hooks.get('advice') == advice
     sets = {n: DATASETS.build(cfg.train_dataloader[n].dataset) for n in streams}
     assert [len(found) for found in sets.values()] == [4, 2][: len(sets)]
     for found in sets.values():

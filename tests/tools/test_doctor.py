@@ -156,6 +156,18 @@ def test_images_below_the_crop(doctor):
     assert '75% of what is trained on is padding' in text
 
 
+def test_crops_padded_by_swapped_sides(doctor):
+    def change(cfg):
+        steps = cfg.train_dataloader.labeled.dataset.pipeline
+        steps.insert(2, dict(type='RandomCrop', crop_size=(16, 32)))
+        steps.insert(3, dict(type='Pad', size=(16, 32)))
+
+    text = doctor(change=change)[1]
+    assert 'size=(16, 32) (width, height), larger than crop_size=(16, 32)' in text
+    assert '50% of what is trained on is padding' in text
+    assert 'Set size=(32, 16) in Pad' in text
+
+
 def test_numbers_that_do_not_fit(doctor):
     def change(cfg):
         cfg.train_dataloader.labeled.batch_size = 8

@@ -50,17 +50,22 @@ class AdviceHook(Hook):
             without a warning.
         period: Iterations between two checks of the share of learned pixels; at most a
             quarter of the run.
+        baseline: Folder of the supervised baseline's run, where there is one; it is
+            named at the end in place of the command.
     """
 
     priority = 'LOW'  # after the log, before a checkpoint is saved
 
-    def __init__(self, max_lag: float = 5.0, period: int = 500) -> None:
+    def __init__(
+        self, max_lag: float = 5.0, period: int = 500, baseline: str | None = None
+    ) -> None:
         if not max_lag > 0:
             raise ValueError(f'max_lag must be above 0, but got {max_lag}')
         if period < 1:
             raise ValueError(f'period must be at least 1, but got {period}')
         self.max_lag = max_lag
         self.period = period
+        self.baseline = baseline
         self._state: dict | None = None  # None outside of training
 
     def before_train(self, runner) -> None:
@@ -137,7 +142,7 @@ class AdviceHook(Hook):
             confidence / valid if confidence else None,
             self._scores,
             baseline_command(runner),
-            _first_stage(runner, model),
+            self.baseline or _first_stage(runner, model),
         )
         runner.logger.info(text)
 

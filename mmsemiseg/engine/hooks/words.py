@@ -140,11 +140,11 @@ def verdict(
     confidence: float | None,
     scores: dict[str, float],
     command: str,
-    first_stage: str | None = None,
+    baseline: str | None = None,
 ) -> str:
     """Whether the unlabeled images helped, as far as a single run can know.
 
-    ``first_stage``: the folder of the same training on labels alone, in self-training.
+    ``baseline``: the folder of the same training on labels alone, where there is one.
     """
     if not getattr(model, 'learns_unlabeled', True):
         return (
@@ -152,8 +152,8 @@ def verdict(
             'images has to beat' + _ended(scores)
         )
     alone = f'a run of the same length without the unlabeled images: {command}'
-    if first_stage:
-        alone = f'the first stage, whose log is in {first_stage}'
+    if baseline:
+        alone = f'the training on labels alone, whose log is in {baseline}'
     return (
         f'did the unlabeled images help? {_taught(model, coverage, confidence)}'
         f'{_ended(scores)}. To see whether that is more than the labels alone give, '

@@ -1,6 +1,7 @@
 """mmengine's Runner for runs with named streams."""
 
 import os
+from collections.abc import Mapping
 from contextlib import nullcontext
 
 import numpy as np
@@ -129,7 +130,9 @@ class SemiRunner(QuietRunner):
             predictions=dict(type='PredictionFilesHook'),
         )
         own = set(defaults)
-        defaults.update(default_hooks or {})
+        for name, given in (default_hooks or {}).items():
+            added = name in own and isinstance(given, Mapping) and 'type' not in given
+            defaults[name] = dict(defaults[name], **given) if added else given
         for name in own - {'checkpoint'}:  # which mmengine has, too
             if defaults[name] is None:
                 del defaults[name]

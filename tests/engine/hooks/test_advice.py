@@ -226,9 +226,17 @@ def test_last_line_of_self_training_points_to_its_first_stage(tmp_path):
     assert last_line(runner, hook) == (
         "did the unlabeled images help? They taught by masks (stream 'pseudo'); mIoU "
         'at the last validation: student 48.2. To see whether that is more than the '
-        'labels alone give, compare with the first stage, whose log is in '
+        'labels alone give, compare with the training on labels alone, whose log is in '
         f'{tmp_path / "teacher"}'
     )
+
+
+def test_last_line_points_to_a_baseline_that_is_there():
+    runner, hook = make('baseline', advice=dict(baseline='work_dirs/labels'))
+    iterate(runner, hook, 10, kept=400)
+    text = last_line(runner, hook)
+    assert text.endswith('on labels alone, whose log is in work_dirs/labels')
+    assert '--sup-only' not in text
 
 
 def test_last_line_of_images_that_taught_nothing():

@@ -172,3 +172,11 @@ def test_loaders_without_workers_keep_none(settings):
         )
     )
     assert [int(batch) for batch in loader] == [0, 1, 2]
+
+
+def test_hooks_that_the_runner_adds_take_settings_alone(data, tmp_path):
+    cfg = config(data, tmp_path / 'a', max_iters=1)
+    cfg.default_hooks.update(advice=dict(max_lag=3.0), predictions=None)
+    hooks = {type(hook).__name__: hook for hook in build(cfg).hooks}
+    assert hooks['AdviceHook'].max_lag == 3.0
+    assert 'PredictionFilesHook' not in hooks
