@@ -18,7 +18,7 @@ from .probe import Extent, OutOfMemory, Probe, probe
 from .reading import Data
 from .students import Student, default_student, own_student
 
-QUICK = 600  # seconds; a shorter start measures once, at the smallest size
+QUICK = 600  # seconds; a shorter start measures the smallest size first
 
 
 class Chooser:
@@ -63,11 +63,8 @@ class Chooser:
         plan.iterations = plan.val_interval = wanted
         plan.warmup = min(100, wanted // 10)
         probes = self._measure(plan, student)
-        sides = plans.ladder(self.data.sizes)
-        if self.seconds and self.seconds > QUICK and not self.options.scale:
-            step = sum(p.step for p in probes)
-            left = plans.MARGIN * self.seconds - self._spent()
-            side, reason = plans.side_of(sides, left, step, plan.side, wanted)
+        if self.seconds and not self.options.scale:
+            side, reason = self._side(plan, probes, wanted)
             if side != plan.side:
                 self._set_side(plan, side)
                 student = self._student(plan)
@@ -119,13 +116,30 @@ class Chooser:
             reasons['scale'] = 'the size of the images'
         elif self.seconds and self.seconds <= QUICK:
             side = sides[0]
-            reasons['scale'] = 'the smallest that is tried, as time is short'
+            reasons['scale'] = 'the smallest that is tried'
         if options.scale:
             side, reasons['scale'] = options.scale, '--scale'
         self._set_side(plan, side)
         if options.batch:
             plan.batch, reasons['batch'] = options.batch, '--batch'
         return plan
+
+    def _side(self, plan: Plan, probes: list[Probe], wanted: int) -> tuple[int, str]:
+        """A long side for which enough iterations fit the time, and why."""
+
+        def fits(side: int) -> int:
+            larger = plans.area(sizes, side) / plans.area(sizes, plan.side)
+            scaled = [
+                p._replace(step=p.step * larger, val_image=p.val_image * larger)
+                for p in probes
+            ]
+            again = 0 if side == plan.side else measuring
+            return self._fit(scaled, again)[0]
+
+        sizes = self.data.sizes
+        seconds = plans.probe_seconds(self.seconds)
+        measuring = sum(p.start + seconds for p in probes)
+        return plans.side_of(plans.ladder(sizes), fits, wanted)
 
     def _set_rate(self, plan: Plan, student: Student) -> None:
         """What the configs will have, be the optimizer the user's or not."""
@@ -215,18 +229,27 @@ class Chooser:
     ) -> None:
         fits, times = wanted, 4
         if self.seconds:
-            fits, times = plans.fit_iterations(
-                self.seconds,
-                sum(p.step + p.save / plans.SAVE_INTERVAL for p in probes),
-                self._spent() + sum(p.start for p in probes) + self._report(probes),
-                sum(self._validation(p) for p in probes),
-            )
+            fits, times = self._fit(probes)
         plan.iterations, reason = plans.length(self.options.hours, fits, wanted, why)
         if self.options.iterations:
             plan.iterations, reason = self.options.iterations, '--iterations'
         plan.reasons['iterations'] = reason
         plan.val_interval = max(1, -(-plan.iterations // times))
         plan.warmup = max(1, min(100, plan.iterations // 10))
+
+    def _fit(self, probes: list[Probe], more: float = 0.0) -> tuple[int, int]:
+        """(iterations, validations) that fit the time that is left.
+
+        Args:
+            more: Seconds of it for something else.
+        """
+        starting = sum(p.start for p in probes) + self._report(probes)
+        return plans.fit_iterations(
+            self.seconds,
+            sum(p.step + p.save / plans.SAVE_INTERVAL for p in probes),
+            self._spent() + starting + more,
+            sum(self._validation(p) for p in probes),
+        )
 
     def _validation(self, found: Probe) -> float:
         """Seconds of a validation, and of the checkpoint of the best."""

@@ -3,9 +3,9 @@
 import dataclasses
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-LADDER = (192, 256, 320, 384, 512, 640, 768, 1024)
+LADDER = (192, 224, 256, 288, 320, 384, 448, 512, 640, 768, 896, 1024)
 """Long sides of the resized images that are tried."""
 
 CPU_SIDE, GPU_SIDE = 320, 768  # where no time is given
@@ -14,6 +14,7 @@ STRIDE = 32
 RATIO = (0.5, 2.0)
 PASSES = 130  # over the labels; 1 000 iterations of 8 for 60 labels
 LEAST_ITERATIONS, MOST_ITERATIONS = 1000, 20000
+ENOUGH = 0.3  # of the iterations that are wanted, before larger images are
 MOST_TIMES_WANTED = 4
 SHORT = 300
 DECAY = 0.99  # of a teacher
@@ -23,7 +24,7 @@ SAVE_INTERVAL = 500  # iterations between two checkpoints
 PROBE_SHARE = 0.01  # of the time, for the steps that measure a method
 LEARNING_RATE = 1e-3
 BACKBONE_RATE = 0.2
-SHORT_RUN = 600  # iterations below which a pretrained backbone learns as the heads do
+SHORT_RUN = 1000  # iterations to which a pretrained backbone learns as the heads do
 
 
 @dataclasses.dataclass
@@ -68,7 +69,7 @@ def ladder(sizes: Sequence[tuple[int, int]]) -> list[int]:
     """Long sides to choose from: none is above that of the images.
 
     >>> ladder([(300, 200), (310, 200)])
-    [192, 256, 305]
+    [192, 224, 256, 288, 305]
     """
     usual = usual_side(sizes)
     return [side for side in LADDER if side < 0.95 * usual] + [
@@ -93,6 +94,12 @@ def crop_of(sizes: Sequence[tuple[int, int]], side: int) -> tuple[tuple[int, int
     return (large, small) if tall >= 0.9 else (small, large), reason
 
 
+def area(sizes: Sequence[tuple[int, int]], side: int) -> int:
+    """Pixels of a crop of images with this long side."""
+    height, width = crop_of(sizes, side)[0]
+    return height * width
+
+
 def _divisible(value: float) -> int:
     return max(2 * STRIDE, round(value / STRIDE) * STRIDE)
 
@@ -112,15 +119,15 @@ def batch_of(labels: int) -> tuple[int, str]:
 def backbone_rate_of(iterations: int, masks: bool) -> tuple[float, str]:
     """Rate of a pretrained backbone as a share of the heads', and why.
 
-    In runs of 300 to 400 iterations SupOnly was better with the heads' rate
-    (docs/results.md). A MaskFormer was not tried with another rate than a fifth.
+    In runs of 300 to 1 000 iterations SupOnly was better with the heads' rate, or
+    level (docs/results.md). Longer runs, and a MaskFormer, were not tried with it.
 
     >>> backbone_rate_of(300, masks=False)
     (1.0, 'a pretrained backbone learns as the heads do in a short run')
-    >>> backbone_rate_of(1000, masks=False)
+    >>> backbone_rate_of(2000, masks=False)
     (0.2, 'a pretrained backbone learns at a fifth')
     """
-    if iterations < SHORT_RUN and not masks:
+    if iterations <= SHORT_RUN and not masks:
         return 1.0, 'a pretrained backbone learns as the heads do in a short run'
     return BACKBONE_RATE, 'a pretrained backbone learns at a fifth'
 
@@ -137,28 +144,30 @@ def wanted_iterations(labels: int, batch: int) -> tuple[int, str]:
 
 
 def side_of(
-    sides: Sequence[int],
-    seconds: float | None,
-    step: float,
-    reference: int,
-    wanted: int,
+    sides: Sequence[int], fits: Callable[[int], int], wanted: int
 ) -> tuple[int, str]:
-    """The largest side for which the wanted iterations fit the time, and why.
+    """The largest side for which enough iterations fit the time, and why.
+
+    In an equal time larger images were worth more than iterations beyond these
+    (docs/results.md).
 
     Args:
         sides: Sides to choose from, ascending.
-        seconds: Time for both trainings.
-        step: Seconds that one iteration of both takes at the side ``reference``.
+        fits: Function that says how many iterations of a side fit the time.
+        wanted: Iterations that the labels are worth.
+
+    >>> side_of([192, 256, 384], lambda side: 40_000_000 // side**2, 1000)
+    (256, 'the largest for which 300 iterations fit the time')
     """
-    able = [s for s in sides if wanted * step * (s / reference) ** 2 <= seconds]
+    enough = round(ENOUGH * wanted)
+    able = [side for side in sides if fits(side) >= enough]
     if not able:
         return sides[0], (
-            f'the smallest that is tried: {wanted} iterations do not fit the time'
+            f'the smallest that is tried: {enough} iterations do not fit the time'
         )
-    side = able[-1]
-    if side == sides[-1]:
-        return side, 'the size of the images, for which the time is enough'
-    return side, f'the largest for which {wanted} iterations fit the time'
+    if able[-1] == sides[-1]:
+        return sides[-1], 'the size of the images, for which the time is enough'
+    return able[-1], f'the largest for which {enough} iterations fit the time'
 
 
 def fit_iterations(

@@ -8,7 +8,7 @@ WIDE = [(640, 480)] * 10
 
 def test_ladder():
     assert plans.ladder([(100, 60)]) == [100]
-    assert plans.ladder([(330, 60), (320, 20)]) == [192, 256, 325]
+    assert plans.ladder([(330, 60), (320, 20)]) == [192, 224, 256, 288, 325]
     assert plans.ladder([(4000, 3000)])[-1] == 1024
     assert plans.ladder([(1024, 500)])[-1] == 1024
 
@@ -34,16 +34,27 @@ def test_iterations():
 
 
 def test_side():
-    sides = [192, 256, 384]
-    assert plans.side_of(sides, 1000, 1.0, 192, 1000)[0] == 192
-    assert plans.side_of(sides, 1800, 1.0, 192, 1000)[0] == 256
-    assert plans.side_of(sides, 9999, 1.0, 192, 1000) == (
+    def side_of(pixels):
+        return plans.side_of([192, 256, 384], lambda s: pixels // s**2, 1000)
+
+    assert side_of(300 * 192**2) == (
+        192,
+        'the largest for which 300 iterations fit the time',
+    )
+    assert side_of(300 * 256**2 - 1)[0] == 192
+    assert side_of(300 * 256**2)[0] == 256
+    assert side_of(300 * 384**2) == (
         384,
         'the size of the images, for which the time is enough',
     )
-    side, reason = plans.side_of(sides, 10, 1.0, 192, 1000)
+    side, reason = side_of(300 * 192**2 - 1)
     assert side == 192
-    assert 'do not fit' in reason
+    assert '300 iterations do not fit' in reason
+
+
+def test_area_of_a_crop():
+    assert plans.area(WIDE, 320) == 160 * 224
+    assert plans.area(WIDE, 240) == plans.area(WIDE, 224)
 
 
 def test_what_fits():
