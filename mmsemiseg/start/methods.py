@@ -3,7 +3,7 @@
 from string import Template
 from typing import NamedTuple
 
-from .plan import STRIDE, Plan, decay_of
+from .plan import LEAST_ITERATIONS, STRIDE, Plan, decay_of
 
 
 class Method(NamedTuple):
@@ -12,8 +12,9 @@ class Method(NamedTuple):
     ``best`` is the network whose best checkpoint is kept, and which predicts. The other
     texts are lines of the config: of ``model=dict(...)``, ``custom_hooks``, and
     ``train_dataloader=dict(...)``. In them :func:`filled` replaces ``$batch``,
-    ``$workers``, ``$warmup``, ``$half`` of the iterations, ``$decay`` of a teacher, and
-    ``$cells``, the cells of a batch of crops at stride 8.
+    ``$workers``, ``$warmup``, ``$half`` of the iterations, ``$ramp``, the iterations
+    until pseudo labels teach in full, ``$decay`` of a teacher, and ``$cells``, the cells
+    of a batch of crops at stride 8.
 
     ``own_settings`` and ``own_streams`` are for a network of the user's, of which
     nothing is known; None: the same. ``bases`` are more files of ``configs/_base_``.
@@ -51,6 +52,7 @@ def filled(lines: tuple[str, ...], plan: Plan) -> list[str]:
         workers=plan.workers,
         warmup=1 if plan.measuring else plan.warmup,
         half=1 if plan.measuring else max(1, plan.iterations // 2),
+        ramp=min(plan.iterations, LEAST_ITERATIONS),
         cells=plan.batch * (height // 8) * (width // 8),
         decay=f'{decay_of(plan.iterations):g}',
     )
@@ -142,7 +144,13 @@ _ALL = (
         'mean-teacher',
         'a teacher, the moving average of the student, labels the unlabeled images',
         'teacher',
-        ('pseudo_loss=dict(threshold=0.7),', "mix=dict(type='CutMix'),"),
+        (
+            'pseudo_loss=dict(',
+            '    threshold=0.7,',
+            "    ramp_up=dict(kind='exp', length=$ramp),",
+            '),',
+            "mix=dict(type='CutMix'),",
+        ),
         (TEACHER,),
     ),
     Method(

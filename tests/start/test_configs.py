@@ -82,6 +82,13 @@ def test_oblong_crops_are_not_padded(written, crop):
         assert {tuple(view['inputs'].shape[1:]) for view in views} == {crop}
 
 
+@pytest.mark.parametrize(('iterations', 'length'), [(400, 400), (5000, 1000)])
+def test_pseudo_labels_of_a_young_teacher_count_little(written, iterations, length):
+    plan = dict(iterations=iterations)
+    cfg = written(METHODS['MeanTeacher'], default_student(True), **plan)
+    assert cfg.model.pseudo_loss.ramp_up == dict(kind='exp', length=length)
+
+
 @pytest.mark.parametrize('name', ['MeanTeacher', 'CTT'])
 def test_teachers_of_short_runs_are_quick(written, name):
     cfg = written(METHODS[name], default_student(True), iterations=300)
