@@ -13,8 +13,8 @@ class Method(NamedTuple):
     texts are lines of the config: of ``model=dict(...)``, ``custom_hooks``, and
     ``train_dataloader=dict(...)``. In them :func:`filled` replaces ``$batch``,
     ``$workers``, ``$warmup``, ``$half`` of the iterations, ``$ramp``, the iterations
-    until pseudo labels teach in full, ``$decay`` of a teacher, and ``$cells``, the cells
-    of a batch of crops at stride 8.
+    until pseudo labels have their full weight, ``$decay`` of a teacher, and ``$cells``,
+    the cells of a batch of crops at stride 8.
 
     ``own_settings`` and ``own_streams`` are for a network of the user's, of which
     nothing is known; None: the same. ``bases`` are more files of ``configs/_base_``.
