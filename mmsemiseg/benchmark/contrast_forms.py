@@ -8,8 +8,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..functional import group_logsumexp, weighted_cosine
-from ..models import PeerContrastLoss
+from ..functional import (
+    draw_own_negatives,
+    draw_positives,
+    draw_shared_negatives,
+    group_logsumexp,
+    info_nce,
+    weighted_cosine,
+)
+from ..models import ClassQueueBank, PeerContrastLoss
+from ..models.contrast.part_keys import part_logits
 from ..models.heads import ClassAttention
 from ..models.losses import Anchors, Keys
 from .forms import timed_passes
@@ -17,10 +25,11 @@ from .forms import timed_passes
 KEYS_PER_CHUNK = 8000
 SKEW = 1.5  # class r has a share in proportion to r ** -SKEW
 SURE, PEER, UNSURE = 1.0, 0.75, 0.5  # confidences
+PARTS, NEGATIVES = 5, 255  # of ESL: queues of a class, negatives of an anchor
 
 
 class Case(NamedTuple):
-    """Sizes of a contrast; ``keys`` are all, or those of each class in a bank."""
+    """Sizes of a contrast; ``keys`` are all, or those of each queue of a bank."""
 
     rows: int
     keys: int
@@ -230,6 +239,40 @@ def _matrix(case, rows, label, confidence, peer, banks) -> Tensor:
     return (active * terms / count[label]).sum() / case.classes
 
 
+# ESL: a positive of the queue of the own part, random negatives of all others
+
+
+def _queues(case: Case, draw: Draw) -> tuple:
+    """Anchors, their parts, and a bank whose queues are full."""
+    groups = PARTS * case.classes
+    rows, part = draw.rows(case.rows, case.dim), draw.labels(case.rows, groups)
+    bank = ClassQueueBank(groups, case.keys, case.dim).to(rows.device)
+    bank.features.copy_(draw.rows(groups, case.keys, case.dim))
+    bank.count.fill_(case.keys)
+    return rows, part, bank
+
+
+def _sampled(case, rows, part, bank) -> Tensor:
+    torch.manual_seed(0)  # the same keys in each form
+    shared = case.variant == 'part'
+    settings = case.temperature, NEGATIVES, shared
+    return info_nce(*part_logits(rows, part, bank, *settings))
+
+
+def _gathered(case, rows, part, bank) -> Tensor:
+    """Each anchor has a copy of its keys."""
+    torch.manual_seed(0)
+    filled, keys = bank.filled(), bank.features.flatten(0, 1)
+    positive = draw_positives(filled, part)
+    if case.variant == 'part':
+        negatives = draw_shared_negatives(filled, NEGATIVES)[part]
+    else:
+        negatives = draw_own_negatives(filled, part, NEGATIVES)
+    own = keys[torch.cat([positive[:, None], negatives], 1)]
+    logits = torch.bmm(own, rows[..., None])[..., 0] / case.temperature
+    return -logits.log_softmax(1)[:, 0]
+
+
 METHODS = dict(
     cac=Method(
         6400,
@@ -257,5 +300,14 @@ METHODS = dict(
         1e-3,
         _peers,
         dict(ours=_levels, matrix=_matrix),
+    ),
+    esl=Method(
+        2875,  # an eighth of those in 8 + 8 images of 513 x 513
+        512,
+        lambda part: part['bank']['size'],
+        ('part', 'anchor'),
+        1e-3,
+        _queues,
+        dict(ours=_sampled, gather=_gathered),
     ),
 )

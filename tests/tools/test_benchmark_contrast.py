@@ -178,7 +178,7 @@ def test_the_printed_table(tool):
 
 
 @pytest.mark.parametrize(
-    ('method', 'keys'), [('cac', 25_600), ('cmb', 256), ('ctt', 128)]
+    ('method', 'keys'), [('cac', 25_600), ('cmb', 256), ('ctt', 128), ('esl', 128)]
 )
 def test_sizes_of_the_benchmark_configs(tool, method, keys):
     cases = tool.cases_of(tool.parse_args(['--method', method]))

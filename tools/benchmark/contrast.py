@@ -13,12 +13,16 @@ What is computed, forward and backward to the rows, and the other forms of it:
 - ctt: the contrast of confident rows with the bank of their class (`high`), and of
   those that are less confident than their peer with it, against two banks (`low`).
   `matrix`: the logits of all rows and keys at once, masked, autograd.
+- esl: the InfoNCE of each row with a random key of the queue of its part and 255 of the
+  other queues, five for each class; rows of a part share these 255 (`part`), or each
+  row has its own (`anchor`).
+  `gather`: a copy of its keys for each row, autograd.
 
 Variants with `skewed` labels give class r a share in proportion to r ** -1.5; in those
 with `half`, half of the rows are of the level and ours leaves out the others on a CPU.
 
 Keys, classes and temperature are those of the contrast in a config; --keys are all
-(cac) or those of each class. Values and gradients of all forms are compared first. Then
+(cac) or those of each queue. Values and gradients of all forms are compared first. Then
 the forms take turns in one process; `times` is the ratio of the median to that of ours,
 `single` the range of those of each turn. The memory is the peak of a child process for
 each form, from its inputs on, minus that of a child which stops at the inputs (on CUDA:
