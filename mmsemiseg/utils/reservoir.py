@@ -38,7 +38,11 @@ class Reservoir:
         self._numbers = [torch.zeros(0, dtype=torch.float64)] * classes
 
     def add(self, rows: Tensor, label: Tensor) -> None:
-        """Offer rows (n, D) of classes (n,); rows outside of 0 to C - 1 are left."""
+        """Offer rows (n, D) of classes (n,); rows outside of 0 to C - 1 are left.
+
+        Raises:
+            ValueError: A row that enters is not finite in the type of the reservoir.
+        """
         numbers = torch.rand(len(label), generator=self.generator, dtype=torch.float64)
         label = label.cpu()
         for c in label.unique().tolist():
@@ -54,6 +58,11 @@ class Reservoir:
         if len(new) == 0:
             return
         entering = rows[index[new].to(rows.device)].to('cpu', self.dtype)
+        if not entering.isfinite().all():
+            raise ValueError(
+                f'features of class {c} have numbers that are not finite in '
+                f'{self.dtype}: keep them as float32, if they are finite there'
+            )
         if self._rows[c] is None:
             self._rows[c] = torch.empty(self.size, rows.shape[1], dtype=self.dtype)
         stays = torch.zeros(len(old), dtype=torch.bool)

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from mmsemiseg.utils.reservoir import Reservoir
@@ -40,6 +41,17 @@ def test_nothing_offered_and_half_precision():
     kept.add(torch.ones(2, 5), torch.tensor([1, 7]))
     assert (kept.rows(1).dtype, kept.rows(1).shape) == (torch.float16, (1, 5))
     assert kept.rows(0).shape == (0, 0)
+
+
+def test_rows_beyond_half_precision_are_an_error():
+    rows = torch.tensor([[1.0, 70_000.0], [70_000.0, 1.0]])
+    kept = Reservoir(classes=2, size=3, dtype=torch.float16)
+    kept.add(rows, torch.tensor([-1, 5]))
+    with pytest.raises(ValueError, match='of class 1 .* not finite in torch.float16'):
+        kept.add(rows, torch.tensor([-1, 1]))
+    wide = Reservoir(classes=2, size=3)
+    wide.add(rows, torch.tensor([0, 1]))
+    assert wide.rows(1).tolist() == rows[1:].tolist()
 
 
 def test_a_row_of_any_process_has_the_same_chance(monkeypatch):

@@ -5,10 +5,12 @@ from contextlib import closing
 from itertools import islice
 
 import torch
+from mmengine.dataset import RepeatDataset
 from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.utils import ProgressBar
 from mmseg.registry import HOOKS
+from torch.utils.data import Dataset
 
 from ...utils.model import unwrap
 from ...utils.random_state import kept_random_state, seed_generators
@@ -23,7 +25,7 @@ class PrototypeInitHook(Hook):
     """Begin the prototypes of a method with K-means over the labeled images.
 
     Before the first step the teacher's encoder reads each labeled image once, as the
-    labeled stream gives it. At most ``features_per_class`` features of each class, a
+    labeled stream gives it, also of a data set that is repeated. At most ``features_per_class`` features of each class, a
     uniform sample of all, are kept in memory and clustered. The model then has the
     prototypes in its state, and so have the checkpoints: a resumed run skips this.
 
@@ -32,13 +34,14 @@ class PrototypeInitHook(Hook):
     to the others. Classes without any labeled pixel begin in training, with the first
     batch that has confident pixels of them.
 
-    ``custom_hooks`` of a config of ``ESL`` must have this hook.
+    Name this hook in ``custom_hooks`` of a config of ``ESL``. Without it a warning says
+    that the prototypes begin with the features of the first batches.
 
     Args:
         features_per_class: Largest number of features of a class that are clustered,
             and that a process keeps.
         keep_as: Type in which they wait: ``'float16'``, or ``'float32'``, which takes
-            twice the memory.
+            twice the memory. Features beyond the range of the type are an error.
         stream: Stream of the labeled images.
     """
 
@@ -67,6 +70,12 @@ class PrototypeInitHook(Hook):
         if model.prototypes is None:
             runner.logger.info('PrototypeInitHook has nothing to do: no contrast')
             return
+        streams = list(runner.train_loop.streams)
+        if self.stream not in streams:
+            raise ValueError(
+                f'stream of PrototypeInitHook must be in {streams}, but got '
+                f'{self.stream!r}'
+            )
         if model.prototypes.known.any():
             return
         self._begin(runner, model, self._collect(runner, model))
@@ -83,12 +92,13 @@ class PrototypeInitHook(Hook):
         size, dtype = self.features_per_class, DTYPES[self.keep_as]
         kept = Reservoir(model.num_classes, size, dtype, seed=get_rank())
         loader = runner.train_loop.streams[self.stream]
-        count = -(-len(loader.dataset) // get_world_size())
+        images = _images(loader.dataset.dataset)
+        count = -(-images // get_world_size())
         bar = None
         if is_main_process():
             runner.logger.info(
-                f'prototypes: the encoder reads {len(loader.dataset)} images of the '
-                f"stream '{self.stream}'"
+                f'prototypes: the encoder reads {images} images of the stream '
+                f"'{self.stream}'"
             )
             bar = ProgressBar(count)
         training = model.training
@@ -110,6 +120,7 @@ class PrototypeInitHook(Hook):
         size = loader.batch_size or 1
         training = dict(vars(loader.sampler))
         order = dict(stream=f'{self.stream}/prototypes', seed=runner.seed, start=0)
+        order['size'] = _images(loader.dataset.dataset)
         vars(loader.sampler).update(order)
         try:
             for number, data in enumerate(islice(loader, -(-count // size))):
@@ -133,3 +144,10 @@ class PrototypeInitHook(Hook):
             rows = kept.rows_of_all_processes(c, vectors.shape[-1]).to(vectors.device)
             label = torch.full((len(rows),), c, device=vectors.device)
             model.prototypes.begin(rows, label, tell)
+
+
+def _images(dataset: Dataset) -> int:
+    """Number of images; one that is repeated counts once, and comes first."""
+    while isinstance(dataset, RepeatDataset):
+        dataset = dataset.dataset
+    return len(dataset)

@@ -1,12 +1,15 @@
 """Hooks that a run must have, and those that it must not have twice."""
 
+import logging
 from collections.abc import Sequence
 
 from mmengine.hooks import Hook, ParamSchedulerHook
+from mmengine.logging import print_log
 from torch import nn
 
 from ..hooks.mean_teacher import MeanTeacherHook
 from ..hooks.memory import MemoryHook
+from ..hooks.prototype_init import PrototypeInitHook
 
 OF_MMENGINE = {ParamSchedulerHook: 'learning rates would change twice a step'}
 
@@ -34,7 +37,10 @@ def check_repeated(hooks: Sequence[Hook]) -> None:
 
 
 def check_needed(hooks: Sequence[Hook], model: nn.Module) -> None:
-    """Raise ValueError if no hook updates the teacher, or fills the memory bank."""
+    """Raise ValueError if no hook updates the teacher, or fills the memory bank.
+
+    Prototypes that no hook begins before training are told in a warning.
+    """
     has_teacher = any(p.teacher is not None for p in getattr(model, 'pairs', ()))
     has_memory = getattr(model, 'has_memory', False)
     if has_teacher and not any(isinstance(hook, MeanTeacherHook) for hook in hooks):
@@ -47,4 +53,15 @@ def check_needed(hooks: Sequence[Hook], model: nn.Module) -> None:
             f'{type(model).__name__} has a memory bank, but no hook fills it: '
             "runner_type='SemiRunner' adds one, or add dict(type='MemoryHook') to "
             'custom_hooks'
+        )
+    prototypes = getattr(model, 'prototypes', None)
+    if prototypes is None or prototypes.known.any():
+        return
+    if not any(isinstance(hook, PrototypeInitHook) for hook in hooks):
+        print_log(
+            f'{type(model).__name__} has prototypes, but no hook begins them before '
+            'training, so the few features of the first batches do: add '
+            "dict(type='PrototypeInitHook') to custom_hooks",
+            logger='current',
+            level=logging.WARNING,
         )

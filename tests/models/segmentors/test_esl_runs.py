@@ -63,11 +63,13 @@ def test_first_prototypes_are_clusters_of_the_labeled_features(
     assert f'prototypes of class 2: K-means of {FEATURES} features' in told
 
 
-def test_the_hook_changes_nothing_but_the_prototypes(data, tmp_path):
+def test_the_hook_changes_nothing_but_the_prototypes(data, tmp_path, capsys):
     """Neither the order of the data, nor random numbers, nor BatchNorm."""
     with_hook = trained(config(data, tmp_path / 'with', max_iters=1))
+    assert 'no hook begins them' not in capsys.readouterr().out
     other = dict(type='MemoryHook')
     without = trained(config(data, tmp_path / 'without', max_iters=1, hook=other))
+    assert 'ESL has prototypes, but no hook begins them' in capsys.readouterr().out
     names = differing(with_hook['state'], without['state'])
     assert set(names) <= {
         'contrast.prototypes.vectors',
@@ -77,6 +79,29 @@ def test_the_hook_changes_nothing_but_the_prototypes(data, tmp_path):
         'contrast.bank.pointer',
     }
     assert without['state']['contrast.prototypes.known'].any()
+
+
+def test_each_image_of_a_repeated_data_set_is_read_once(data, tmp_path, monkeypatch):
+    features, seen = PartContrast.prototype_features, []
+
+    def watched(self, model, batch):
+        seen.extend(sample.img_path for sample in batch.data_samples)
+        return features(self, model, batch)
+
+    monkeypatch.setattr(PartContrast, 'prototype_features', watched)
+    cfg = config(data, tmp_path / 'run', max_iters=1)
+    labeled = cfg.train_dataloader.labeled
+    labeled.dataset = dict(type='RepeatDataset', times=7, dataset=labeled.dataset)
+    left = trained(cfg)
+    assert len(seen) == len(set(seen)) == 5
+    assert left['begun']['known'].all()
+
+
+def test_a_stream_that_is_not_there_is_named(data, tmp_path):
+    hook = dict(type='PrototypeInitHook', stream='label')
+    rule = "stream of PrototypeInitHook must be in .*'labeled'.* but got 'label'"
+    with pytest.raises(ValueError, match=rule):
+        trained(config(data, tmp_path / 'run', max_iters=1, hook=hook))
 
 
 def test_a_method_without_prototypes_refuses_the_hook(data, tmp_path):
