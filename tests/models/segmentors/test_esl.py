@@ -130,6 +130,38 @@ def test_gradients_reach_the_student_alone():
     assert all('running_' in k or 'num_batches' in k for k in moved)
 
 
+@pytest.mark.parametrize(
+    ('name', 'layers'),
+    [
+        ('sup.decode.loss_ce', {'backbone', 'decode_head', 'conv_seg'}),
+        ('loss_sce', {'backbone', 'decode_head', 'conv_seg'}),
+        ('loss_ctr', {'backbone', 'decode_head', 'projector'}),
+    ],
+)
+def test_each_loss_reaches_its_layers(name, layers):
+    """Segmentation losses the classifier, the contrast the projector."""
+    model = begun()
+    model.loss(streams(n=3))[name].backward()
+    (projector,) = model.contrast.head_pairs
+    head = model.student.decode_head
+    parts = dict(
+        backbone=model.student.backbone,
+        decode_head=head.convs,
+        conv_seg=head.conv_seg,
+        projector=projector.student,
+    )
+    learning = {k for k, part in parts.items() if has_gradient(part)}
+    assert learning == layers
+    assert not has_gradient(model.teacher) and not has_gradient(projector.teacher)
+
+
+def has_gradient(module):
+    """Whether all parameters have one above 0; else none may have any."""
+    found = {p.grad is not None for p in module.parameters()}
+    assert len(found) == 1
+    return found.pop() and all(p.grad.abs().sum() > 0 for p in module.parameters())
+
+
 def test_a_step_leaves_rows_and_update_memory_takes_them():
     model = begun()
     model.loss(streams(n=3))
