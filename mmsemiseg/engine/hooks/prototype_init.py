@@ -25,9 +25,10 @@ class PrototypeInitHook(Hook):
     """Begin the prototypes of a method with K-means over the labeled images.
 
     Before the first step the teacher's encoder reads each labeled image once, as the
-    labeled stream gives it, also of a data set that is repeated. At most ``features_per_class`` features of each class, a
-    uniform sample of all, are kept in memory and clustered. The model then has the
-    prototypes in its state, and so have the checkpoints: a resumed run skips this.
+    labeled stream gives it, also where the data set is repeated. At most
+    ``features_per_class`` features of each class, a uniform sample of all, are kept in
+    memory and clustered. The model then has the prototypes in its state, and so have
+    the checkpoints: a resumed run skips this.
 
     Several processes share the images. The first one gathers a uniform sample of what
     all of them kept, one class after the other, clusters it, and sends the prototypes
