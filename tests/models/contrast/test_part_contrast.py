@@ -23,6 +23,7 @@ from mmsemiseg.functional import (
 from mmsemiseg.models import MeanTeacher
 from mmsemiseg.models.adapter import SegmentorOutput
 from mmsemiseg.models.contrast import PartContrast, Parts, PartView, Pass
+from mmsemiseg.models.contrast.part_anchors import part_anchors
 from mmsemiseg.models.heads import ConvBlocks, ProjectionHead
 
 CLASSES = 3
@@ -260,6 +261,33 @@ def test_off_the_cpu_the_loss_is_the_same(monkeypatch):
         torch.manual_seed(seed)
         losses.append(part(method, None, passes, [pseudo], parts)['loss_ctr'].item())
     assert max(losses) - min(losses) < 0.1 * min(losses)
+
+
+@pytest.mark.parametrize('per_image', [False, True])
+@pytest.mark.parametrize('devices', [('cpu',), ()])
+def test_labeled_and_unlabeled_images_may_differ_in_size(
+    devices, per_image, monkeypatch
+):
+    monkeypatch.setattr(compact, 'DEVICES', devices)
+    g = torch.Generator().manual_seed(0)
+    shapes = (2, 3, 5), (3, 2, 2)
+    features = [torch.randn(n, 4, h, w, generator=g) for n, h, w in shapes]
+    maps = [torch.randint(-1, 6, shape, generator=g) for shape in shapes]
+    found = part_anchors(features, torch.neg, maps, 3, 2, 1.0, per_image=per_image)
+    cells = [
+        (one[n, :, y, x], k, scope)
+        for first, one, of in zip((0, 2), features, maps, strict=True)
+        for n, y, x in torch.ones_like(of).nonzero().tolist()
+        if (k := of[n, y, x].item()) >= 0
+        for scope in [k // 2 + 3 * (first + n) * per_image]
+    ]
+    rows, part, scope = zip(*cells, strict=True)
+    kept = found.part >= 0
+    assert_close(found.rows[kept], -torch.nn.functional.normalize(torch.stack(rows)))
+    assert found.part[kept].tolist() == list(part)
+    assert found.scope[kept].tolist() == list(scope)
+    assert found.scope[~kept].eq(-1).all()
+    assert found.number == (15 if per_image else 3)
 
 
 # Reading the teacher's view
