@@ -148,8 +148,7 @@ def side_of(
 ) -> tuple[int, str]:
     """The largest side for which enough iterations fit the time, and why.
 
-    In an equal time larger images were worth more than iterations beyond these
-    (docs/results.md).
+    Where time is short, small images cost more than few iterations (docs/results.md).
 
     Args:
         sides: Sides to choose from, ascending.

@@ -1,5 +1,6 @@
 """Heads with an end that acts on each cell alone, so that it need not see all cells."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -10,6 +11,10 @@ from ...functional import to_rows
 from ...utils.profiling import stage
 
 RowFunction = Callable[[Tensor], Tensor]
+
+BLOCK = 256
+"""Rows come to the end of a head in multiples of it: oneDNN and cuDNN prepare, and
+keep, a convolution for each size they meet."""
 
 
 class SplitHead(BaseModule):
@@ -67,6 +72,7 @@ def _unchanged(rows: Tensor) -> Tensor:
 
 @stage('projection')
 def _end_of_rows(head: SplitHead, rows: Tensor) -> Tensor:
-    spare = 0 if len(rows) else 1  # no layer takes an empty map
-    column = nn.functional.pad(rows.T, (0, spare))[None, :, :, None]
+    blocks = max(1, math.ceil(len(rows) / BLOCK))  # no layer takes an empty map
+    rest = blocks * BLOCK - len(rows)
+    column = nn.functional.pad(rows.T, (0, rest))[None, :, :, None]
     return to_rows(head.end(column))[: len(rows)]

@@ -89,6 +89,17 @@ def test_without_rows_every_parameter_has_a_gradient_of_zero(name):
         assert tensor.grad.eq(0).all()
 
 
+def test_few_sizes_come_to_the_end():
+    head, sizes = blocks(2), set()
+    head.layers[-1].register_forward_hook(lambda m, x, y: sizes.add(x[0].shape))
+    (one,), end = split_head(head, [features(7)])
+    row = to_rows(one)[:1]
+    for number in (0, 1, 255, 256, 257, 511):
+        rows = end(row.expand(number, -1))
+        assert_close(rows, end(row).expand(number, -1))
+    assert sizes == {(1, 4, 256, 1), (1, 4, 512, 1)}
+
+
 def test_the_end_is_taken_under_autocast_as_the_head_is():
     head, given = blocks(2).float().eval(), features(6).float()
     with torch.autocast('cpu', torch.bfloat16):
