@@ -307,7 +307,7 @@ def test_batches_ahead_are_not_timed(pipeline, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('page', 'number'), [('benchmarks', 11), ('benchmark_contrast', 3)]
+    ('page', 'number'), [('benchmarks', 11), ('benchmark_contrast', 4)]
 )
 def test_documented_commands(load_tool, page, number):
     text = (ROOT / 'docs' / f'{page}.md').read_text().replace('\\\n', ' ')
