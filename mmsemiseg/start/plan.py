@@ -148,7 +148,7 @@ def side_of(
 ) -> tuple[int, str]:
     """The largest side for which enough iterations fit the time, and why.
 
-    Where time is short, small images cost more than few iterations (docs/results.md).
+    What was tried is in docs/results.md: fewer iterations than these were worse.
 
     Args:
         sides: Sides to choose from, ascending.
