@@ -29,6 +29,7 @@ from .pseudo_label import (
     PseudoLabel,
     PseudoLabelStats,
     keep_mask,
+    most_confident,
     pixel_weights,
     pseudo_label,
     pseudo_label_loss,
@@ -36,6 +37,7 @@ from .pseudo_label import (
 )
 from .region_contrast import mask_similarity, pair_contrast, pooled_features
 from .regions import Regions
+from .resizing import resize_logits
 from .sampled_keys import (
     draw_own_negatives,
     draw_positives,
@@ -92,6 +94,7 @@ __all__ = [
     'masked_mean',
     'matching_cells',
     'mix',
+    'most_confident',
     'multi_positive_info_nce',
     'nearest_map',
     'normalised_cam',
@@ -107,6 +110,7 @@ __all__ = [
     'query_claims',
     'ramp_up',
     'rank_in_group',
+    'resize_logits',
     'sampled_logsumexp',
     'score_logits',
     'segments_of_map',

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .group_select import rank_in_group
+
 IGNORE_INDEX = 255
 
 
@@ -101,13 +103,49 @@ def keep_mask(pseudo: PseudoLabel, threshold: float) -> Tensor:
     return pseudo.valid & (pseudo.confidence >= threshold)
 
 
+@torch.no_grad()
+def most_confident(pseudo: PseudoLabel, class_share: float) -> Tensor:
+    """Mask (N, H, W) of the most confident pixels of each class of a batch.
+
+    Of the n valid pixels that are labeled c, the round(class_share * n) most confident
+    ones, and at least one. So a class of low confidence is kept as much as the others,
+    as in class-balanced self-training (Zou et al., 2018); one threshold for all classes
+    leaves it out, and keeps its pixels where they are taken for another class.
+
+    Args:
+        pseudo: Pseudo labels of the batch.
+        class_share: Share in (0, 1].
+
+    >>> confidence = torch.tensor([[[0.9, 0.8, 0.3, 0.2]]])
+    >>> label = torch.tensor([[[0, 0, 1, 1]]])
+    >>> pseudo = PseudoLabel(label, confidence, torch.ones_like(label).bool())
+    >>> most_confident(pseudo, 0.5).tolist()
+    [[[True, False, True, False]]]
+    """
+    if not 0 < class_share <= 1:
+        raise ValueError(f'class_share must be in (0, 1], but got {class_share}')
+    valid = pseudo.valid & (pseudo.label != IGNORE_INDEX)
+    if class_share == 1:
+        return valid
+    group = pseudo.label.masked_fill(~valid, IGNORE_INDEX).flatten()
+    rank = rank_in_group(group, pseudo.confidence.flatten())
+    size = torch.zeros(IGNORE_INDEX + 1, dtype=rank.dtype, device=rank.device)
+    size.scatter_add_(0, group, torch.ones_like(rank))
+    kept = (class_share * size).round().clamp(min=1)
+    return valid & (rank < kept[group]).view_as(valid)
+
+
 def pixel_weights(
-    pseudo: PseudoLabel, threshold: float | None = None, power: float | None = None
+    pseudo: PseudoLabel,
+    threshold: float | None = None,
+    power: float | None = None,
+    class_share: float | None = None,
 ) -> Tensor:
     """Weight of each pixel: valid * [confidence >= threshold] * confidence^power.
 
     Without a threshold every valid pixel is kept; without a power each kept
-    pixel weighs 1.
+    pixel weighs 1. With a share of the classes, a pixel has to be one of
+    :func:`most_confident`, too.
 
     Returns:
         (N, H, W) float32, 0 where not valid.
@@ -115,6 +153,8 @@ def pixel_weights(
     if power is not None and not power >= 0:
         raise ValueError(f'power must be at least 0, but got {power}')
     keep = pseudo.valid if threshold is None else keep_mask(pseudo, threshold)
+    if class_share is not None:
+        keep = keep & most_confident(pseudo, class_share)
     if power is None:
         return keep.float()
     return torch.where(keep, pseudo.confidence**power, 0.0)

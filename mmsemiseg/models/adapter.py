@@ -8,9 +8,9 @@ segmentor and a deep copy works as well.
 from typing import NamedTuple
 
 import torch
-from mmseg.models.utils import resize
 from torch import Tensor, nn
 
+from ..functional import resize_logits
 from ..utils.profiling import stage
 from .head_rules import HEAD_RULES, HeadRule, check_channels, rule_of  # noqa: F401
 from .mask_heads import MaskRule, QueryOutput
@@ -188,17 +188,6 @@ class SegmentorAdapter:
 
 def _pass_name() -> str:
     return 'student pass' if torch.is_grad_enabled() else 'pass without gradient'
-
-
-def resize_logits(logits: Tensor, size, align_corners: bool = False) -> Tensor:
-    """(N, C, h, w) -> (N, C, *size), bilinear, as the heads do for loss and result.
-
-    In fp32 where the logits are in half precision: losses and confidences are in fp32,
-    and the small map is the cheaper one to convert.
-    """
-    if logits.dtype in (torch.float16, torch.bfloat16):
-        logits = logits.float()
-    return resize(logits, tuple(size), None, 'bilinear', align_corners, warning=False)
 
 
 def _tap(feature: Feature) -> Feature:

@@ -29,8 +29,14 @@ class _Depthwise:
     def _of_own_type(self, x: Tensor) -> Tensor:
         if not _gains_from_phases(x, self):
             return super().forward(x)
-        x = F.pad(x, self.margins())
-        return depthwise_by_phases(x, self.weight, self.bias, self.dilation[0])
+        left, right, above, below = self.margins()
+        d = self.dilation[0]
+        rows, (above, below) = _reading_taps(self.kernel_size[0], d, above, below, x, 2)
+        columns, (left, right) = _reading_taps(
+            self.kernel_size[1], d, left, right, x, 3
+        )
+        x = F.pad(x, (left, right, above, below))
+        return depthwise_by_phases(x, self.weight[:, :, rows, columns], self.bias, d)
 
 
 def _gains_from_phases(x: Tensor, conv: nn.Conv2d) -> bool:
@@ -44,6 +50,22 @@ def _gains_from_phases(x: Tensor, conv: nn.Conv2d) -> bool:
         and x.is_contiguous(memory_format=torch.channels_last)
         and not x.is_contiguous()
     )
+
+
+def _reading_taps(
+    kernel: int, dilation: int, before: int, after: int, x: Tensor, axis: int
+) -> tuple[slice, tuple[int, int]]:
+    """Taps of one axis that read the map somewhere, and the margins that they need.
+
+    A dilation as large as the map leaves the middle tap alone: all others read zeros.
+    """
+    size = x.shape[axis]
+    outputs = size + before + after - dilation * (kernel - 1)
+    first = [dilation * t - before for t in range(kernel)]  # what output 0 reads
+    used = [t for t in range(kernel) if -outputs < first[t] < size] or [0]
+    low, high = used[0], used[-1]
+    dropped = dilation * low, dilation * (kernel - 1 - high)
+    return slice(low, high + 1), (before - dropped[0], after - dropped[1])
 
 
 def depthwise_by_phases(
@@ -63,6 +85,9 @@ def depthwise_by_phases(
     Returns:
         (N, C, H - d * (k - 1), W - d * (l - 1)), with the channels last.
     """
+    if weight.shape[2:] == (1, 1):
+        y = x * weight.view(1, -1, 1, 1)
+        return y if bias is None else y + bias.view(1, -1, 1, 1)
     n, c, h, w = x.shape
     d = dilation
     height, width = (

@@ -9,8 +9,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..functional import cam_masks, normalised_cam
-from .adapter import resize_logits
+from ..functional import cam_masks, normalised_cam, resize_logits
 from .data_preprocessor import Batch
 
 

@@ -6,11 +6,10 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..functional import masked_mean, ramp_up
+from ..functional import masked_mean, ramp_up, resize_logits
 from ..functional.schedules import check_ramp_up
 from ..utils.profiling import stage
 from ..utils.settings import check_numbers
-from .adapter import resize_logits
 from .recording import heads_of
 
 

@@ -146,7 +146,8 @@ _ALL = (
         'teacher',
         (
             'pseudo_loss=dict(',
-            '    threshold=0.7,',
+            '    threshold=None,',
+            '    class_share=0.8,  # of each class, whatever its confidence',
             "    ramp_up=dict(kind='exp', length=$ramp),",
             '),',
             "mix=dict(type='CutMix'),",

@@ -7,6 +7,7 @@ from torch.testing import assert_close
 from mmsemiseg.functional import (
     PseudoLabel,
     keep_mask,
+    most_confident,
     pixel_weights,
     pseudo_label,
     pseudo_label_loss,
@@ -280,3 +281,43 @@ def test_bad_settings_are_named():
         pseudo_label_loss(logits, pseudo, weights, 'mean')
     with pytest.raises(ValueError, match='same N, H, W'):
         pseudo_label_loss(torch.zeros(1, 2, 4, 4), pseudo, weights)
+
+
+@pytest.mark.parametrize('seed', range(20))
+@pytest.mark.parametrize('class_share', [0.1, 0.5, 0.8, 1.0])
+def test_most_confident_of_each_class(seed, class_share):
+    logits, _, valid = random_case(seed)
+    pseudo = pseudo_label(logits, valid)
+    found = most_confident(pseudo, class_share)
+    expected = torch.zeros_like(valid)
+    for c in range(logits.shape[1]):
+        places = ((pseudo.label == c) & valid).nonzero().tolist()
+        if not places:
+            continue
+        places.sort(key=lambda i: -pseudo.confidence[tuple(i)].item())
+        for place in places[: max(1, round(class_share * len(places)))]:
+            expected[tuple(place)] = True
+    assert found.equal(expected)
+    weights = pixel_weights(pseudo, class_share=class_share)
+    assert weights.equal(expected.float())
+    both = pixel_weights(pseudo, 0.6, 2.0, class_share)
+    kept = expected & (pseudo.confidence >= 0.6)
+    assert_close(both, torch.where(kept, pseudo.confidence**2, 0.0))
+
+
+def test_most_confident_keeps_a_class_that_is_never_confident():
+    """Road at 0.9 and 0.8 and pavement at 0.5 and 0.4; a threshold has road alone."""
+    label = torch.tensor([[[0, 0, 1, 1]]])
+    confidence = torch.tensor([[[0.8, 0.9, 0.5, 0.4]]])
+    pseudo = PseudoLabel(label, confidence, torch.ones_like(label, dtype=torch.bool))
+    assert keep_mask(pseudo, 0.7).tolist() == [[[True, True, False, False]]]
+    assert most_confident(pseudo, 0.5).tolist() == [[[False, True, True, False]]]
+
+
+def test_most_confident_without_pixels_and_bad_shares():
+    label = torch.full((1, 2, 2), 255)
+    pseudo = PseudoLabel(label, torch.zeros(1, 2, 2), torch.ones_like(label).bool())
+    assert not most_confident(pseudo, 0.5).any()
+    for share in (0, 1.5, -1, float('nan')):
+        with pytest.raises(ValueError, match=r'class_share must be in \(0, 1\]'):
+            most_confident(pseudo, share)

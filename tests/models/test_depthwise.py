@@ -136,3 +136,24 @@ def test_other_padding_stays(settings):
     keep_depthwise_type(ours)
     x = torch.randn(2, 6, 9, 11).contiguous(memory_format=torch.channels_last)
     assert_close(ours(x), plain(x))
+
+
+@pytest.mark.parametrize('kind', [nn.Conv2d, Conv2dAdaptivePadding])
+@pytest.mark.parametrize('dilation', [3, 5, 7, 12])
+def test_taps_that_read_nothing_but_zeros(kind, dilation):
+    """With a dilation as large as the map only the middle tap is left."""
+    conv = kind(4, 4, 3, padding=dilation, dilation=dilation, groups=4).double()
+    plain = copy.deepcopy(conv)
+    keep_depthwise_type(conv)
+    x = torch.randn(2, 4, 5, 7).double().contiguous(memory_format=torch.channels_last)
+    found, expected = conv(x), plain(x)
+    assert_close(found, expected)
+    seed = torch.randn_like(expected)
+    found.backward(seed)
+    expected.backward(seed)
+    assert_close(conv.weight.grad, plain.weight.grad)
+    middle = conv.weight.grad[:, :, 1, 1].abs().sum()
+    if dilation >= 7:
+        assert conv.weight.grad.abs().sum() == middle
+    else:
+        assert conv.weight.grad.abs().sum() > middle

@@ -86,7 +86,9 @@ def test_oblong_crops_are_not_padded(written, crop):
 def test_pseudo_labels_of_a_young_teacher_count_little(written, iterations, length):
     plan = dict(iterations=iterations)
     cfg = written(METHODS['MeanTeacher'], default_student(True), **plan)
-    assert cfg.model.pseudo_loss.ramp_up == dict(kind='exp', length=length)
+    loss = cfg.model.pseudo_loss
+    assert loss.ramp_up == dict(kind='exp', length=length)
+    assert (loss.threshold, loss.class_share) == (None, 0.8)
 
 
 @pytest.mark.parametrize('name', ['MeanTeacher', 'CTT'])

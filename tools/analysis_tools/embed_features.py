@@ -45,9 +45,8 @@ from torch import Tensor
 
 from mmsemiseg.engine.checkpoints import CheckpointError
 from mmsemiseg.evaluation import cell_labels
-from mmsemiseg.functional import rank_in_group
+from mmsemiseg.functional import rank_in_group, resize_logits
 from mmsemiseg.functional.pseudo_label import IGNORE_INDEX
-from mmsemiseg.models.adapter import resize_logits
 from mmsemiseg.models.heads import unit_length
 from mmsemiseg.models.memories import ClassQueueBank, StepQueue
 from mmsemiseg.utils.command import exit_with

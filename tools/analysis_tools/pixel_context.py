@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from mmsemiseg.engine.checkpoints import CheckpointError
-from mmsemiseg.models.adapter import resize_logits
+from mmsemiseg.functional import resize_logits
 from mmsemiseg.utils.command import exit_with
 from mmsemiseg.utils.overlay import titled_row
 from mmsemiseg.visualization.arguments import add_network_arguments, feature_name

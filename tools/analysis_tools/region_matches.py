@@ -23,8 +23,7 @@ import torch
 from torch import Tensor
 
 from mmsemiseg.engine.checkpoints import CheckpointError
-from mmsemiseg.functional import Regions, Segments, mask_similarity
-from mmsemiseg.models.adapter import resize_logits
+from mmsemiseg.functional import Regions, Segments, mask_similarity, resize_logits
 from mmsemiseg.models.mask_heads import QueryOutput
 from mmsemiseg.utils.command import exit_with
 from mmsemiseg.utils.overlay import overlay, titled_row

@@ -74,9 +74,11 @@ def starving_class(name: str, unseen: int, confidence: float | None, model) -> s
 def low_coverage(share: float, iterations: int, model) -> str:
     """Message on a run in which hardly any pseudo label is used."""
     filters = filters_of(model)
-    lower = ' or '.join(f'model.{name} (now {filters[name]})' for name in filters)
+    changes = {name: 'lower' for name in filters}
+    changes |= {name: 'raise' for name in filters if name.endswith('class_share')}
+    named = [f'{changes[name]} model.{name} (now {filters[name]})' for name in filters]
     passed = 'iteration' if iterations == 1 else f'{iterations} iterations'
-    remedy = f'lower {lower} or train longer' if lower else 'train longer'
+    remedy = ' or '.join([*named, 'train longer'])
     return (
         f'fewer than {LITTLE:.0%} of the unlabeled pixels teach anything '
         f'({share:.2%} in the last {passed}): {remedy}'

@@ -11,13 +11,14 @@ from ...functional import (
     drop_unlabeled,
     logits_at_cells,
     rank_in_group,
+    resize_logits,
     select_per_group,
     to_rows,
     valid_labels,
 )
 from ...utils.profiling import stage
 from ...utils.settings import check_choices, check_integers, check_numbers
-from ..adapter import SegmentorOutput, resize_logits
+from ..adapter import SegmentorOutput
 from ..data_preprocessor import Batch
 from ..heads import BankContrastHead
 from ..heads.bank_contrast_head import SELECTORS

@@ -6,10 +6,10 @@ from mmengine.dist import all_gather, get_rank, get_world_size
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ...functional import masked_mean, pseudo_label
+from ...functional import masked_mean, pseudo_label, resize_logits
 from ...utils.profiling import stage
 from ...utils.settings import check_choices, check_integers, check_numbers
-from ..adapter import SegmentorOutput, resize_logits
+from ..adapter import SegmentorOutput
 from ..data_preprocessor import Batch
 from ..heads import ProjectionHead, unit_length
 from ..losses import DirectionalContrastLoss

@@ -8,11 +8,12 @@ from ...functional import (
     at_cells,
     logits_at_cells,
     pseudo_label,
+    resize_logits,
     to_rows,
     valid_labels,
 )
 from ...utils.settings import check_choices
-from ..adapter import SegmentorOutput, resize_logits
+from ..adapter import SegmentorOutput
 from ..data_preprocessor import Batch
 from ..heads import unit_length
 from ..losses import Anchors

@@ -24,12 +24,13 @@ class PseudoLabelLoss(nn.Module):
     r"""Cross entropy of a student's logits with pseudo labels.
 
     .. math:: L = \lambda \, r(t) \, s \, \frac1Z \sum_i w_i \, H(y_i, p_i), \qquad
-              w_i = [q_i \ge \text{threshold}] \, q_i^{\text{power}}
+              w_i = [q_i \ge \text{threshold}] \, [i \in M] \, q_i^{\text{power}}
 
     The sum is over the pixels i. H is the cross entropy of the student's probabilities
     p_i with the pseudo label y_i, q_i the confidence of that label, lambda the weight,
-    r(t) the ramp-up in iteration t, and s the share of ``share_threshold``. A bracket
-    is 1 where its condition holds and 0 elsewhere; padding has w = 0.
+    r(t) the ramp-up in iteration t, and s the share of ``share_threshold``. M are the
+    most confident pixels of each class, by ``class_share``. A bracket is 1 where its
+    condition holds and 0 elsewhere; padding has w = 0.
 
     Args:
         weight: Weight lambda of the loss.
@@ -38,6 +39,10 @@ class PseudoLabelLoss(nn.Module):
             full weight at once.
         threshold: Least confidence of a pixel that is learned, in [0, 1]; None keeps
             all pixels.
+        class_share: Share in (0, 1] of the pixels of each pseudo class that are
+            learned: the most confident ones of the batch, whatever their confidence, as
+            in class-balanced self-training. With ``threshold=None`` it takes the place
+            of a threshold. None: no such choice.
         share_threshold: Confidence in [0, 1] that defines a factor s of the loss: the
             share of valid pixels with at least this confidence. None: the factor is 1.
             The ClassMix paper has 0.968 with ``threshold=None``.
@@ -52,6 +57,7 @@ class PseudoLabelLoss(nn.Module):
         weight: float = 1.0,
         ramp_up: dict | None = None,
         threshold: float | None = 0.7,
+        class_share: float | None = None,
         share_threshold: float | None = None,
         confidence_power: float | None = None,
         norm: str = 'valid',
@@ -64,10 +70,13 @@ class PseudoLabelLoss(nn.Module):
             threshold=0 if threshold is None else threshold,
             share_threshold=share_threshold or 0,
         )
+        if class_share is not None and not 0 < class_share <= 1:
+            raise ValueError(f'class_share must be in (0, 1], but got {class_share}')
         check_ramp_up(ramp_up=ramp_up)
         self.weight = weight
         self.ramp_up = ramp_up
         self.threshold = threshold
+        self.class_share = class_share
         self.share_threshold = share_threshold
         self.confidence_power = confidence_power
         self.norm = norm
@@ -79,6 +88,7 @@ class PseudoLabelLoss(nn.Module):
         pseudo: PseudoLabel,
         iteration: int = 0,
         pixel_factor: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> Tensor:
         """Weighted loss, a scalar; 0 with a gradient of 0 if no pixel is kept.
 
@@ -88,16 +98,21 @@ class PseudoLabelLoss(nn.Module):
             iteration: Iteration of the training, for the ramp-up.
             pixel_factor: Factors (N, H, W) of the pixel weights, such as class weights;
                 None: 1.
+            weights: What :meth:`pixel_weights` returns, where it is known already.
         """
-        weights = self.pixel_weights(pseudo)
+        if weights is None:
+            weights = self.pixel_weights(pseudo)
         if pixel_factor is not None:
             weights = weights * pixel_factor
         loss = pseudo_label_loss(logits, pseudo, weights, self.norm)
         return self.factor(iteration) * loss * self.share(pseudo)
 
+    @stage('pixel weights')
     def pixel_weights(self, pseudo: PseudoLabel) -> Tensor:
         """Weight of each pixel, (N, H, W) float32; 0 where it is not learned."""
-        return pixel_weights(pseudo, self.threshold, self.confidence_power)
+        return pixel_weights(
+            pseudo, self.threshold, self.confidence_power, self.class_share
+        )
 
     def factor(self, iteration: int) -> float:
         """Weight of the loss in an iteration."""
@@ -112,14 +127,18 @@ class PseudoLabelLoss(nn.Module):
         return confident / pseudo.valid.sum().clamp(min=1)
 
     @stage('pseudo label statistics')
-    def statistics(self, pseudo: PseudoLabel, num_classes: int) -> PseudoLabelStats:
+    def statistics(
+        self, pseudo: PseudoLabel, num_classes: int, weights: Tensor | None = None
+    ) -> PseudoLabelStats:
         """Valid and learned pixels of each class, for hooks."""
-        return pseudo_label_stats(pseudo, self.pixel_weights(pseudo), num_classes)
+        if weights is None:
+            weights = self.pixel_weights(pseudo)
+        return pseudo_label_stats(pseudo, weights, num_classes)
 
     @property
     def filters(self) -> dict[str, float]:
-        """The thresholds that are set, with their values."""
-        names = ('threshold', 'share_threshold')
+        """The settings by which pixels are left out, with their values."""
+        names = ('threshold', 'class_share', 'share_threshold')
         found = {name: getattr(self, name) for name in names}
         return {name: value for name, value in found.items() if value is not None}
 

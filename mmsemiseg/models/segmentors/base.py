@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
-from ...functional import PseudoLabel, ramp_up
+from ...functional import PseudoLabel, ramp_up, resize_logits
 from ...utils.profiling import stage
 from ...utils.settings import check_numbers
-from ..adapter import SegmentorAdapter, SegmentorOutput, resize_logits
+from ..adapter import SegmentorAdapter, SegmentorOutput
 from ..augment import BatchAugment, build_augment
 from ..contrast import FeaturePart
 from ..data_preprocessor import Batch
@@ -269,9 +269,10 @@ class SemiSegmentor(PairedSegmentor):
             pseudo: Pseudo labels of the same pixels.
             pixel_factor: Factors (N, H, W) of the pixel weights; None: 1.
         """
-        loss = self.pseudo_loss(logits, pseudo, self.iteration, pixel_factor)
+        weights = self.pseudo_loss.pixel_weights(pseudo)
+        loss = self.pseudo_loss(logits, pseudo, self.iteration, pixel_factor, weights)
         self.step_outputs['pseudo'] = self.pseudo_loss.statistics(
-            pseudo, self.num_classes
+            pseudo, self.num_classes, weights
         )
         return loss
 

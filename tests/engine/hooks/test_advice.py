@@ -112,12 +112,17 @@ def test_the_first_eighth_of_a_run_may_teach_nothing():
         ({}, 'iterations): train longer'),
         (
             dict(threshold=0.9, share_threshold=0.968),
-            'lower model.threshold (now 0.9) or model.share_threshold (now 0.968) or',
+            'lower model.threshold (now 0.9) or '
+            'lower model.share_threshold (now 0.968) or train longer',
+        ),
+        (
+            {'pseudo_loss.class_share': 0.001},
+            'raise model.pseudo_loss.class_share (now 0.001) or train longer',
         ),
     ],
 )
 def test_the_setting_that_is_responsible(filters, words):
-    runner, hook = make(f'filters{len(filters)}', filters=filters)
+    runner, hook = make('filters' + '-'.join(filters), filters=filters)
     iterate(runner, hook, 50, kept=0)
     assert words in runner.logger.warnings[0]
 
@@ -127,7 +132,9 @@ def test_what_each_method_says_keeps_pixels_out():
 
     def filters(kind, **settings):
         model = build(dict(type=kind, student=student, **settings))
-        assert ('threshold' in settings_to_look_at(model)) == bool(model.filters)
+        named = settings_to_look_at(model)
+        assert all(name in named for name in model.filters)
+        assert ('no setting of it' in named) != bool(model.filters)
         return filters_of(model)
 
     assert filters('MeanTeacher') == {'pseudo_loss.threshold': 0.7}
@@ -136,6 +143,9 @@ def test_what_each_method_says_keeps_pixels_out():
     loss = dict(threshold=None, share_threshold=0.5)
     found = filters('MeanTeacher', pseudo_loss=loss)
     assert found == {'pseudo_loss.share_threshold': 0.5}
+    loss = dict(threshold=None, class_share=0.8)
+    found = filters('MeanTeacher', pseudo_loss=loss)
+    assert found == {'pseudo_loss.class_share': 0.8}
     found = filters('FixMatch', pseudo_loss=dict(threshold=0.95))
     assert found == {'pseudo_loss.threshold': 0.95}
     assert filters('CMB') == filters('CTT') == {}
