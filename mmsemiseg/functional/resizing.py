@@ -10,7 +10,7 @@ MOST_CELLS = 128  # a side; above, the products cost more than they save (measur
 
 
 def resize_logits(logits: Tensor, size, align_corners: bool = False) -> Tensor:
-    """(N, C, h, w) -> (N, C, *size), bilinear, as the heads do for loss and result.
+    """(N, C, h, w) -> (N, C, H, W), bilinear, as the heads do for loss and result.
 
     In fp32 where the logits are in half precision: losses and confidences are in fp32,
     and the small map is the cheaper one to convert.

@@ -30,7 +30,7 @@ class _FastLoss:
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list) -> dict:
         if seg_logits.device.type != 'cpu':
             return super().loss_by_feat(seg_logits, batch_data_samples)
-        label = self._stack_batch_gt(batch_data_samples)
+        label = torch.stack([s.gt_sem_seg.data for s in batch_data_samples])
         logits = resize_logits(seg_logits, label.shape[2:], self.align_corners)
         weight = self.sampler and self.sampler.sample(logits, label)
         label = label.squeeze(1)

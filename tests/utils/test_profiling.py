@@ -79,7 +79,7 @@ def test_stages_of_a_step(tmp_path):
         'mixing',
         *['student pass'] * 2,
         'upsampling',
-        'pseudo label loss',
+        *['pseudo label loss'] * 2,  # weights of the pixels, then the loss
         'pseudo label statistics',
         'hooks',
         'EMA update',

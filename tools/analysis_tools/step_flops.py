@@ -37,6 +37,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from mmengine.config import Config, DictAction
@@ -51,7 +52,7 @@ from mmsemiseg.benchmark.flops import REST, PartCounter
 from mmsemiseg.benchmark.full_memories import fill_memories
 from mmsemiseg.benchmark.generated_batches import generated_batches
 from mmsemiseg.datasets.stream_dataset import sample_rng
-from mmsemiseg.functional import class_attention, group_logsumexp
+from mmsemiseg.functional import class_attention, group_logsumexp, resizing
 from mmsemiseg.models import Batch, SemiSegmentor
 from mmsemiseg.utils.command import exit_with
 from mmsemiseg.utils.launch import load_config
@@ -167,7 +168,8 @@ def count_step(cfg: Config, args) -> dict:
         counter = PartCounter()
         last = cfg.train_cfg.max_iters - 1
         with _iteration(last), watched(counter.part), _images(model, counter) as images:
-            with counter:
+            # by interpolation, as on other devices, not by the products of a CPU
+            with counter, patch.object(resizing, 'MOST_CELLS', 0):
                 loss, _ = model.parse_losses(model(**data, mode='loss'))
                 counter.backward(loss)
     return dict(

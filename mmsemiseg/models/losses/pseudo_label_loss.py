@@ -107,7 +107,7 @@ class PseudoLabelLoss(nn.Module):
         loss = pseudo_label_loss(logits, pseudo, weights, self.norm)
         return self.factor(iteration) * loss * self.share(pseudo)
 
-    @stage('pixel weights')
+    @stage('pseudo label loss')
     def pixel_weights(self, pseudo: PseudoLabel) -> Tensor:
         """Weight of each pixel, (N, H, W) float32; 0 where it is not learned."""
         return pixel_weights(
