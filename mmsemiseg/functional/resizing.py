@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MOST_CELLS = 128  # a side; above, the products cost more than they save (measured)
+MOST_CELLS = 128  # a side; the cost of a pixel grows with it (larger: not measured)
 
 
 def resize_logits(logits: Tensor, size, align_corners: bool = False) -> Tensor:
@@ -15,9 +15,10 @@ def resize_logits(logits: Tensor, size, align_corners: bool = False) -> Tensor:
     In fp32 where the logits are in half precision: losses and confidences are in fp32,
     and the small map is the cheaper one to convert.
 
-    On a CPU small maps are resized by two products of matrices, for rows and columns,
-    which take a third to a tenth of the time of ``F.interpolate`` with its gradient.
-    The values differ by rounding; the result has the channels first.
+    On a CPU small maps are resized by two products of matrices, for rows and columns.
+    With its gradient that took 0.13 to 0.24 of the time of ``F.interpolate`` with the
+    channels first, and 0.38 to 0.68 with the channels last, for 11 and 21 classes. The
+    values differ by rounding; the result has the channels first.
 
     >>> x = torch.rand(1, 2, 3, 4)
     >>> expected = F.interpolate(x, (6, 9), mode='bilinear')
