@@ -2,13 +2,15 @@
 _base_ = [
     '../_base_/models/deeplabv3plus_lite0-d16.py',
     '../_base_/datasets/ccp.py',
-    '../_base_/schedules/adamw-pretrained_1000.py',
+    '../_base_/schedules/adamw-pretrained_500.py',
     '../_base_/default_runtime.py',
 ]
 heads = dict(num_classes=18)
 model = dict(
     type='FixMatch',
-    pseudo_loss=dict(threshold=0.7),
+    pseudo_loss=dict(
+        threshold=None, class_share=0.6, ramp_up=dict(kind='exp', length=100)
+    ),
     mix=dict(type='CutMix'),
     student=dict(decode_head=heads, auxiliary_head=heads),
 )

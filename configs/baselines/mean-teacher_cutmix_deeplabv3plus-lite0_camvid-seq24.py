@@ -2,16 +2,18 @@
 _base_ = [
     '../_base_/models/deeplabv3plus_lite0-d16.py',
     '../_base_/datasets/camvid-half.py',
-    '../_base_/schedules/adamw-pretrained_1000.py',
+    '../_base_/schedules/adamw-pretrained_500.py',
     '../_base_/default_runtime.py',
 ]
 heads = dict(num_classes=11)
 model = dict(
     type='MeanTeacher',
-    pseudo_loss=dict(threshold=0.7),
+    pseudo_loss=dict(
+        threshold=None, class_share=0.6, ramp_up=dict(kind='exp', length=100)
+    ),
     mix=dict(type='CutMix'),
     student=dict(decode_head=heads, auxiliary_head=heads),
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
-custom_hooks = [dict(type='MeanTeacherHook', decay=0.99, warmup='1/(t+1)')]
+custom_hooks = [dict(type='MeanTeacherHook', decay=0.95, warmup='1/(t+1)')]
 default_hooks = dict(checkpoint=dict(save_best='teacher/mIoU'))

@@ -2,7 +2,7 @@
 _base_ = [
     '../_base_/models/deeplabv3plus_lite0-d16.py',
     '../_base_/datasets/msrc21.py',
-    '../_base_/schedules/adamw-pretrained_1000.py',
+    '../_base_/schedules/adamw-pretrained_500.py',
     '../_base_/default_runtime.py',
 ]
 heads = dict(num_classes=21)

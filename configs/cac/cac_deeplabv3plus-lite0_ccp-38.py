@@ -2,7 +2,7 @@
 _base_ = [
     '../_base_/models/deeplabv3plus_lite0-d16.py',
     '../_base_/datasets/ccp_overlap.py',
-    '../_base_/schedules/adamw-pretrained_1000.py',
+    '../_base_/schedules/adamw-pretrained_500.py',
     '../_base_/default_runtime.py',
 ]
 heads = dict(num_classes=18)
@@ -12,7 +12,7 @@ model = dict(
     contrast=dict(
         type='OverlapContrast',
         pool=2,
-        num_negatives=4608,  # all cells: 8 images * (192 / 8) * (192 / 8)
+        num_negatives=2048,  # all cells: 8 images * (128 / 8) * (128 / 8)
         bank=dict(type='StepQueue', steps=1),
         start=50,
     ),

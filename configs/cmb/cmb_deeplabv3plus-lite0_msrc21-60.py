@@ -3,7 +3,7 @@ _base_ = [
     '../_base_/models/deeplabv3plus_lite0-d16.py',
     '../_base_/datasets/msrc21_plain.py',
     '../_base_/augment/cmb.py',
-    '../_base_/schedules/adamw-pretrained_1000.py',
+    '../_base_/schedules/adamw-pretrained_500.py',
     '../_base_/default_runtime.py',
 ]
 balanced = dict(_delete_=True, type='BalancedCrossEntropy')
@@ -24,6 +24,6 @@ model = dict(
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 custom_hooks = [
-    dict(type='MeanTeacherHook', decay=0.99, warmup='1/(t+1)', anneal='cosine'),
+    dict(type='MeanTeacherHook', decay=0.95, warmup='1/(t+1)', anneal='cosine'),
     dict(type='MemoryHook'),
 ]

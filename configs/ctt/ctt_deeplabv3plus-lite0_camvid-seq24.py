@@ -2,7 +2,7 @@
 _base_ = [
     '../_base_/models/deeplabv3plus_lite0-d16.py',
     '../_base_/datasets/camvid-half.py',
-    '../_base_/schedules/adamw-pretrained_1000.py',
+    '../_base_/schedules/adamw-pretrained_500.py',
     '../_base_/default_runtime.py',
 ]
 heads = dict(num_classes=11)
@@ -14,7 +14,7 @@ model = dict(
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 custom_hooks = [
-    dict(type='MeanTeacherHook', decay=0.99, warmup='1/(t+1)'),
+    dict(type='MeanTeacherHook', decay=0.95, warmup='1/(t+1)'),
     dict(type='MemoryHook'),
 ]
 default_hooks = dict(checkpoint=dict(save_best='student0/mIoU'))

@@ -2,7 +2,7 @@
 _base_ = [
     '../_base_/models/deeplabv3plus_lite0-d16.py',
     '../_base_/datasets/ccp.py',
-    '../_base_/schedules/adamw-pretrained_1000.py',
+    '../_base_/schedules/adamw-pretrained_500.py',
     '../_base_/default_runtime.py',
 ]
 heads = dict(num_classes=18)
@@ -14,6 +14,6 @@ model = dict(
 )
 train_dataloader = dict(unlabeled={{_base_.unlabeled}})
 custom_hooks = [
-    dict(type='MeanTeacherHook', decay=0.99, warmup='1/(t+1)'),
+    dict(type='MeanTeacherHook', decay=0.95, warmup='1/(t+1)'),
 ]
 default_hooks = dict(checkpoint=dict(save_best='teacher/mIoU'))

@@ -148,13 +148,13 @@ class Chooser:
             plan.rate = student.optimizer['optimizer'].get('lr', plan.rate)
             reason = f'{student.optimizer["optimizer"].get("type")}, as the config says'
         else:
-            plan.rate = given or plan.rate
-            reason = 'AdamW'
+            rates, reason = (plans.LEARNING_RATE, 1.0), 'AdamW'
             if student.pretrained:
-                plan.backbone_rate, more = plans.backbone_rate_of(
-                    plan.iterations, student.masks
-                )
+                rates, more = plans.rates_of(plan.iterations, student.masks, given)
                 reason += f'; {more}'
+            plan.fast_heads = rates == plans.FAST_RATES
+            rate, plan.backbone_rate = rates
+            plan.rate = given or rate
         plan.reasons['rate'] = '--rate' if given else reason
 
     def _precision(self) -> tuple[str | None, str]:

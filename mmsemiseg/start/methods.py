@@ -3,7 +3,7 @@
 from string import Template
 from typing import NamedTuple
 
-from .plan import LEAST_ITERATIONS, STRIDE, Plan, decay_of
+from .plan import STRIDE, Plan, decay_of, pseudo_labels_of
 
 
 class Method(NamedTuple):
@@ -47,12 +47,14 @@ def filled(lines: tuple[str, ...], plan: Plan) -> list[str]:
     Steps that are measured have from the second on what begins late in a run.
     """
     height, width = plan.crop
+    share, ramp = pseudo_labels_of(plan)
     numbers = dict(
         batch=plan.batch,
         workers=plan.workers,
         warmup=1 if plan.measuring else plan.warmup,
         half=1 if plan.measuring else max(1, plan.iterations // 2),
-        ramp=min(plan.iterations, LEAST_ITERATIONS),
+        share=f'{share:g}',
+        ramp=ramp,
         cells=plan.batch * (height // 8) * (width // 8),
         decay=f'{decay_of(plan.iterations):g}',
     )
@@ -147,7 +149,7 @@ _ALL = (
         (
             'pseudo_loss=dict(',
             '    threshold=None,',
-            '    class_share=0.8,  # of each class, whatever its confidence',
+            '    class_share=$share,  # of each class, whatever its confidence',
             "    ramp_up=dict(kind='exp', length=$ramp),",
             '),',
             "mix=dict(type='CutMix'),",

@@ -23,8 +23,9 @@ MARGIN = 0.95  # of the time is planned
 SAVE_INTERVAL = 500  # iterations between two checkpoints
 PROBE_SHARE = 0.01  # of the time, for the steps that measure a method
 LEARNING_RATE = 1e-3
-BACKBONE_RATE = 0.2
-SHORT_RUN = 1000  # iterations to which a pretrained backbone learns as the heads do
+PRETRAINED_RATES = 1e-3, 0.2  # of new heads, and a pretrained backbone's share of it
+FAST_RATES = 1e-2, 0.03  # in a short run
+SHORT_RUN = 1000  # iterations that it has at most
 
 
 @dataclasses.dataclass
@@ -32,7 +33,8 @@ class Plan:
     """The numbers that configs are made of; ``reasons`` has one for each.
 
     ``crop`` is (height, width); ``precision`` None, 'bf16' or 'fp16'; ``measuring``
-    says that the configs are those of steps that are timed.
+    says that the configs are those of steps that are timed, ``fast_heads`` that new
+    heads learn at :data:`FAST_RATES`.
     """
 
     side: int = 0
@@ -42,6 +44,7 @@ class Plan:
     precision: str | None = None
     rate: float = LEARNING_RATE
     backbone_rate: float = 1.0
+    fast_heads: bool = False
     iterations: int = 0
     warmup: int = 0
     val_interval: int = 0
@@ -116,20 +119,36 @@ def batch_of(labels: int) -> tuple[int, str]:
     return batch, f'not more than the {labels} labels'
 
 
-def backbone_rate_of(iterations: int, masks: bool) -> tuple[float, str]:
-    """Rate of a pretrained backbone as a share of the heads', and why.
+def rates_of(
+    iterations: int, masks: bool, given: float | None = None
+) -> tuple[tuple[float, float], str]:
+    """Rate of new heads, a pretrained backbone's share of it, and why.
 
-    In runs of 300 to 1 000 iterations SupOnly was better with the heads' rate, or
-    level (docs/results.md). Longer runs, and a MaskFormer, were not tried with it.
+    At 1e-3 the heads learn slowly: in a short run a teacher is not confident before the
+    end (docs/results.md). Runs above 1 000 iterations, and a MaskFormer, were not tried
+    with more.
 
-    >>> backbone_rate_of(300, masks=False)
-    (1.0, 'a pretrained backbone learns as the heads do in a short run')
-    >>> backbone_rate_of(2000, masks=False)
-    (0.2, 'a pretrained backbone learns at a fifth')
+    >>> rates_of(300, masks=False)[0], rates_of(2000, masks=False)[0]
+    ((0.01, 0.03), (0.001, 0.2))
     """
-    if iterations <= SHORT_RUN and not masks:
-        return 1.0, 'a pretrained backbone learns as the heads do in a short run'
-    return BACKBONE_RATE, 'a pretrained backbone learns at a fifth'
+    if iterations <= SHORT_RUN and not masks and not given:
+        return FAST_RATES, 'in a short run new heads learn fast, the backbone slowly'
+    return PRETRAINED_RATES, 'a pretrained backbone learns at a fifth'
+
+
+def pseudo_labels_of(plan: Plan) -> tuple[float, int]:
+    """Share of each pseudo class that is learned, and iterations of the ramp-up.
+
+    A teacher with heads that learn fast is soon worth learning from.
+
+    >>> pseudo_labels_of(Plan(iterations=500, fast_heads=True))
+    (0.6, 100)
+    >>> pseudo_labels_of(Plan(iterations=500))
+    (0.8, 500)
+    """
+    if plan.fast_heads:
+        return 0.6, max(1, plan.iterations // 5)
+    return 0.8, min(plan.iterations, LEAST_ITERATIONS)
 
 
 def wanted_iterations(labels: int, batch: int) -> tuple[int, str]:

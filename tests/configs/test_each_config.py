@@ -111,6 +111,7 @@ def test_config(path):
 # Schedule -> iterations of the warm-up, and of the run; then poly 0.9 down to 0
 DECAYS = {
     'adamw_800': (100, 800),
+    'adamw-pretrained_500': (50, 500),
     'adamw-pretrained_1000': (100, 1000),
     'adamw-1e-4_120k': (0, 120000),
     'adamw-1e-4_160k': (0, 160000),

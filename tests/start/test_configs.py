@@ -82,13 +82,18 @@ def test_oblong_crops_are_not_padded(written, crop):
         assert {tuple(view['inputs'].shape[1:]) for view in views} == {crop}
 
 
-@pytest.mark.parametrize(('iterations', 'length'), [(400, 400), (5000, 1000)])
-def test_pseudo_labels_of_a_young_teacher_count_little(written, iterations, length):
-    plan = dict(iterations=iterations)
+@pytest.mark.parametrize(
+    ('iterations', 'fast_heads', 'share', 'length'),
+    [(400, False, 0.8, 400), (5000, False, 0.8, 1000), (500, True, 0.6, 100)],
+)
+def test_pseudo_labels_of_a_young_teacher_count_little(
+    written, iterations, fast_heads, share, length
+):
+    plan = dict(iterations=iterations, fast_heads=fast_heads)
     cfg = written(METHODS['MeanTeacher'], default_student(True), **plan)
     loss = cfg.model.pseudo_loss
     assert loss.ramp_up == dict(kind='exp', length=length)
-    assert (loss.threshold, loss.class_share) == (None, 0.8)
+    assert (loss.threshold, loss.class_share) == (None, share)
 
 
 @pytest.mark.parametrize('name', ['MeanTeacher', 'CTT'])

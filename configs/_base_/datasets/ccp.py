@@ -1,4 +1,4 @@
-# Clothing Co-Parsing, long side 320, crops of 192, validation on whole images.
+# Clothing Co-Parsing, long side 208, crops of 128; metrics at the full size (320).
 # 38 labels with all classes among them:
 #   python tools/make_split.py --images data/ccp/images/train \
 #       --masks data/ccp/labels/train --count 38 --stratified --seed 0 \
@@ -10,8 +10,8 @@
 # normalisation) is ignored in labels and not valid in unlabeled images.
 data_root = 'data/ccp/'
 split = 'splits/38/'
-crop_size = (192, 192)
-base_scale = (320, 320)  # the long side: every image in its own size
+crop_size = (128, 128)
+base_scale = (208, 208)  # the long side: every image in its own size
 pad_bgr = (127, 127, 127)
 pad = dict(type='Pad', size=crop_size, pad_val=dict(img=pad_bgr, seg=255))
 labeled_pipeline = [
@@ -45,6 +45,7 @@ unlabeled_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=base_scale, keep_ratio=True),
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]

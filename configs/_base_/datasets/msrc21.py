@@ -1,4 +1,4 @@
-# MSRC-21, photographs of 320 x 213 mostly, crops of 192, validation on whole images.
+# MSRC-21, long side 208, crops of 128; metrics at the full size of the labels (320).
 # 60 labels, three of each of the 20 scenes; the other 337 images are unlabeled:
 #   python tools/make_split.py --images data/msrc21/images/train \
 #       --masks data/msrc21/labels/train --group '^(\d+)_' --count 60 --seed 0 \
@@ -7,8 +7,8 @@
 # Lite's normalisation) is ignored in labels and not valid in unlabeled images.
 data_root = 'data/msrc21/'
 split = 'splits/60/'
-crop_size = (192, 192)
-base_scale = (320, 320)  # the long side: every image in its own size
+crop_size = (128, 128)
+base_scale = (208, 208)  # the long side: every image in its own size
 pad_bgr = (127, 127, 127)
 pad = dict(type='Pad', size=crop_size, pad_val=dict(img=pad_bgr, seg=255))
 labeled_pipeline = [
@@ -42,6 +42,7 @@ unlabeled_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=base_scale, keep_ratio=True),
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
