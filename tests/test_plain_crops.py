@@ -182,7 +182,7 @@ def test_photographs_are_padded_to_the_crop_and_tested_whole(
     for name, stream in found.items():
         views = [v for s in stream for v in ([s] if 'inputs' in s else s.values())]
         for view in views:
-            assert view['inputs'].shape == (3, 192, 192)
+            assert view['inputs'].shape == (3, 128, 128)
             sample = view['data_samples']
             if name == 'labeled':
                 label = sample.gt_sem_seg.data[0]
@@ -192,8 +192,10 @@ def test_photographs_are_padded_to_the_crop_and_tested_whole(
             else:
                 padded[name] += int((~sample.valid_map.data).sum())
     assert (padded['labeled'] > 0) == (padded['unlabeled'] > 0) == (kind != '_plain')
-    sizes = [s['inputs'].shape[1:] for s in DATASETS.build(cfg.val_dataloader.dataset)]
-    assert sizes == [(320, 202), (213, 320)]
+    tested = list(DATASETS.build(cfg.val_dataloader.dataset))
+    assert [s['inputs'].shape[1:] for s in tested] == [(208, 131), (138, 208)]
+    labels = [s['data_samples'].gt_sem_seg.shape for s in tested]
+    assert labels == [(320, 202), (213, 320)]
 
 
 def small(cfg):
