@@ -287,8 +287,12 @@ def test_config_builds(name, inside, executed):
     cfg = Config.fromfile(name)
     model = build_model(cfg)
     assert list(model.networks)
-    for hook in cfg.get('custom_hooks', []):
+    hooks = cfg.get('custom_hooks', [])
+    for hook in hooks:
         HOOKS.build(hook)
+    if name != 'mm/student.py':  # a part of a config
+        moved = any(hook.type == 'MeanTeacherHook' for hook in hooks)
+        assert moved == any(pair.teacher is not None for pair in model.pairs)
     for key, given in (('train_cfg', 2), ('val_cfg', 3)):  # what the runner gives
         settings = dict(cfg[key])
         loop = LOOPS.get(settings.pop('type'))
