@@ -5,7 +5,12 @@ from mmengine.config import ConfigDict
 from .launch import student_configs
 
 # They move what the baseline does not have, or look at it
-HOOKS = ('MeanTeacherHook', 'MemoryHook', 'PseudoLabelAuditHook')
+HOOKS = (
+    'MeanTeacherHook',
+    'MemoryHook',
+    'PrototypeInitHook',
+    'PseudoLabelAuditHook',
+)
 
 
 def use_sup_only(cfg):

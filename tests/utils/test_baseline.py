@@ -11,6 +11,7 @@ def test_the_labels_alone_in_as_many_steps(tmp_path):
     cfg = config(write_data(tmp_path / 'data'), tmp_path / 'run', mean_teacher())
     cfg.custom_hooks = [
         dict(type='MeanTeacherHook'),
+        dict(type='PrototypeInitHook'),
         dict(type='ReloadBestHook', patience=9, metric='teacher/mIoU'),
         dict(type='BatchNormReestimationHook', batches=1),
         dict(type='EMAHook'),

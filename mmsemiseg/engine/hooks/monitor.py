@@ -38,7 +38,7 @@ class PseudoLabelMonitorHook(Hook):
     Args:
         interval: Number of iterations between two reports.
         window: Number of iterations without a kept pseudo label of a class before the
-            warning, which comes with the next report.
+            warning, which comes with the next report; in shorter runs half of the run.
     """
 
     priority = 'NORMAL'
@@ -52,6 +52,7 @@ class PseudoLabelMonitorHook(Hook):
         self._sums: Tensor | None = None  # (3, C) float64, as the stats
         self._last_seen: Tensor | None = None  # (C,) iteration of the last kept pixel
         self._starving: set[int] = set()
+        self._window = min(self.window, max(1, runner.max_iters // 2))
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
@@ -90,7 +91,7 @@ class PseudoLabelMonitorHook(Hook):
 
     def _warn(self, runner, sums: Tensor) -> None:
         unseen = runner.iter - self._last_seen.cpu()
-        starving = set((unseen >= self.window).nonzero().flatten().tolist())
+        starving = set((unseen >= self._window).nonzero().flatten().tolist())
         names = class_names(runner, len(unseen))
         for k in sorted(starving - self._starving):
             total, _, confidence = sums[:, k].tolist()

@@ -26,6 +26,7 @@ def make_runner(name, classes=('road', 'car', 'pole'), **settings):
     return SimpleNamespace(
         model=model,
         iter=0,
+        max_iters=1000,
         logger=FakeLogger(),
         message_hub=MessageHub.get_instance(f'test_pseudo_monitor_{name}'),
         train_loop=None,
@@ -105,6 +106,16 @@ def test_a_class_that_was_never_seen_starves_from_the_first_iteration():
     feed(start(runner, interval=1, window=3), runner, [stats([5, 0], [5, 0])] * 3)
     assert len(runner.logger.warnings) == 1
     assert "class '1' (1) in the last 3 iterations" in runner.logger.warnings[0]
+
+
+def test_in_a_short_run_half_of_it_is_enough():
+    runner = make_runner('short')
+    runner.max_iters = 8
+    hook, row = start(runner, interval=1), stats([5, 0], [5, 0])
+    feed(hook, runner, [row] * 3)
+    assert runner.logger.warnings == []
+    feed(hook, runner, [row])
+    assert 'in the last 4 iterations' in runner.logger.warnings[0]
 
 
 def test_without_stats_or_valid_pixels_nothing_is_written():
