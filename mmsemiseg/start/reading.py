@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..datasets.files import listed_name
+from ..datasets.files import listed_name, name_some
 from ..datasets.headers import read_headers
 from .classes import IGNORE, ClassTable, write_classes
 from .configs import DataFiles
+from .file_copies import file_copies
 from .mask_values import MaskValues, survey_all
 from .masks import choose_classes, write_masks
 from .near_copies import near_copies, thumbnails
@@ -119,8 +120,31 @@ def _split(
         options.val_share,
         given,
     )
+    split = _without_labeled_copies(split)
     tell(say, groups.said + split.said)
     return split
+
+
+def _without_labeled_copies(split: Partition) -> Partition:
+    """Without unlabeled files that are labeled ones under another name.
+
+    Raises:
+        ValueError: No unlabeled image is left.
+    """
+    copies = set(file_copies(split.unlabeled, split.labeled))
+    if not copies:
+        return split
+    kept = [path for path in split.unlabeled if path not in copies]
+    some = name_some(sorted(copies), 3)
+    if not kept:
+        raise ValueError(
+            'every image without a mask is a labeled image under another name, so '
+            f'there is nothing to learn from without labels: {some}'
+        )
+    text = (
+        f'{len(copies)} unlabeled images are labeled ones under another name ({some})'
+    )
+    return split._replace(unlabeled=kept, said=[*split.said, f'{text}: left out'])
 
 
 def _write_lists(

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -80,6 +81,21 @@ def test_an_image_is_taken_once(folders):
     (folders / 'again').symlink_to(folders / 'photos')
     data, _ = read(masks='gt', unlabeled=('photos', 'again', 'more'))
     assert data.counts['unlabeled'] == 6
+
+
+def test_unlabeled_copies_of_labeled_files_are_left_out(folders):
+    copies = [folders / 'more' / f'copy{n:02}.jpg' for n in range(6)]
+    for number, path in enumerate(copies):
+        shutil.copy(folders / f'photos/shot{number:02}.jpg', path)
+    data, said = read(masks='gt', unlabeled=('more',))
+    assert data.counts == dict(labeled=4, unlabeled=6, validation=2)
+    assert not any('copy' in name for name in lines(folders / 'out/data/unlabeled.txt'))
+    assert '2 unlabeled images are near-copies of validation images' in said
+    assert '4 unlabeled images are labeled ones under another name (more/copy' in said
+    for path in [*(folders / 'more').glob('shot*'), *folders.glob('photos/shot0[67]*')]:
+        path.unlink()
+    with pytest.raises(ValueError, match='every image without a mask is a labeled'):
+        read(masks='gt', unlabeled=('more',))
 
 
 def test_nothing_without_a_label(folders):
